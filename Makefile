@@ -1,0 +1,36 @@
+# make demo   set everything up in .venv and run the main job on the sample collection
+# make test   set the test environment up in .venv-test and run the whole suite
+# make check  lint and types
+PYTHON ?= python3
+PIP_FLAGS = --quiet --disable-pip-version-check
+
+.PHONY: demo test check format clean
+
+demo: .venv/installed
+	.venv/bin/splade-ptbr demo
+
+test: .venv-test/installed
+	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+
+check: .venv-test/installed
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+
+format: .venv-test/installed
+	.venv-test/bin/ruff check --fix .
+	.venv-test/bin/ruff format .
+
+clean:
+	rm -rf .venv .venv-test splade-demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install $(PIP_FLAGS) --editable ".[demo]"
+	touch $@
+
+.venv-test/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/pip install $(PIP_FLAGS) --upgrade "pip>=25.1"
+	.venv-test/bin/pip install $(PIP_FLAGS) --editable ".[all]" --group test --group lint
+	touch $@

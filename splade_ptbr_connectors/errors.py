@@ -1,0 +1,111 @@
+"""Every error this package raises on purpose.
+
+    SpladeConnectorsError
+    ├── ConfigError                   a setting, URL, filter or recipe is not valid
+    ├── MissingExtraError             an optional dependency is not installed
+    ├── InputError                    what the caller handed in cannot be used
+    │   ├── VectorError               not a sparse vector: lengths, order, range, NaN ...
+    │   ├── TextError                 not a text: type, lone surrogate, NUL, size
+    │   ├── RecordError               not a record: missing "_id", wrong types ...
+    │   └── InputFileError            a file that is missing, empty, broken or of an unknown format
+    ├── ModelError
+    │   ├── ModelNotFoundError        no such model, folder or hub id
+    │   ├── ModelFormatError          the folder is there, but it is not a model that can be used
+    │   └── ModelMismatchError        the store was filled with another model
+    ├── StoreError
+    │   ├── StoreNotFoundError        nothing there to open
+    │   ├── StoreLockedError          another process holds it
+    │   ├── StoreFormatError          not a store, or of a future format version
+    │   ├── StoreWriteError           the medium refused a write: disk full, no permission
+    │   ├── StoreCorruptError         the engine gave up on its own data
+    │   └── StoreClosedError          used after close()
+    └── IngestError                   a checkpoint or dead-letter file that does not fit this run
+
+A message says what was wrong, the value, what is accepted and what to do next, in one line.
+"""
+
+from __future__ import annotations
+
+
+class SpladeConnectorsError(Exception):
+    """Base of every error of this package: catch it to catch them all."""
+
+
+class ConfigError(SpladeConnectorsError):
+    """A setting, URL, filter or recipe is not valid."""
+
+
+class MissingExtraError(SpladeConnectorsError):
+    """An optional dependency is not installed; `extra` names what to install."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f'{feature} needs an optional dependency. Install it with: pip install "splade-ptbr-connectors[{extra}]"')
+
+
+class InputError(SpladeConnectorsError):
+    """What the caller handed in cannot be used."""
+
+
+class VectorError(InputError):
+    """Not a sparse vector."""
+
+
+class TextError(InputError):
+    """Not a text that can be encoded."""
+
+
+class RecordError(InputError):
+    """Not a record that can be ingested."""
+
+
+class InputFileError(InputError):
+    """A file that is missing, empty, broken or of an unknown format."""
+
+
+class ModelError(SpladeConnectorsError):
+    """Base of the errors about models."""
+
+
+class ModelNotFoundError(ModelError):
+    """No such shipped model, folder or hub id."""
+
+
+class ModelFormatError(ModelError):
+    """The folder is there, but it is not a model that can be used."""
+
+
+class ModelMismatchError(ModelError):
+    """The store was filled with another model than the one it was opened with."""
+
+
+class StoreError(SpladeConnectorsError):
+    """Base of the errors about stores."""
+
+
+class StoreNotFoundError(StoreError):
+    """Nothing there to open."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the store."""
+
+
+class StoreFormatError(StoreError):
+    """Not a store of this package, or one of a future format version."""
+
+
+class StoreWriteError(StoreError):
+    """The medium refused a write: disk full, no permission, read-only."""
+
+
+class StoreCorruptError(StoreError):
+    """The engine gave up on its own data; the handle is closed for good."""
+
+
+class StoreClosedError(StoreError):
+    """The store was used after close()."""
+
+
+class IngestError(SpladeConnectorsError):
+    """A checkpoint or dead-letter file that does not fit this run."""

@@ -1,0 +1,37 @@
+"""Loads optional libraries at first use, and names the extra to install when one is missing."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from .errors import MissingExtraError
+
+# library (import name) -> extra of pyproject.toml
+EXTRA_OF = {
+    "torch": "torch",
+    "transformers": "torch",
+    "onnx": "export",
+    "scipy": "evaluation",
+    "ir_measures": "evaluation",
+    "bm25s": "evaluation",
+    "Stemmer": "evaluation",
+    "langchain_core": "langchain",
+    "llama_index.core": "llama-index",
+    "qdrant_client": "qdrant",
+    "opensearchpy": "opensearch",
+    "numba": "numba",
+}
+
+
+def require(library: str, feature: str) -> ModuleType:
+    """Import `library`, or raise MissingExtraError that names the extra.
+
+    A library that is installed but broken raises its own ImportError: only absence is translated.
+    """
+    try:
+        return importlib.import_module(library)
+    except ModuleNotFoundError as error:
+        if error.name is None or library.split(".")[0] != error.name.split(".")[0]:
+            raise
+        raise MissingExtraError(feature, EXTRA_OF[library]) from error
