@@ -1,0 +1,48 @@
+"""Fixtures shared by all tests: tiny models with random weights, made here, so that no test needs a network."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+
+WORDS = (
+    "a o de e que do da em um para com não uma os no se na por mais as dos como mas ao ele das à seu sua ou quando muito "
+    "nos já eu também só pelo pela até isso ela entre imposto impostos renda declarar declaração documento vetor consulta "
+    "saúde vacina café água rio mar lei prazo banco conta texto busca palavra termo ano dia casa cidade país Brasil"
+).split()
+
+
+def portuguese_vocabulary() -> list[str]:
+    """About 200 WordPiece tokens: special ones, letters (with accents) as pieces, and frequent words."""
+    letters = string.ascii_letters + "áâãàçéêíóôõúü" + string.digits
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters), ".", ",", "?", *WORDS[10:]]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain transformers folder: 2-layer BERT with random weights and a Portuguese vocabulary of about 200 tokens."""
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+def make_tiny_model(folder: Path, *, seed: int = 0, positions: int = 64) -> Path:
+    """Write the tiny model into `folder`."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, BertTokenizer
+
+    torch.manual_seed(seed)
+    tokens = list(dict.fromkeys(portuguese_vocabulary()))
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    config = BertConfig(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+        initializer_range=0.4,  # wide enough for activations of different sizes
+    )
+    BertForMaskedLM(config).save_pretrained(folder)
+    BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False, strip_accents=False).save_pretrained(folder)
+    return folder
