@@ -1,0 +1,275 @@
+"""SpladeEncoder: Portuguese text in, SparseVector out.
+
+SPLADE-max (Formal et al., arXiv 2109.10086): w_j = max over tokens i of log(1 + ReLU(z_ij)), computed as
+log1p(relu(max_i z_ij)), which is the same and needs no [batch, tokens, vocabulary] tensor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from ..errors import ConfigError, ModelFormatError, TextError
+from ..vectors import SparseVector
+from .config import EncoderConfig
+from .explain import Explanation, explain
+from .fingerprint import fingerprint
+from .folder import ModelFolder, find_model
+from .query_table import QueryTable
+from .runtime import DType, RuntimeName, load_runtime
+from .sparsify import maximum, sparse_rows
+from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, special_ids
+
+LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
+Side = Literal["query", "document"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingReport:
+    """What one encoder has encoded so far.
+
+    Attributes:
+        texts: queries and documents.
+        windows: forward passes' rows; more than texts when long texts were split.
+        split: texts that needed more than one window.
+        truncated, tokens_cut: texts that lost tokens to on_long="truncate", and how many.
+        empty: texts whose vector has no terms; no query can find them.
+        terms: vector entries in all.
+    """
+
+    texts: int = 0
+    windows: int = 0
+    split: int = 0
+    truncated: int = 0
+    tokens_cut: int = 0
+    empty: int = 0
+    terms: int = 0
+
+
+class SpladeEncoder:
+    """Encodes queries and documents with one model. Build it with `SpladeEncoder.load`.
+
+    Attributes:
+        name: what the model was loaded as.
+        config: its settings.
+        fingerprint: identity of the vectors it gives; see fingerprint.py.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, tokenizer_json: str, load_network: Callable[[], Any], *, batch_size: int, on_long: OnLong
+    ) -> None:
+        from tokenizers import Tokenizer
+
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size!r}: it must be an integer of at least 1.")
+        self.name = folder.name
+        self.config = folder.config
+        self.batch_size = batch_size
+        self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
+        self._folder = folder
+        self._rule = self.config.text_rule
+        self._vocabulary = Tokenizer.from_str(tokenizer_json)
+        limits = {"query": self.config.max_length_query, "document": self.config.max_length_document}
+        self._tokenizers = {side: TextTokenizer(Tokenizer.from_str(tokenizer_json), limit, on_long) for side, limit in limits.items()}
+        self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
+        self._specials = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
+        self._pad_id = self._vocabulary.token_to_id("[PAD]") or 0
+        self._load_network = load_network
+        self._network: Any = None
+        self._lock = threading.Lock()
+        self._report = EncodingReport()
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "mini",
+        *,
+        runtime: RuntimeName = "auto",
+        device: str | None = None,
+        dtype: DType = "float32",
+        tokenizer: str | Path | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        batch_size: int = 32,
+        on_long: OnLong = "windows",
+        **settings: Any,
+    ) -> SpladeEncoder:
+        """Load a model by shipped name ("mini"), folder, or hub id ("AxelPCG/splade-pt-br").
+
+        Args:
+            runtime: "onnx" (an exported graph), "torch" (any masked language model), "auto": the graph if there is one.
+            device: "cpu", "cuda", ...
+            dtype: "float32", "bfloat16" or "float16" (torch only).
+            tokenizer: another folder or hub id to take the tokenizer from, when the model's has none.
+            revision, local_files_only: for hub ids.
+            batch_size: rows per forward pass.
+            on_long: texts longer than the model's limit: "windows" (overlapping, maximum over them), "truncate" or "error".
+            settings: any field of EncoderConfig that changes vectors, e.g. max_length_document=384, pooling="sum",
+                max_active_terms_document=200, min_weight_document=0.05. They are part of the fingerprint.
+
+        Raises:
+            ModelNotFoundError, ModelFormatError: no such model, or not a usable one.
+            MissingExtraError: the model needs torch, and it is not installed.
+            ConfigError: a setting that is not known or not possible.
+        """
+        folder = find_model(model, revision=revision, local_files_only=local_files_only)
+        folder = replace(folder, config=_with_settings(folder.config, settings))
+        folder.check_lengths()
+        tokenizer_folder = _tokenizer_folder(tokenizer, local_files_only) if tokenizer else folder.path
+        tokenizer_json = load_tokenizer(tokenizer_folder, folder.config.vocab_size).to_str()
+        encoder = cls(folder, tokenizer_json, lambda: load_runtime(folder, runtime, device, dtype), batch_size=batch_size, on_long=on_long)
+        _ = encoder.runtime  # a broken network shows now, not at the first text
+        return encoder
+
+    # -- encoding --------------------------------------------------------------------------------------------------
+
+    def encode_query(self, text: str) -> SparseVector:
+        """Encode one query."""
+        return next(self.encode_queries([text]))
+
+    def encode_document(self, text: str) -> SparseVector:
+        """Encode one document."""
+        return next(self.encode_documents([text]))
+
+    def encode_queries(self, texts: Iterable[str]) -> Iterator[SparseVector]:
+        """Encode a stream of queries: one vector per text, in order, reading at most 16 batches ahead.
+
+        Raises:
+            TextError: not a string, lone surrogates, NUL, over a million characters; or too long with on_long="error".
+        """
+        return self._encode(texts, "query")
+
+    def encode_documents(self, texts: Iterable[str]) -> Iterator[SparseVector]:
+        """Encode a stream of documents; see encode_queries."""
+        return self._encode(texts, "document")
+
+    # -- looking inside --------------------------------------------------------------------------------------------
+
+    def explain(self, query: str | SparseVector, document: str | SparseVector) -> Explanation:
+        """Which terms made this document match this query, and how much each adds to the score."""
+        query_vector = query if isinstance(query, SparseVector) else self.encode_query(query)
+        document_vector = document if isinstance(document, SparseVector) else self.encode_document(document)
+        return explain(query_vector, document_vector, self.token)
+
+    def decode(self, vector: SparseVector, top_k: int | None = None) -> list[tuple[str, float]]:
+        """The vector's tokens with their weights, heaviest first."""
+        vector.check_vocabulary(self.vocab_size)
+        order = np.argsort(-vector.weights, kind="stable")[:top_k]
+        return [(self.token(int(vector.term_ids[i])), float(vector.weights[i])) for i in order]
+
+    def token(self, term_id: int) -> str:
+        """The vocabulary's token of this id; pieces inside words begin with ##."""
+        return self._vocabulary.id_to_token(term_id) or f"<{term_id}>"
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of terms; every term id is smaller."""
+        return self.config.vocab_size
+
+    @property
+    def report(self) -> EncodingReport:
+        """Counts since the encoder was loaded."""
+        return self._report
+
+    @property
+    def runtime(self) -> Any:
+        """What runs the network."""
+        with self._lock:
+            if self._network is None:
+                self._network = self._load_network()
+            return self._network
+
+    def __repr__(self) -> str:
+        return f"SpladeEncoder({self.name!r}, runtime={self.runtime.name!r}, fingerprint={self.fingerprint[:12]})"
+
+    # -- text -> windows -> batches -> rows -> vectors ---------------------------------------------------------------
+
+    def _encode(self, texts: Iterable[str], side: Side) -> Iterator[SparseVector]:
+        if isinstance(texts, str | bytes):
+            raise TextError(f"expected an iterable of texts, got one {type(texts).__name__}: use encode_{side}() for a single text.")
+        return self._encode_stream(iter(texts), side)
+
+    def _encode_stream(self, texts: Iterator[str], side: Side) -> Iterator[SparseVector]:
+        done = 0
+        while chunk := list(islice(texts, self.batch_size * LOOKAHEAD)):
+            normalized = [self._rule.apply(text, f"text {done + n}") for n, text in enumerate(chunk)]
+            yield from self._encode_chunk(normalized, side)
+            done += len(chunk)
+
+    def _encode_chunk(self, texts: list[str], side: Side) -> list[SparseVector]:
+        tokenized = self._tokenizers[side].tokenize(texts)
+        if side == "query" and self._table:
+            rows = [[self._table.encode([i for window in text.windows for i in window])] for text in tokenized]
+        else:
+            rows = self._rows(tokenized)
+        limit, least = self._pruning(side)
+        vectors = [maximum(windows).prune(max_terms=limit, min_weight=least) for windows in rows]
+        self._count(tokenized, vectors)
+        return vectors
+
+    def _rows(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
+        """One vector per window of each text. Windows of like length share a batch, whatever text they belong to."""
+        flat = [(n, ids) for n, text in enumerate(texts) for ids in text.windows]
+        rows: list[list[SparseVector]] = [[] for _ in texts]
+        flat.sort(key=lambda item: len(item[1]))
+        for start in range(0, len(flat), self.batch_size):
+            batch = flat[start : start + self.batch_size]
+            activations = self.runtime.activations(*_padded([ids for _, ids in batch], self._pad_id))
+            if self.config.activation == "log1p_log1p_relu":  # of a maximum, so applied once after pooling
+                activations = np.log1p(activations)
+            for (n, _), row in zip(batch, sparse_rows(activations, self._specials), strict=True):
+                rows[n].append(row)
+        return rows
+
+    def _pruning(self, side: Side) -> tuple[int | None, float]:
+        if side == "query":
+            return self.config.max_active_terms_query, self.config.min_weight_query
+        return self.config.max_active_terms_document, self.config.min_weight_document
+
+    def _count(self, texts: list[TokenizedText], vectors: list[SparseVector]) -> None:
+        with self._lock:
+            old = self._report
+            self._report = EncodingReport(
+                texts=old.texts + len(texts),
+                windows=old.windows + sum(len(text.windows) for text in texts),
+                split=old.split + sum(len(text.windows) > 1 for text in texts),
+                truncated=old.truncated + sum(text.tokens_cut > 0 for text in texts),
+                tokens_cut=old.tokens_cut + sum(text.tokens_cut for text in texts),
+                empty=old.empty + sum(not len(vector) for vector in vectors),
+                terms=old.terms + sum(map(len, vectors)),
+            )
+
+
+def _with_settings(config: EncoderConfig, settings: dict[str, Any]) -> EncoderConfig:
+    fixed = {"format_version", "vocab_size", "lexical", "onnx", "query"} & settings.keys()
+    if fixed:
+        raise ConfigError(f"{', '.join(sorted(fixed))} belongs to the checkpoint and cannot be set when loading it.")
+    if not settings:
+        return config
+    try:
+        return EncoderConfig.checked(config.model_dump() | settings, "SpladeEncoder.load")
+    except ModelFormatError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _tokenizer_folder(tokenizer: str | Path, local_files_only: bool) -> Path:
+    path = Path(tokenizer).expanduser()
+    return path if path.is_dir() else find_model(tokenizer, local_files_only=local_files_only).path
+
+
+def _padded(rows: list[list[int]], pad_id: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
+    """Token ids and mask, both [B, L]."""
+    length = max(map(len, rows))
+    ids = np.full((len(rows), length), pad_id, np.int64)
+    mask = np.zeros((len(rows), length), np.int64)
+    for n, row in enumerate(rows):
+        ids[n, : len(row)] = row
+        mask[n, : len(row)] = 1
+    return ids, mask

@@ -1,0 +1,208 @@
+"""From a model's name to a checked folder on disk: shipped models, folders, hub ids.
+
+Three layouts are understood: ours (splade.json), sentence-transformers' SparseEncoder (modules.json) and a plain
+transformers masked language model (config.json alone). Weights are safetensors or ONNX: nothing here unpickles, and no
+code of a model folder is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, ModelFormatError, ModelNotFoundError
+from .config import FILE_NAME, EncoderConfig, read_json_object
+
+SHIPPED = Path(__file__).parent.parent / "models"
+ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder that holds a model: what it is called, where it lies, what its settings are."""
+
+    name: str
+    path: Path
+    config: EncoderConfig
+
+    @property
+    def has_onnx(self) -> bool:
+        """An exported graph is there."""
+        return (self.path / ONNX_FILE).is_file()
+
+    @property
+    def has_weights(self) -> bool:
+        """Weights for the torch runtime are there."""
+        return (self.path / WEIGHTS_FILE).is_file() or (self.path / WEIGHTS_INDEX).is_file()
+
+    def weights_sha256(self) -> str:
+        """Identity of the weights, the same for a checkpoint and for its export."""
+        if self.has_weights:
+            return sha256_of(sorted(self.path.glob("model*.safetensors")) + sorted(self.path.glob("lexical.safetensors")))
+        onnx = sha256_of([self.path / ONNX_FILE])
+        return self.config.onnx.source_sha256 if self.config.onnx else onnx
+
+    def check_lengths(self) -> None:
+        """Raise ConfigError when a maximum length is more than the network has positions for."""
+        if not (self.path / "config.json").is_file():
+            return
+        limit = _position_limit(_transformers_config(self.path))
+        longest = max(self.config.max_length_query, self.config.max_length_document)
+        if longest > limit:
+            raise ConfigError(f"a maximum length of {longest} tokens is asked for, model {self.name!r} has {limit} positions.")
+
+    def check_onnx(self) -> None:
+        """Raise ModelFormatError when model.onnx is not the file that was exported."""
+        declared = self.config.onnx
+        if declared and sha256_of([self.path / ONNX_FILE]) != declared.sha256:
+            raise ModelFormatError(f"{self.path / ONNX_FILE} is not the graph that {FILE_NAME} describes: export or download it again.")
+
+
+def find_model(model: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> ModelFolder:
+    """Find a model by shipped name ("mini"), folder or hub id ("AxelPCG/splade-pt-br") and check its folder.
+
+    Raises:
+        ModelNotFoundError: none of the three.
+        ModelFormatError: found, but not usable.
+    """
+    name = str(model)
+    if isinstance(model, str) and model in shipped_models():
+        path = SHIPPED / model
+    elif Path(model).expanduser().exists():
+        path = Path(model).expanduser()
+    else:
+        path = _download(name, revision, local_files_only)
+    if not path.is_dir():
+        raise ModelFormatError(f"{path} is a file: give the folder that holds the model.")
+    folder = ModelFolder(name, path, _read_config(path))
+    _check_weights(folder)
+    return folder
+
+
+def shipped_models() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(p.name for p in SHIPPED.iterdir() if (p / FILE_NAME).is_file()) if SHIPPED.is_dir() else []
+
+
+def sha256_of(paths: list[Path]) -> str:
+    """sha256 over the contents of these files, in this order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
+    shipped = ", ".join(shipped_models()) or "none"
+    if not _HUB_ID.fullmatch(name):
+        raise ModelNotFoundError(f"no model {name!r}: it is no folder here and not a shipped model (shipped: {shipped}).")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_files_only))
+    except Exception as error:  # the hub client raises many unrelated types (HTTP, validation, offline, OS)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelNotFoundError(
+            f"no model {name!r}: no folder of that name, not a shipped model (shipped: {shipped}), "
+            f"and the hub did not give it ({type(error).__name__}: {reason:.200})."
+        ) from error
+
+
+def _read_config(path: Path) -> EncoderConfig:
+    if (path / FILE_NAME).is_file():
+        return EncoderConfig.read(path)
+    if (path / "modules.json").is_file():
+        return _sentence_transformers_config(path)
+    return _plain_config(path, {})
+
+
+def _plain_config(path: Path, settings: dict[str, Any]) -> EncoderConfig:
+    """Settings for a masked language model that says nothing about SPLADE: max pooling, 256 tokens."""
+    raw = _transformers_config(path)
+    length = min(DEFAULT_MAX_LENGTH, _position_limit(raw))
+    defaults = {"vocab_size": raw.get("vocab_size"), "max_length_query": length, "max_length_document": length}
+    return EncoderConfig.checked(defaults | settings, str(path / "config.json"))
+
+
+def _transformers_config(path: Path) -> dict[str, Any]:
+    raw = read_json_object(path / "config.json")
+    if "auto_map" in raw:
+        raise ModelFormatError(f"{path / 'config.json'} asks for code of its own (auto_map): models that bring code are not loaded.")
+    return raw
+
+
+def _position_limit(raw: dict[str, Any]) -> int:
+    positions = int(raw.get("max_position_embeddings") or DEFAULT_MAX_LENGTH)
+    return positions - 2 if raw.get("model_type") in ("roberta", "xlm-roberta", "camembert") else positions
+
+
+def _sentence_transformers_config(path: Path) -> EncoderConfig:
+    """Settings of a SparseEncoder folder: a masked language model followed by SpladePooling."""
+    file = path / "modules.json"
+    modules = _read_json_list(file)
+    kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
+    if len(kinds) != 2 or kinds[0] not in ("MLMTransformer", "Transformer") or kinds[1] != "SpladePooling":
+        raise ModelFormatError(f"{file} lists {', '.join(kinds)}: only a masked language model followed by SpladePooling can be loaded.")
+    if modules[0].get("path"):
+        raise ModelFormatError(f"{file} keeps the transformer in {modules[0]['path']!r}: only folders with it at the top are supported.")
+    pooling = read_json_object(path / str(modules[1]["path"]) / "config.json")
+    settings: dict[str, Any] = {"pooling": pooling.get("pooling_strategy", "max")}
+    if pooling.get("activation_function") == "log1p_relu":  # sentence-transformers names what it adds inside log1p
+        settings["activation"] = "log1p_log1p_relu"
+    declared = _declared_length(path)
+    if declared:
+        length = min(declared, _position_limit(_transformers_config(path)))
+        settings |= {"max_length_query": length, "max_length_document": length}
+    return _plain_config(path, settings)
+
+
+def _declared_length(path: Path) -> int | None:
+    sentence_config = path / "sentence_bert_config.json"
+    declared = read_json_object(sentence_config).get("max_seq_length") if sentence_config.is_file() else None
+    if declared is None and (path / "tokenizer_config.json").is_file():
+        declared = read_json_object(path / "tokenizer_config.json").get("model_max_length")
+    return int(declared) if isinstance(declared, int | float) and 2 < declared < 1_000_000 else None
+
+
+def _read_json_list(file: Path) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFormatError(f"{file} cannot be read as JSON: {error}.") from error
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ModelFormatError(f"{file} must hold a list of modules.")
+    return value
+
+
+def _check_weights(folder: ModelFolder) -> None:
+    if folder.has_onnx or folder.has_weights:
+        _check_safetensors(folder)
+        return
+    pickled = [*folder.path.glob("pytorch_model*.bin"), *folder.path.glob("*.pt")]
+    if pickled:
+        raise ModelFormatError(
+            f"{folder.path} has only pickled weights ({pickled[0].name}), which can run code when loaded: convert them with "
+            f"transformers (model.save_pretrained writes safetensors), or ask for a revision with safetensors."
+        )
+    raise ModelFormatError(f"{folder.path} holds no weights: expected {WEIGHTS_FILE} or {ONNX_FILE}.")
+
+
+def _check_safetensors(folder: ModelFolder) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.path.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelFormatError(f"{path} is broken or incomplete ({error}): download or export the model again.") from error

@@ -1,0 +1,348 @@
+"""SPLADE in torch: any masked language model, pooled without a [B, L, V] tensor.
+
+Letters for shapes: B texts, L tokens, V vocabulary, H hidden size, K neighbours of a term.
+
+A model is a transformers masked language model and, optionally, a *lexical channel*: an explicit, learnable bonus for
+the terms that occur in the text, shaped like BM25, so that a small model starts as BM25 and learns what to add:
+
+    z_ij = f_i . W_j + b_j                                       plain pairs (token i, term j)
+    z_ij = f_i . W_j + expm1(gain * tf (k1 + 1) / (tf + k1 (1 - b + b length / average_length)))       lexical pairs
+    w_j  = log1p(relu(max_i z_ij))                               SPLADE-max (arXiv 2109.10086), special tokens included
+
+A pair is lexical when j is the token itself (``gain[x_i]``) or one of its neighbours (``neighbour_gain[x_i, k]``). The
+output bias of the masked language model does not reach lexical pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM, PreTrainedModel
+
+from splade_ptbr_connectors.errors import ConfigError
+
+LEXICAL_FILE = "lexical.safetensors"
+POOLINGS = ("max", "sum")
+
+
+class LexicalSettings(Protocol):
+    """The `lexical` section of `splade.json`."""
+
+    k1: float
+    b: float
+    average_length: float
+
+    @property
+    def special_ids(self) -> Any: ...
+
+
+class LexicalChannel(nn.Module):
+    """BM25-shaped bonus of the terms that occur in a text and of their neighbours (inflections, synonyms).
+
+    Args:
+        gain: [V] weight of a term that occurs.
+        k1, b, average_length: BM25's parameters; lengths are counted in tokens without special tokens.
+        special_ids: tokens that have no bonus and no length.
+        classes: [V] int; tokens of one class are counted together (one stem). Default: every token alone.
+        neighbours: [V, K] int, -1 where there is none; `neighbour_gain`: [V, K] their weights.
+    """
+
+    def __init__(
+        self,
+        gain: Tensor,
+        *,
+        k1: float,
+        b: float,
+        average_length: float,
+        special_ids: list[int],
+        classes: Tensor | None = None,
+        neighbours: Tensor | None = None,
+        neighbour_gain: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        vocab_size = gain.shape[0]
+        if (neighbours is None) != (neighbour_gain is None):
+            raise ConfigError("a lexical channel needs both neighbours and neighbour_gain, or neither")
+        if neighbours is None or neighbour_gain is None:
+            neighbours = torch.full((vocab_size, 0), -1, dtype=torch.int32)
+            neighbour_gain = torch.zeros(vocab_size, 0)
+        classes = torch.arange(vocab_size, dtype=torch.int32) if classes is None else classes
+        self.k1, self.b, self.average_length = float(k1), float(b), float(average_length)
+        self.special_ids = [int(i) for i in special_ids]
+        self.gain = nn.Parameter(gain.detach().to(torch.float32).clone())
+        self.neighbour_gain = nn.Parameter(neighbour_gain.detach().to(torch.float32).clone())
+        special = torch.zeros(vocab_size, dtype=torch.bool)
+        special[[i for i in self.special_ids if 0 <= i < vocab_size]] = True
+        self.register_buffer("special", special, persistent=False)
+        self.register_buffer("classes", classes.to(torch.int32), persistent=False)
+        self.register_buffer("neighbours", neighbours.to(torch.int32), persistent=False)
+
+    special: Tensor
+    classes: Tensor
+    neighbours: Tensor
+
+    def saturation(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """[B, L] BM25's tf (k1 + 1) / (tf + k1 (1 - b + b length / average_length)); 0 for special tokens and padding."""
+        counted = attention_mask.bool() & ~self.special[input_ids]
+        classes = self.classes[input_ids]
+        same = classes.unsqueeze(2) == classes.unsqueeze(1)
+        frequency = (same & counted.unsqueeze(1)).sum(2).to(torch.float32)
+        length = counted.sum(1, keepdim=True).to(torch.float32)
+        norm = self.k1 * (1.0 - self.b + self.b * length / self.average_length)
+        return torch.where(counted, frequency * (self.k1 + 1.0) / (frequency + norm), torch.zeros_like(frequency))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `lexical.safetensors` holds."""
+        tensors = {"gain": self.gain, "classes": self.classes}
+        if self.neighbours.shape[1]:
+            tensors |= {"neighbours": self.neighbours, "neighbour_gain": self.neighbour_gain}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], settings: LexicalSettings) -> LexicalChannel:
+        """The channel of a saved folder."""
+        if "gain" not in tensors:
+            raise ConfigError(f"{LEXICAL_FILE} has no tensor 'gain' (found: {', '.join(sorted(tensors)) or 'nothing'})")
+        return cls(
+            tensors["gain"],
+            k1=settings.k1,
+            b=settings.b,
+            average_length=settings.average_length,
+            special_ids=[int(i) for i in settings.special_ids],
+            classes=tensors.get("classes"),
+            neighbours=tensors.get("neighbours"),
+            neighbour_gain=tensors.get("neighbour_gain"),
+        )
+
+
+class _MaxOverTokens(torch.autograd.Function):
+    """max_i f_i . W_j + b_j for each text, one text at a time; the gradient goes to the winning token only."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, attention_mask: Tensor, search_dtype: torch.dtype
+    ) -> Tensor:
+        searched = weight.detach().to(search_dtype)
+        rows = []
+        for item, mask in zip(features.detach(), attention_mask, strict=True):
+            kept = item[mask.bool()].to(search_dtype)
+            rows.append(_max_logits(kept, searched, bias.detach()))
+        ctx.save_for_backward(features, weight, attention_mask)
+        return torch.stack(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        features, weight, attention_mask = ctx.saved_tensors
+        (gradient,) = gradients
+        grad_features, grad_weight = torch.zeros_like(features), torch.zeros_like(weight)
+        for item, (row, mask) in enumerate(zip(gradient, attention_mask, strict=True)):
+            terms = row.nonzero().squeeze(1)
+            positions = mask.nonzero().squeeze(1)
+            if not len(terms) or not len(positions):
+                continue
+            rows, kept = weight[terms], features[item, positions]
+            winners = (kept @ rows.t()).argmax(0)
+            share = row[terms].unsqueeze(1).to(features.dtype)
+            grad_features[item].index_add_(0, positions[winners], share * rows)
+            grad_weight.index_add_(0, terms, share * kept[winners])
+        return grad_features, grad_weight, gradient.sum(0), None, None
+
+
+def _max_logits(features: Tensor, weight: Tensor, bias: Tensor, chunk: int = 128) -> Tensor:
+    """[V] float32 maximum over the rows of [L, H] features, at most `chunk` rows at a time; -inf without rows."""
+    best = torch.full((weight.shape[0],), -torch.inf, dtype=torch.float32, device=weight.device)
+    for start in range(0, features.shape[0], chunk):
+        logits = weight @ features[start : start + chunk].t()
+        best = torch.maximum(best, logits.amax(1).to(torch.float32))
+    return best + bias.to(torch.float32)
+
+
+def max_over_tokens(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    attention_mask: Tensor,
+    *,
+    search_dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """[B, V] maximum over the kept tokens of the logits f_i . W_j + b_j, without a [B, L, V] tensor.
+
+    Args:
+        features: [B, L, H]; weight: [V, H]; bias: [V]; attention_mask: [B, L], 0 takes no part.
+        search_dtype: precision of the products; bfloat16 is about four times as fast where the CPU has it.
+    """
+    pooled: Tensor = _MaxOverTokens.apply(features, weight, bias, attention_mask, search_dtype)
+    return pooled
+
+
+def sum_over_tokens(features: Tensor, weight: Tensor, bias: Tensor, attention_mask: Tensor, chunk: int = 64) -> Tensor:
+    """[B, V] sum_i log1p(relu(z_ij)) of SPLADE v1 (arXiv 2107.05720), `chunk` tokens of one text at a time."""
+    rows = []
+    for item, mask in zip(features, attention_mask, strict=True):
+        kept = item[mask.bool()]
+        total = torch.zeros(weight.shape[0], dtype=torch.float32, device=weight.device)
+        for start in range(0, kept.shape[0], chunk):
+            logits = kept[start : start + chunk] @ weight.t() + bias
+            total = total + torch.log1p(torch.relu(logits.to(torch.float32))).sum(0)
+        rows.append(total)
+    return torch.stack(rows)
+
+
+class _Features(nn.Module):
+    """Stands where the output projection was, so that the backbone returns the features f instead of the logits."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def _parent_of(root: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str]:
+    """The module that holds `wanted` as an attribute, and the attribute's name."""
+    for name, module in root.named_modules():
+        if module is wanted and name:
+            parent, _, attribute = name.rpartition(".")
+            return root.get_submodule(parent), attribute
+    raise ConfigError("the model has no output projection of its own: SPLADE needs a masked language model head")
+
+
+class SpladeModel(nn.Module):
+    """A masked language model that turns token ids into activations over its vocabulary.
+
+    Args:
+        backbone: any transformers model with a masked language model head.
+        lexical: the lexical channel, or None for plain SPLADE.
+        pooling: "max" or "sum" (sum has no lexical channel).
+        contextual: False switches the backbone off and leaves the lexical channel alone.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        *,
+        lexical: LexicalChannel | None = None,
+        pooling: str = "max",
+        contextual: bool = True,
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ConfigError(f"pooling is {pooling!r}; accepted: {', '.join(POOLINGS)}")
+        if lexical is not None and pooling != "max":
+            raise ConfigError("the lexical channel needs pooling 'max'")
+        decoder = backbone.get_output_embeddings()
+        if decoder is None or not hasattr(decoder, "weight"):
+            raise ConfigError(f"{type(backbone).__name__} has no masked language model head")
+        self.backbone = backbone
+        self.lexical = lexical
+        self.pooling = pooling
+        self.contextual = contextual
+        self.search_dtype = torch.float32
+        self._decoder_place = _parent_of(backbone, decoder)
+        self.head = decoder
+        setattr(*self._decoder_place, _Features())
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.head.weight.shape[0])
+
+    @property
+    def head_bias(self) -> Tensor:
+        """[V] bias of the output projection (zeros where the architecture has none)."""
+        bias = getattr(self.head, "bias", None)
+        return torch.zeros(self.vocab_size, device=self.head.weight.device) if bias is None else bias
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """[B, L, H] what the output projection would get."""
+        output: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).logits
+        return output
+
+    def activations(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """[B, V] float32 activations >= 0 of [B, L] token ids; positions with mask 0 take no part."""
+        if self.pooling == "sum":
+            features = self.features(input_ids, attention_mask)
+            return sum_over_tokens(features, self.head.weight, self.head_bias, attention_mask)
+        pooled, features = self._contextual_logits(input_ids, attention_mask)
+        if self.lexical is not None:
+            pooled = self._add_lexical(pooled, features, input_ids, attention_mask)
+        return torch.log1p(torch.relu(pooled))
+
+    forward = activations
+
+    def _contextual_logits(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """[B, V] pooled logits of the backbone and its features; (zeros, None) when the backbone is off."""
+        if not self.contextual:
+            return torch.zeros(input_ids.shape[0], self.vocab_size, device=input_ids.device), None
+        features = self.features(input_ids, attention_mask)
+        weight, bias = self.head.weight, self.head_bias
+        pooled = max_over_tokens(features, weight, bias, attention_mask, search_dtype=self.search_dtype)
+        return pooled, features
+
+    def _add_lexical(
+        self, pooled: Tensor, features: Tensor | None, input_ids: Tensor, attention_mask: Tensor
+    ) -> Tensor:
+        """[B, V] maximum of the pooled logits and of the logits of the lexical pairs."""
+        lexical = self.lexical
+        if lexical is None:
+            return pooled
+        saturation = lexical.saturation(input_ids, attention_mask)
+        neighbours = lexical.neighbours[input_ids].long()
+        terms = torch.cat([input_ids.unsqueeze(2), neighbours], dim=2)  # [B, L, 1 + K]
+        gains = torch.cat([lexical.gain[input_ids].unsqueeze(2), lexical.neighbour_gain[input_ids]], dim=2)
+        real = (terms >= 0) & (saturation > 0).unsqueeze(2)
+        text, token, _ = real.nonzero(as_tuple=True)
+        term = terms[real]
+        logits = torch.expm1(gains[real] * saturation[text, token])
+        if features is not None:
+            logits = logits + (features[text, token] * self.head.weight[term]).sum(1)
+        flat = pooled.reshape(-1).scatter_reduce(0, text * self.vocab_size + term, logits, reduce="amax")
+        return flat.view_as(pooled)
+
+    @classmethod
+    def from_folder(cls, path: str | Path, config: Any) -> SpladeModel:
+        """The model of a folder; `config` has the fields `pooling` and `lexical` of `splade.json`."""
+        folder = Path(path)
+        backbone = AutoModelForMaskedLM.from_pretrained(
+            str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        )
+        lexical = None
+        if config.lexical is not None:
+            tensors = load_file(str(folder / LEXICAL_FILE))
+            lexical = LexicalChannel.from_tensors(tensors, config.lexical)
+        return cls(backbone, lexical=lexical, pooling=config.pooling).eval()
+
+    def save_folder(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Writes config.json, model.safetensors and, with a lexical channel, lexical.safetensors (`dtype`: of the floats)."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self._backbone_state()
+        if dtype is not None:
+            state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
+        setattr(*self._decoder_place, self.head)
+        try:
+            self.backbone.save_pretrained(str(folder), state_dict=state)
+        finally:
+            setattr(*self._decoder_place, _Features())
+        if self.lexical is not None:
+            save_file(_narrow(self.lexical.tensors(), dtype), str(folder / LEXICAL_FILE))
+
+    def _backbone_state(self) -> dict[str, Tensor]:
+        """The backbone's tensors with the output projection back in its place."""
+        setattr(*self._decoder_place, self.head)
+        try:
+            return dict(self.backbone.state_dict())
+        finally:
+            setattr(*self._decoder_place, _Features())
+
+
+def _narrow(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Floats as `dtype`, ids below 32,768 as int16."""
+    if dtype is None:
+        return tensors
+    narrow = {}
+    for name, tensor in tensors.items():
+        small = not tensor.is_floating_point() and int(tensor.max()) < 2**15
+        narrow[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor.to(torch.int16) if small else tensor
+    return narrow
