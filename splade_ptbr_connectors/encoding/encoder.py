@@ -72,13 +72,13 @@ class SpladeEncoder:
         self.name = folder.name
         self.config = folder.config
         self.batch_size = batch_size
+        self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
         self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
         self._folder = folder
         self._rule = self.config.text_rule
         self._vocabulary = Tokenizer.from_str(tokenizer_json)
         limits = {"query": self.config.max_length_query, "document": self.config.max_length_document}
         self._tokenizers = {side: TextTokenizer(Tokenizer.from_str(tokenizer_json), limit, on_long) for side, limit in limits.items()}
-        self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
         self._specials = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
         self._pad_id = self._vocabulary.token_to_id("[PAD]") or 0
         self._load_network = load_network
