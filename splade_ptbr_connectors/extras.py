@@ -7,7 +7,7 @@ from types import ModuleType
 
 from .errors import MissingExtraError
 
-# library (import name) -> extra of pyproject.toml
+# top-level import name -> extra of pyproject.toml
 EXTRA_OF = {
     "torch": "torch",
     "transformers": "torch",
@@ -17,7 +17,7 @@ EXTRA_OF = {
     "bm25s": "evaluation",
     "Stemmer": "evaluation",
     "langchain_core": "langchain",
-    "llama_index.core": "llama-index",
+    "llama_index": "llama-index",
     "qdrant_client": "qdrant",
     "opensearchpy": "opensearch",
     "numba": "numba",
@@ -32,6 +32,7 @@ def require(library: str, feature: str) -> ModuleType:
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:
-        if error.name is None or library.split(".")[0] != error.name.split(".")[0]:
+        top = library.split(".")[0]
+        if error.name is None or top != error.name.split(".")[0]:
             raise
-        raise MissingExtraError(feature, EXTRA_OF[library]) from error
+        raise MissingExtraError(feature, EXTRA_OF[top]) from error

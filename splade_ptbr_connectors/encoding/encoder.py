@@ -19,6 +19,7 @@ from ..errors import ConfigError, ModelFormatError, TextError
 from ..vectors import SparseVector
 from .config import EncoderConfig
 from .explain import Explanation, explain
+from .exported_folder import Storage, write_exported_folder
 from .fingerprint import fingerprint
 from .folder import ModelFolder, find_model
 from .query_table import QueryTable
@@ -75,6 +76,7 @@ class SpladeEncoder:
         self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
         self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
         self._folder = folder
+        self._tokenizer_json = tokenizer_json
         self._rule = self.config.text_rule
         self._vocabulary = Tokenizer.from_str(tokenizer_json)
         limits = {"query": self.config.max_length_query, "document": self.config.max_length_document}
@@ -167,6 +169,15 @@ class SpladeEncoder:
     def token(self, term_id: int) -> str:
         """The vocabulary's token of this id; pieces inside words begin with ##."""
         return self._vocabulary.id_to_token(term_id) or f"<{term_id}>"
+
+    def export_onnx(self, out: str | Path, *, storage: Storage = "float32") -> Path:
+        """Write a new model folder that runs without torch; returns it. Needs the torch runtime and the extra [export].
+
+        The graph does the pooling and equals this model within 1e-4; it keeps this model's fingerprint. With `storage`
+        "float16" or "int8" the weights are rounded (in this object too): a smaller and slightly different model, with a
+        fingerprint of its own.
+        """
+        return write_exported_folder(self._folder, self._tokenizer_json, self.runtime, out, storage)
 
     @property
     def vocab_size(self) -> int:

@@ -1,0 +1,281 @@
+"""Export to ONNX: one graph from token ids to activations, pooling included.
+
+The backbone is exported up to the features f [B, L, H]; pooling and the lexical channel are a Scan over the texts of the
+batch, so the largest tensor is [V, L] of one text, never [B, L, V].
+
+    inputs   input_ids int64 [B, L], attention_mask int64 [B, L]
+    output   activations float32 [B, V]
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from splade_ptbr_connectors.encoding.torch_model import LexicalChannel, SpladeModel
+from splade_ptbr_connectors.errors import ConfigError
+
+OPSET = 18
+STORAGES = ("float32", "float16", "int8")
+_LARGE = 4096  # tensors with fewer values stay float32
+
+
+def round_rows(weights: Tensor) -> Tensor:
+    """[R, C] rounded to int8 times a power of two per row: exact in int8 with scales, and in float16 as well."""
+    scale = _row_scales(weights)
+    return (weights / scale).round().clamp(-127, 127) * scale
+
+
+def _row_scales(weights: Tensor) -> Tensor:
+    """[R, 1] the smallest power of two (at least 2^-20) for which a row fits into -127 ... 127."""
+    largest = weights.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+    return torch.exp2(torch.ceil(torch.log2(largest / 127.0)).clamp_min(-20))
+
+
+@torch.no_grad()
+def round_model(model: SpladeModel, storage: str) -> None:
+    """Rounds the weights in place to what `storage` can hold, so that every runtime computes with the same numbers."""
+    _check_storage(storage)
+    if storage == "float32":
+        return
+    for parameter in model.parameters():
+        int8 = storage == "int8" and parameter.dim() == 2 and parameter.numel() >= _LARGE
+        rounded = round_rows(parameter) if int8 and not _is_lexical(model, parameter) else parameter.to(torch.float16).to(torch.float32)
+        parameter.copy_(rounded)
+
+
+def _is_lexical(model: SpladeModel, parameter: nn.Parameter) -> bool:
+    return model.lexical is not None and any(parameter is other for other in model.lexical.parameters())
+
+
+def _check_storage(storage: str) -> None:
+    if storage not in STORAGES:
+        raise ConfigError(f"storage is {storage!r}; accepted: {', '.join(STORAGES)}")
+
+
+class _Features(nn.Module):
+    def __init__(self, model: SpladeModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.model.features(input_ids, attention_mask)
+
+
+def export_onnx(model: SpladeModel, config: Any, path: str | Path, *, storage: str = "float32") -> None:
+    """Writes `model` as one ONNX file, whole or not at all.
+
+    Args:
+        config: not read today; the settings that shape the graph (pooling, lexical) are those of `model`.
+        storage: "float32", "float16" or "int8" (see `round_model`, which should come first: the file holds rounded weights).
+    """
+    _check_storage(storage)
+    target = Path(path)
+    graph = _features_graph(model.eval())
+    _Builder(graph.graph, model).add_pooling()
+    if storage != "float32":
+        _shrink(graph.graph, storage)
+    onnx.checker.check_model(graph)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_bytes(graph.SerializeToString())
+    os.replace(partial, target)
+
+
+def _features_graph(model: SpladeModel) -> onnx.ModelProto:
+    """The backbone up to the features, with dynamic batch and length."""
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=512)
+    example = torch.randint(5, min(50, model.vocab_size), (2, 7))
+    mask = torch.ones_like(example)
+    mask[1, 4:] = 0
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "features.onnx"
+        torch.onnx.export(
+            _Features(model),
+            (example, mask),
+            str(file),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["features"],
+            dynamic_shapes={"input_ids": {0: batch, 1: length}, "attention_mask": {0: batch, 1: length}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        return onnx.load(str(file))
+
+
+class _Builder:
+    """Appends pooling and the lexical channel to the graph of the features."""
+
+    def __init__(self, graph: onnx.GraphProto, model: SpladeModel) -> None:
+        self.graph, self.model = graph, model
+        self.body: list[onnx.NodeProto] = []
+        self.count = 0
+        self.weight = self._shared(model.head.weight.detach())
+        self.bias = self.constant("pool_bias", model.head_bias.detach().numpy())
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def _shared(self, weight: Tensor) -> str:
+        """The initializer that already holds the output projection (tied embeddings), or a new one."""
+        wanted = weight.numpy()
+        for entry in self.graph.initializer:
+            if tuple(entry.dims) == wanted.shape and np.array_equal(numpy_helper.to_array(entry), wanted):
+                return str(entry.name)
+        return self.constant("pool_weight", wanted)
+
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """A node of the body of the Scan; its output's name."""
+        self.count += 1
+        output = f"pool_{kind}_{self.count}"
+        self.body.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def axes(self, *values: int) -> str:
+        name = "pool_axes_" + "_".join(str(v).replace("-", "m") for v in values)
+        if name not in {entry.name for entry in self.graph.initializer}:
+            self.constant(name, np.array(values, dtype=np.int64))
+        return name
+
+    def number(self, value: float) -> str:
+        name = f"pool_number_{value!r}".replace("-", "m").replace(".", "p")
+        if name not in {entry.name for entry in self.graph.initializer}:
+            self.constant(name, np.array(value, dtype=np.float32))
+        return name
+
+    def add_pooling(self) -> None:
+        """Replaces the output `features` by `activations`."""
+        kept = self.node("Cast", "item_mask", to=TensorProto.BOOL)
+        logits = self.node("MatMul", self.weight, self.node("Transpose", "item_features", perm=[1, 0]))  # [V, L]
+        result = self._pooled_max(logits, kept) if self.model.pooling == "max" else self._pooled_sum(logits, kept)
+        self.body.append(helper.make_node("Identity", [result], ["item_activations"]))
+        self._close_scan()
+
+    def _log1p_relu(self, value: str) -> str:
+        return self.node("Log", self.node("Add", self.node("Relu", value), self.number(1.0)))
+
+    def _pooled_sum(self, logits: str, kept: str) -> str:
+        biased = self.node("Add", logits, self.node("Unsqueeze", self.bias, self.axes(1)))
+        shares = self.node("Where", kept, self._log1p_relu(biased), self.number(0.0))
+        return self.node("ReduceSum", shares, self.axes(1), keepdims=0)
+
+    def _pooled_max(self, logits: str, kept: str) -> str:
+        masked = self.node("Where", kept, logits, self.number(-1e30))
+        best = self.node("Add", self.node("ReduceMax", masked, self.axes(1), keepdims=0), self.bias)
+        if self.model.lexical is not None:
+            best = self._lexical_max(best, kept, self.model.lexical)
+        return self._log1p_relu(best)
+
+    def _lexical_max(self, best: str, kept: str, lexical: LexicalChannel) -> str:
+        """[V] maximum with the logits of the lexical pairs."""
+        saturation = self._saturation(kept, lexical)  # [L]
+        own = self.node("Unsqueeze", "item_ids", self.axes(1))
+        gain = self.node("Unsqueeze", self.node("Gather", self.constant("lexical_gain", lexical.gain.detach().numpy()), "item_ids"), self.axes(1))
+        terms, gains = own, gain
+        if lexical.neighbours.shape[1]:
+            table = self.constant("lexical_neighbours", lexical.neighbours.numpy())
+            more = self.node("Cast", self.node("Gather", table, "item_ids"), to=TensorProto.INT64)
+            weights = self.constant("lexical_neighbour_gain", lexical.neighbour_gain.detach().numpy())
+            terms = self.node("Concat", own, more, axis=1)  # [L, 1 + K]
+            gains = self.node("Concat", gain, self.node("Gather", weights, "item_ids"), axis=1)
+        column = self.node("Unsqueeze", saturation, self.axes(1))
+        bonus = self.node("Sub", self.node("Exp", self.node("Mul", gains, column)), self.number(1.0))
+        real = self.node("And", self.node("Not", self.node("Less", terms, self._integer(0))), self.node("Greater", column, self.number(0.0)))
+        place = self.node("Max", terms, self._integer(0))
+        rows = self.node("Gather", self.weight, place)  # [L, 1 + K, H]
+        products = self.node("Mul", rows, self.node("Unsqueeze", "item_features", self.axes(1)))
+        logits = self.node("Add", self.node("ReduceSum", products, self.axes(2), keepdims=0), bonus)
+        logits = self.node("Where", real, logits, self.number(-1e30))
+        flat = self.axes(-1)
+        return self.node("ScatterElements", best, self.node("Reshape", place, flat), self.node("Reshape", logits, flat), axis=0, reduction="max")
+
+    def _integer(self, value: int) -> str:
+        name = f"pool_integer_{value}"
+        if name not in {entry.name for entry in self.graph.initializer}:
+            self.constant(name, np.array(value, dtype=np.int64))
+        return name
+
+    def _saturation(self, kept: str, lexical: LexicalChannel) -> str:
+        """[L] BM25's saturation of the term frequency, 0 for special tokens and padding."""
+        special = self.node("Gather", self.constant("lexical_special", lexical.special.numpy()), "item_ids")
+        counted = self.node("And", kept, self.node("Not", special))
+        classes = self.node("Gather", self.constant("lexical_classes", lexical.classes.numpy()), "item_ids")
+        same = self.node("Equal", self.node("Unsqueeze", classes, self.axes(1)), self.node("Unsqueeze", classes, self.axes(0)))
+        both = self.node("And", same, self.node("Unsqueeze", counted, self.axes(0)))
+        frequency = self.node("ReduceSum", self.node("Cast", both, to=TensorProto.FLOAT), self.axes(1), keepdims=0)
+        length = self.node("ReduceSum", self.node("Cast", counted, to=TensorProto.FLOAT), self.axes(0), keepdims=0)
+        slope = self.node("Mul", length, self.number(lexical.k1 * lexical.b / lexical.average_length))
+        norm = self.node("Add", slope, self.number(lexical.k1 * (1.0 - lexical.b)))
+        value = self.node("Div", self.node("Mul", frequency, self.number(lexical.k1 + 1.0)), self.node("Add", frequency, norm))
+        return self.node("Where", counted, value, self.number(0.0))
+
+    def _close_scan(self) -> None:
+        """Puts the body into a Scan over the texts of the batch and makes its result the graph's output."""
+        info = helper.make_tensor_value_info
+        body = helper.make_graph(
+            self.body,
+            "one_text",
+            [
+                info("item_features", TensorProto.FLOAT, ["L", self.model.head.weight.shape[1]]),
+                info("item_ids", TensorProto.INT64, ["L"]),
+                info("item_mask", TensorProto.INT64, ["L"]),
+            ],
+            [info("item_activations", TensorProto.FLOAT, [self.model.vocab_size])],
+        )
+        inputs = ["features", "input_ids", "attention_mask"]
+        self.graph.node.append(helper.make_node("Scan", inputs, ["activations"], body=body, num_scan_inputs=3))
+        del self.graph.output[:]
+        self.graph.output.append(info("activations", TensorProto.FLOAT, ["batch", self.model.vocab_size]))
+
+
+def _shrink(graph: onnx.GraphProto, storage: str) -> None:
+    """Stores large float32 initializers as float16 or int8; a node at the start of the graph gives float32 back."""
+    nodes: list[onnx.NodeProto] = []
+    for entry in list(graph.initializer):
+        value = numpy_helper.to_array(entry)
+        if value.dtype == np.int32 and value.size >= _LARGE and np.abs(value).max() < 2**15:
+            _replace(graph, entry, [(entry.name + "_small", value.astype(np.int16))])
+            nodes.append(helper.make_node("Cast", [entry.name + "_small"], [entry.name], to=TensorProto.INT32))
+        elif value.dtype == np.float32 and value.size >= _LARGE:
+            nodes.append(_shrink_float(graph, entry, value, storage))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+
+
+def _shrink_float(graph: onnx.GraphProto, entry: onnx.TensorProto, value: NDArray[Any], storage: str) -> onnx.NodeProto:
+    name = entry.name
+    if storage == "int8" and value.ndim == 2:
+        stored = _as_int8(value)
+        if stored is not None:
+            rows, scales, axis = stored
+            _replace(graph, entry, [(name + "_rows", rows), (name + "_scales", scales)])
+            return helper.make_node("DequantizeLinear", [name + "_rows", name + "_scales"], [name], axis=axis)
+    _replace(graph, entry, [(name + "_half", value.astype(np.float16))])
+    return helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT)
+
+
+def _as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], int] | None:
+    """(int8 values, scales, axis of the scales) when that is exact, also for a transposed matrix; else None."""
+    for axis in (0, 1):
+        rows = torch.from_numpy(np.ascontiguousarray(value if axis == 0 else value.T))
+        if torch.equal(round_rows(rows), rows):
+            scales = _row_scales(rows)
+            whole = (rows / scales).round().to(torch.int8).numpy()
+            return np.ascontiguousarray(whole if axis == 0 else whole.T), scales.squeeze(1).numpy(), axis
+    return None
+
+
+def _replace(graph: onnx.GraphProto, entry: onnx.TensorProto, stored: list[tuple[str, NDArray[Any]]]) -> None:
+    graph.initializer.remove(entry)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in stored)

@@ -1,0 +1,79 @@
+"""Write a model folder that runs without torch: the graph, the tokenizer and the settings, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..errors import ConfigError, InputFileError, ModelError
+from ..extras import require
+from .config import EncoderConfig, OnnxSettings
+from .folder import ONNX_FILE, ModelFolder, sha256_of
+from .runtime import Runtime
+
+Storage = Literal["float32", "float16", "int8"]
+TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0}  # of activations; rounded weights are another model
+
+
+def write_exported_folder(folder: ModelFolder, tokenizer_json: str, runtime: Runtime, out: str | Path, storage: Storage) -> Path:
+    """Export the network of `runtime` (torch) into the new folder `out`, and check the graph against it.
+
+    Raises:
+        ConfigError: not the torch runtime, or an unknown storage.
+        InputFileError: `out` is there already.
+        ModelError: the graph's activations differ from the network's.
+    """
+    if runtime.name != "torch":
+        raise ConfigError(f"model {folder.name!r} was loaded as an exported graph: load it with runtime='torch' to export it.")
+    if storage not in TOLERANCE:
+        raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
+    target = Path(out)
+    if target.exists():
+        raise InputFileError(f"{target} exists already: name a new folder to export to.")
+    require("onnx", "the export to ONNX")
+    require("onnxscript", "the export to ONNX")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        partial = Path(temporary) / "model"
+        partial.mkdir()
+        _write(folder, tokenizer_json, runtime, partial, storage)
+        os.rename(partial, target)
+    return target
+
+
+def _write(folder: ModelFolder, tokenizer_json: str, runtime: Runtime, out: Path, storage: Storage) -> None:
+    from .export import export_onnx, round_model
+    from .torch_runtime import TorchRuntime
+
+    if not isinstance(runtime, TorchRuntime):
+        raise ConfigError(f"cannot export from {type(runtime).__name__}.")
+    source = folder.weights_sha256()
+    round_model(runtime.model, storage)
+    export_onnx(runtime.model, folder.config, out / ONNX_FILE, storage=storage)
+    sha256 = sha256_of([out / ONNX_FILE])
+    onnx = OnnxSettings(sha256=sha256, source_sha256=source if storage == "float32" else sha256)
+    config: EncoderConfig = folder.config.model_copy(update={"onnx": onnx})
+    config.write(out)
+    (out / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
+    for name in (folder.config.query.file, "README.md"):
+        if name and (folder.path / name).is_file():
+            shutil.copyfile(folder.path / name, out / name)
+    _compare(runtime, ModelFolder(folder.name, out, config), TOLERANCE[storage])
+
+
+def _compare(runtime: Runtime, exported: ModelFolder, tolerance: float) -> None:
+    """Run both on a batch with padding; the longest row is half the model's limit."""
+    from .onnx_runtime import OnnxRuntime
+
+    random = np.random.default_rng(0)
+    length = max(4, exported.config.max_length_document // 2)
+    ids = random.integers(0, exported.config.vocab_size, (3, length))
+    mask = (np.arange(length) < np.array([[length], [length // 2], [3]])).astype(np.int64)
+    difference = np.abs(runtime.activations(ids, mask) - OnnxRuntime(exported).activations(ids, mask)).max()
+    if not difference <= tolerance:
+        raise ModelError(f"the exported graph differs from the model by {difference:.2g} (at most {tolerance:g} is accepted): it was not saved.")
