@@ -1,0 +1,181 @@
+"""splade-ptbr encode IN OUT."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from ..errors import ConfigError, InputFileError
+from .console import emit, note
+from .options import (
+    AllowRejected,
+    BatchSize,
+    DeadLetter,
+    Device,
+    Json,
+    Model,
+    OnLong,
+    OnLongOption,
+    Runtime,
+    RuntimeOption,
+    load_encoder,
+)
+from .rejected import leave_if_rejected
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..encoding.encoder import SpladeEncoder
+    from ..ingestion.dead_letter import DeadLetter as DeadLetterFile
+    from ..ingestion.items import Item
+    from ..vectors import SparseVector
+
+STDOUT = "-"
+
+
+class Kind(StrEnum):
+    """Which side of the model encodes the texts."""
+
+    document = "document"
+    query = "query"
+
+
+def encode(
+    source: Annotated[str, typer.Argument(metavar="IN", help="JSONL, CSV or TSV file with _id and text, also .gz; - for stdin.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="JSONL file to write, whole or not at all; - for stdout.")],
+    model: Model = "mini",
+    kind: Annotated[Kind, typer.Option("--kind", help="Encode as documents or as queries.")] = Kind.document,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens instead of term ids, heaviest first.")] = False,
+    dead_letter: DeadLetter = None,
+    allow_rejected: AllowRejected = False,
+    on_long: OnLongOption = OnLong.windows,
+    batch_size: BatchSize = 32,
+    runtime: RuntimeOption = Runtime.auto,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Encode texts to {"_id", "vector": {term_id: weight}} lines.
+
+    Without --dead-letter the first record that cannot be encoded ends the run, and nothing is written.
+    """
+    from ..ingestion.dead_letter import DeadLetter as DeadLetterFile
+    from ..sources import open_source
+
+    if as_json and out == STDOUT:
+        raise ConfigError("--json and OUT '-' both write to stdout: give OUT a file name.")
+    started = time.perf_counter()
+    records = open_source(source)
+    encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
+    with closing(DeadLetterFile(dead_letter)) as rejected, _writer(out) as file:
+        counts = _write(_items(records, encoder, kind), file, encoder if tokens else None, rejected, source)
+    document = {
+        "source": source,
+        "out": out,
+        "model": encoder.name,
+        "kind": kind.value,
+        **counts.to_dict(),
+        "dead_letter": str(dead_letter) if counts.rejected else None,
+        "seconds": time.perf_counter() - started,
+        "encoding": asdict(encoder.report),
+    }
+    if out == STDOUT:
+        note(_summary(document))
+    else:
+        emit(document, _render, as_json=as_json)
+    leave_if_rejected(counts.rejected, document["read"], document["dead_letter"], allowed=allow_rejected)
+
+
+@dataclass
+class _Counts:
+    written: int = 0
+    rejected: int = 0
+    terms: int = 0
+
+    def add(self, vector: SparseVector) -> None:
+        self.written += 1
+        self.terms += len(vector)
+
+    def to_dict(self) -> dict[str, Any]:
+        mean = self.terms / self.written if self.written else 0.0
+        return {"read": self.written + self.rejected, "written": self.written, "rejected": self.rejected, "mean_terms": mean}
+
+
+def _write(items: Iterable[Item], file: TextIO, decoder: SpladeEncoder | None, rejected: DeadLetterFile, source: str) -> _Counts:
+    """Write a line per vector. Raises InputFileError for the first rejected record, unless there is a file to keep those in."""
+    counts = _Counts()
+    for item in items:
+        if item.record is not None and item.vector is not None:
+            file.write(_line(item.record.doc_id, item.vector, decoder))
+            counts.add(item.vector)
+        elif rejected.path is None:
+            raise InputFileError(f"{source}, line {item.line}: {item.reason} Mend it, or set such records aside with --dead-letter FILE.")
+        else:
+            rejected.append([item.dead])
+            counts.rejected += 1
+    return counts
+
+
+class _QuerySide:
+    """Hands texts to the query side of an encoder where the document side is asked for."""
+
+    def __init__(self, encoder: SpladeEncoder) -> None:
+        self.name, self.fingerprint, self.vocab_size = encoder.name, encoder.fingerprint, encoder.vocab_size
+        self.encode_query, self.encode_queries, self.encode_documents = encoder.encode_query, encoder.encode_queries, encoder.encode_queries
+
+
+def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterator[Item]:
+    """The records in their order, each with its vector or the reason why it has none; a bar if stderr is a terminal."""
+    from tqdm import tqdm
+
+    from ..ingestion.encoding import with_vectors
+    from ..ingestion.items import read_items
+
+    failures: list[InputFileError] = []
+
+    def until_failure() -> Iterator[Any]:  # an error of the file must not look like one of a text that is being encoded
+        try:
+            yield from records
+        except InputFileError as error:
+            failures.append(error)
+
+    items = with_vectors(read_items(until_failure()), encoder if kind is Kind.document else _QuerySide(encoder))
+    yield from tqdm(items, desc="encode", unit=" texts", disable=None, file=sys.stderr)
+    if failures:
+        raise failures[0]
+
+
+def _line(doc_id: str, vector: SparseVector, decoder: SpladeEncoder | None) -> str:
+    key, pairs = ("vector", vector.to_opensearch().items()) if decoder is None else ("tokens", decoder.decode(vector))
+    return json.dumps({"_id": doc_id, key: {name: _shortest(weight) for name, weight in pairs}}, ensure_ascii=False) + "\n"
+
+
+def _shortest(weight: float) -> float:
+    """The number with the fewest digits that is the same float32: 0.3, not 0.30000001192092896."""
+    import numpy as np
+
+    return float(str(np.float32(weight)))
+
+
+def _writer(out: str) -> AbstractContextManager[TextIO]:
+    from ..evaluation.files import atomic_writer
+
+    return nullcontext(sys.stdout) if out == STDOUT else atomic_writer(out)
+
+
+def _summary(document: dict[str, Any]) -> str:
+    return (
+        f"{document['written']:,} of {document['read']:,} {document['kind']} texts encoded to {document['out']}, "
+        f"{document['mean_terms']:.1f} terms each, {document['seconds']:.1f} s, model {document['model']}"
+    )
+
+
+def _render(document: dict[str, Any], console: Console) -> None:
+    console.print(_summary(document), markup=False)

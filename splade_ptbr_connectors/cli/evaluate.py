@@ -1,0 +1,53 @@
+"""splade-ptbr evaluate --store URL --queries F --qrels F."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import emit
+from .options import PREFIX, Json, OnLong, OnLongOption, StoreModel, StoreUrl, open_filled_store
+from .render import show_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def evaluate(
+    store: StoreUrl,
+    queries: Annotated[Path, typer.Option("--queries", envvar=PREFIX + "QUERIES", help="Queries with _id and text, as JSONL, CSV or TSV.")],
+    qrels: Annotated[Path, typer.Option("--qrels", envvar=PREFIX + "QRELS", help="Judgments: BEIR's TSV or TREC's qrels.")],
+    run: Annotated[Path | None, typer.Option("--run", help="Write the run here, in TREC's format.")] = None,
+    model: StoreModel = None,
+    on_long: OnLongOption = OnLong.windows,
+    as_json: Json = False,
+) -> None:
+    """Measure a store against relevance judgments: nDCG@10, nDCG@20, RR@10, R@100, R@1000."""
+    from ..evaluation.evaluate import evaluate as evaluate_store
+    from ..evaluation.qrels import read_qrels
+    from ..evaluation.queries import read_queries
+    from ..evaluation.runs import write_run
+
+    judgments, texts = read_qrels(qrels), read_queries(queries)
+    with open_filled_store(store, model, on_long) as opened:
+        evaluation = evaluate_store(opened, texts, judgments, progress=True)
+        names = {"store": opened.url, "model": opened.encoder.name}
+    if run is not None:
+        write_run(run, evaluation.run)
+    emit({**names, **evaluation.to_dict(), "run": str(run) if run else None}, _render, as_json=as_json)
+
+
+def _render(document: dict[str, Any], console: Console) -> None:
+    rows = [(name, f"{value:.4f}") for name, value in document["measures"].items()]
+    show_table(console, ("measure", "mean"), rows, numeric=(1,))
+    console.print(f"over {document['queries']:,} judged queries, {document['unanswered']:,} of them without a hit")
+    if document["missing_relevant_documents"]:
+        console.print(f"[yellow]{document['missing_relevant_documents']:,} relevant documents are not in the store[/yellow]")
+    console.print(
+        f"{document['mean_latency_ms']:.1f} ms and {document['mean_terms_per_query']:.1f} terms a query, model {document['model']}",
+        markup=False,
+    )
+    if document["run"]:
+        console.print(f"run written to {document['run']}", markup=False)

@@ -1,0 +1,58 @@
+"""splade-ptbr search QUERY --store URL."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .console import emit
+from .hits import add_tokens, hit_to_dict
+from .options import PREFIX, Json, OnLong, OnLongOption, StoreModel, StoreUrl, open_filled_store
+from .render import show_hits
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
+    store: StoreUrl,
+    k: Annotated[int, typer.Option("-k", "--top-k", envvar=PREFIX + "K", help="Number of hits, 1 to 10,000.")] = 10,
+    filter: Annotated[str | None, typer.Option("--filter", help='Payload filter, e.g. \'{"metadata.subject": "saúde"}\'.')] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the tokens that made each hit match.")] = False,
+    model: StoreModel = None,
+    on_long: OnLongOption = OnLong.windows,
+    as_json: Json = False,
+) -> None:
+    """Search a store with a Portuguese query."""
+    conditions = _parse(filter)
+    with open_filled_store(store, model, on_long) as opened:
+        started = time.perf_counter()
+        vector = opened.encoder.encode_query(query)
+        hits = [hit_to_dict(hit) for hit in opened.search(vector, k, filter=conditions)]
+        latency_ms = 1000 * (time.perf_counter() - started)
+        if explain:
+            add_tokens(hits, vector, opened)
+        document = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "latency_ms": latency_ms, "hits": hits}
+    emit(document, _render, as_json=as_json)
+
+
+def _parse(filter: str | None) -> dict[str, Any] | None:
+    if filter is None:
+        return None
+    try:
+        parsed = json.loads(filter)
+    except ValueError as error:
+        raise ConfigError(f"--filter {filter!r} is not JSON: {error}.") from error
+    if not isinstance(parsed, dict):
+        raise ConfigError(f"--filter {filter!r} is not a JSON object of field to condition.")
+    return parsed
+
+
+def _render(document: dict[str, Any], console: Console) -> None:
+    show_hits(console, document["hits"])
+    console.print(f"\n[dim]{len(document['hits'])} hits in {document['latency_ms']:.1f} ms, model {document['model']}[/dim]")

@@ -1,0 +1,97 @@
+"""LangChain retriever over any store of this package.
+
+>>> from splade_ptbr_connectors import SpladeEncoder, open_store  # doctest: +SKIP
+>>> store = open_store("edge:meus-documentos", encoder=SpladeEncoder.load("mini"))  # doctest: +SKIP
+>>> SpladeRetriever(store=store, k=4).invoke("prazo para recorrer da multa")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from .extras import require
+from .filters import parse_filter
+from .retrieval import check_k, combine_filters, content_and_metadata, search_async
+from .stores.base import Hit, Store
+
+try:
+    from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+    from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+except ModuleNotFoundError:
+    require("langchain_core", "splade_ptbr_connectors.langchain")  # raises MissingExtraError if that is what is missing
+    raise
+
+__all__ = ["SpladeRetriever"]
+
+
+class SpladeRetriever(BaseRetriever):
+    """Documents of a store for a query, best first: the store's own order and scores.
+
+    Attributes:
+        store: an open store; it brings its encoder. Left out of repr() and of serialisation.
+        k: number of documents, 1..10,000; `invoke(query, k=3)` overrides it for one call.
+        filter: see `splade_ptbr_connectors.filters`. A filter given to `invoke` must hold as well: it narrows this one.
+        score_key: name of the score in a document's metadata (the plain dot product, not 0..1); None leaves it out.
+        content_key: payload field that becomes `page_content`.
+
+    A document's `id` and `metadata["doc_id"]` are the caller's id; its metadata is the rest of the payload, with the
+    nested "metadata" mapping merged in flat.
+
+    Raises:
+        ConfigError: k out of range, at construction or in a call; a filter that is none; no `content_key` in a payload.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    store: Store = Field(exclude=True, repr=False)
+    k: int = 4
+    filter: Any | None = None
+    score_key: str | None = "score"
+    content_key: str = "text"
+
+    @field_validator("k", mode="before")
+    @classmethod
+    def _check_k(cls, value: object) -> int:
+        return check_k("k", value)
+
+    @field_validator("filter")
+    @classmethod
+    def _check_filter(cls, value: Any | None) -> Any | None:
+        if isinstance(value, Mapping):
+            parse_filter(value)
+        return value
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
+    ) -> list[Document]:
+        return self._documents(self.store.search(query, self._k(k), filter=combine_filters(self.filter, filter)))
+
+    # The base class would drop k and filter of ainvoke(): both methods must name them.
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
+    ) -> list[Document]:
+        return self._documents(await search_async(self.store, query, self._k(k), combine_filters(self.filter, filter)))
+
+    def _k(self, k: int | None) -> int:
+        return self.k if k is None else check_k("k", k)
+
+    def _documents(self, hits: list[Hit]) -> list[Document]:
+        return [self._document(hit) for hit in hits]
+
+    def _document(self, hit: Hit) -> Document:
+        content, metadata = content_and_metadata(hit, self.content_key)
+        metadata["doc_id"] = hit.doc_id
+        if self.score_key is not None:
+            metadata[self.score_key] = hit.score
+        return Document(id=hit.doc_id, page_content=content, metadata=metadata)
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = self.store.engine
+        params["ls_embedding_provider"] = "splade_ptbr_connectors"
+        params["ls_embedding_model"] = self.store.encoder.name
+        return params

@@ -1,0 +1,116 @@
+"""LlamaIndex retriever over any store of this package: sparse only, no dense embedding needed.
+
+>>> from splade_ptbr_connectors import SpladeEncoder, open_store  # doctest: +SKIP
+>>> store = open_store("edge:meus-documentos", encoder=SpladeEncoder.load("mini"))  # doctest: +SKIP
+>>> SpladeRetriever(store=store, similarity_top_k=10).retrieve("prazo para recorrer da multa")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import ConfigError
+from .extras import require
+from .filters import Condition, parse_filter
+from .retrieval import check_k, content_and_metadata, search_async
+from .stores.base import Hit, Store
+
+try:
+    from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+    from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
+except ModuleNotFoundError:
+    require("llama_index.core", "splade_ptbr_connectors.llama_index")  # raises MissingExtraError if that is what is missing
+    raise
+
+__all__ = ["SpladeRetriever", "translate_filters"]
+
+_RANGES = {FilterOperator.GT: "gt", FilterOperator.GTE: "gte", FilterOperator.LT: "lt", FilterOperator.LTE: "lte"}
+_SCALAR_OPERATORS = (FilterOperator.EQ, FilterOperator.NE)
+_LIST_OPERATORS = (FilterOperator.IN, FilterOperator.NIN)
+
+
+class SpladeRetriever(BaseRetriever):
+    """Nodes of a store for a query, best first: the store's own order and scores.
+
+    Args:
+        store: an open store; it brings its encoder.
+        similarity_top_k: number of nodes, 1..10,000.
+        filters: MetadataFilters (their keys are payload paths such as "metadata.subject"), the filter mapping of
+            `splade_ptbr_connectors.filters`, or the engine's own filter object.
+        content_key: payload field that becomes the node's text.
+        kwargs: what LlamaIndex's BaseRetriever takes (callback_manager, object_map, objects, verbose).
+
+    A node's `node_id` is the caller's document id, its metadata the rest of the payload.
+
+    Raises:
+        ConfigError: similarity_top_k out of range, or a filter that cannot be translated.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        similarity_top_k: int = 10,
+        filters: MetadataFilters | Mapping[str, Any] | Any | None = None,
+        *,
+        content_key: str = "text",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.store = store
+        self.similarity_top_k = check_k("similarity_top_k", similarity_top_k)
+        self.content_key = content_key
+        self._filter = translate_filters(filters)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nodes(self.store.search(query_bundle.query_str, self.similarity_top_k, filter=self._filter))
+
+    # The base class would call _retrieve on the event loop and block it.
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nodes(await search_async(self.store, query_bundle.query_str, self.similarity_top_k, self._filter))
+
+    def _nodes(self, hits: list[Hit]) -> list[NodeWithScore]:
+        return [self._node(hit) for hit in hits]
+
+    def _node(self, hit: Hit) -> NodeWithScore:
+        content, metadata = content_and_metadata(hit, self.content_key)
+        return NodeWithScore(node=TextNode(id_=hit.doc_id, text=content, metadata=metadata), score=hit.score)
+
+
+def translate_filters(filters: MetadataFilters | Mapping[str, Any] | Any | None) -> Any | None:
+    """LlamaIndex's filters as conditions of `splade_ptbr_connectors.filters`; an engine's own filter object stays as it is.
+
+    Operators ==, !=, >, >=, <, <=, in and nin, joined by "and", nested or not. Raises ConfigError for any other.
+    """
+    if isinstance(filters, MetadataFilters):
+        return tuple(_all_conditions(filters)) or None
+    if isinstance(filters, Mapping):
+        return parse_filter(filters) or None
+    return filters
+
+
+def _all_conditions(filters: MetadataFilters) -> list[Condition]:
+    if filters.condition is not FilterCondition.AND:
+        raise ConfigError(f"the filter condition {_value(filters.condition)!r} is not supported: conditions are joined by 'and'.")
+    found: list[Condition] = []
+    for one in filters.filters:
+        found.extend(_all_conditions(one) if isinstance(one, MetadataFilters) else _conditions(one))
+    return found
+
+
+def _conditions(one: MetadataFilter) -> tuple[Condition, ...]:
+    operator, is_list = one.operator, isinstance(one.value, list)
+    if operator in _RANGES:
+        return parse_filter({one.key: {_RANGES[operator]: one.value}})
+    if (operator in _SCALAR_OPERATORS and not is_list) or (operator in _LIST_OPERATORS and is_list):
+        negated = operator in (FilterOperator.NE, FilterOperator.NIN)
+        return parse_filter({one.key: {"not": one.value} if negated else one.value})
+    raise ConfigError(
+        f"the filter {one.key!r} {_value(operator)} {one.value!r} is not supported: "
+        "use ==, !=, >, >=, <, <= with one value, or in and nin with a list."
+    )
+
+
+def _value(member: Any) -> Any:
+    return getattr(member, "value", member)

@@ -1,0 +1,84 @@
+"""What the retrievers of every framework share: hits as text and metadata, filters combined, search off the event loop.
+
+No ranking happens here: a retriever returns what its store returns, in the same order and with the same scores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .encoding.explain import Explanation, explain
+from .errors import ConfigError
+from .filters import parse_filter
+from .stores.base import MAX_TOP_K
+from .vectors import SparseVector
+
+if TYPE_CHECKING:
+    from .stores.base import Hit, Store
+
+
+def check_k(name: str, value: object) -> int:
+    """Return `value` if a store can be asked for so many hits, else raise ConfigError naming the setting."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
+        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
+    return value
+
+
+def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:
+    """A filter that holds where both hold: the filter of one call can narrow a retriever's own, never widen it.
+
+    Args:
+        fixed: None, a filter mapping, conditions, or an engine's own filter object (which cannot be combined).
+        narrowing: the same.
+    """
+    if not fixed or not narrowing:
+        return fixed or narrowing or None
+    return _conditions(fixed) + _conditions(narrowing)
+
+
+def _conditions(filter: Any) -> tuple[Any, ...]:
+    if isinstance(filter, tuple):
+        return filter
+    if not isinstance(filter, Mapping):
+        raise ConfigError(f"a {type(filter).__name__} cannot be combined with the retriever's own filter: use filter mappings for both.")
+    return parse_filter(filter)
+
+
+def content_and_metadata(hit: Hit, content_key: str) -> tuple[str, dict[str, Any]]:
+    """Split a payload into the text and everything else, the nested "metadata" mapping merged in flat.
+
+    A field beside "metadata" hides one of the same name inside it, unless it is blank. A payload without any fields
+    (vectors loaded without one) has blank content.
+
+    Raises:
+        ConfigError: the payload has fields, but not this one.
+    """
+    payload = dict(hit.payload)
+    if payload and content_key not in payload:
+        raise ConfigError(f"document {hit.doc_id!r} has no {content_key!r} field: set content_key to one of {', '.join(payload)}.")
+    content = payload.pop(content_key, "")
+    nested = payload.get("metadata")
+    metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
+    metadata.update({name: value for name, value in payload.items() if value != "" or name not in metadata})
+    return str(content), metadata
+
+
+async def search_async(store: Store, query: str, top_k: int, filter: Any | None) -> list[Hit]:
+    """`store.search` without blocking the event loop: the store's own `asearch` if it has one, else a worker thread."""
+    native = getattr(store, "asearch", None)
+    if native is not None:
+        hits: list[Hit] = await native(query, top_k, filter=filter)
+        return hits
+    return await asyncio.to_thread(store.search, query, top_k, filter=filter)
+
+
+def explain_hits(store: Store, query: SparseVector, doc_ids: Sequence[str]) -> dict[str, Explanation]:
+    """For each of these documents, the terms it shares with the query, largest contribution first.
+
+    The stored vectors are compared, so the contributions add up to a hit's score within the engine's precision. An
+    encoder that cannot name its tokens gives term ids.
+    """
+    token_of = getattr(store.encoder, "token", str)
+    return {doc_id: explain(query, entry.vector, token_of) for doc_id, entry in store.get(doc_ids).items()}

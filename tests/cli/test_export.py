@@ -1,0 +1,43 @@
+"""splade-ptbr export onnx, on the tiny model with random weights."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from splade_ptbr_connectors.cli.main import run
+from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
+
+from .conftest import Command, assert_fails
+
+
+def test_the_exported_folder_encodes_as_the_model_does(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter warns about itself
+        assert run(["export", "onnx", str(tiny_model), "exportado", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    torch_side, onnx_side = SpladeEncoder.load(tiny_model, runtime="torch"), SpladeEncoder.load("exportado", runtime="onnx")
+    assert document["out"] == "exportado" and document["fingerprint"] == onnx_side.fingerprint
+    assert document["bytes"] == sum(path.stat().st_size for path in Path("exportado").rglob("*") if path.is_file())
+    one, other = torch_side.encode_document("imposto de renda"), onnx_side.encode_document("imposto de renda")
+    assert one.term_ids.tolist() == other.term_ids.tolist()
+    np.testing.assert_allclose(one.weights, other.weights, atol=1e-4)
+
+
+def test_places_and_models_that_cannot_be_used(cli: Command, tmp_path: Path) -> None:
+    assert_fails(cli("export", "onnx", "no-such-model", "fora"), 4, "no-such-model")
+    assert_fails(cli("export", "onnx", "mini", "fora", "--storage", "int4"), 2, "int4")
+    assert not (tmp_path / "fora").exists()
+
+
+def test_a_folder_that_is_there_already_is_not_overwritten(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cheia").mkdir()
+    assert run(["export", "onnx", str(tiny_model), str(tmp_path / "cheia")]) == 3
+    assert "exists already" in capsys.readouterr().err

@@ -1,0 +1,59 @@
+"""How hits look: in a pipe, in a terminal, narrow or wide."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from splade_ptbr_connectors.cli.render import show_hits, show_table, token_line
+
+TOKENS = [{"token": f"palavra{n}", "contribution": 4.0 - n / 2} for n in range(8)]
+HIT = {"doc_id": "d1", "score": 12.5, "title": "Título", "text": "uma frase longa " * 40, "tokens": TOKENS}
+
+
+def shown(width: int, *, terminal: bool) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
+    show_hits(console, [HIT])
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_hit_is_four_lines_that_fit(width: int, terminal: bool) -> None:
+    lines = shown(width, terminal=terminal)
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= min(width, 113)
+    assert "12.500" in lines[0] and "Título (d1)" in lines[0]
+    assert lines[2].endswith(" ...")
+    assert lines[3].strip().split()[-3 if "more" in lines[3] else 0] is not None and "palavra0 +4.00" in lines[3]
+
+
+def test_tokens_that_do_not_fit_are_counted() -> None:
+    line = token_line(TOKENS, 60, bars=False)
+    named = line.count("palavra")
+    assert 0 < named < 8 and line.endswith(f"and {8 - named} more")
+    assert token_line(TOKENS[:2], 60, bars=False) == "palavra0 +4.00  palavra1 +3.50"
+    assert token_line([], 60, bars=True) == ""
+
+
+def test_bars_are_as_long_as_the_contributions() -> None:
+    parts = [{"token": "a", "contribution": 4.0}, {"token": "b", "contribution": 2.0}, {"token": "c", "contribution": 0.001}]
+    assert token_line(parts, 80, bars=True) == "████ a +4.00  ██ b +2.00  ▏ c +0.00"
+
+
+def test_a_hit_without_a_title_or_text() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None, highlight=False)
+    show_hits(console, [{"doc_id": "só-vetor", "score": 1.0, "title": "", "text": ""}])
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == " 1   1.000  (só-vetor)\n"
+
+
+def test_tables_are_aligned() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None, highlight=False)
+    show_table(console, ("nome", "valor"), [("a", "1.5"), ("bb", "12.5")], numeric=(1,))
+    assert isinstance(console.file, io.StringIO)
+    rows = [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+    assert rows[0].split() == ["nome", "valor"] and len({len(row) for row in (rows[0], rows[2], rows[3])}) == 1

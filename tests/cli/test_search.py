@@ -1,0 +1,99 @@
+"""splade-ptbr search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from splade_ptbr_connectors.stores import open_store
+from tests.support.encoders import HashingEncoder
+
+from .conftest import Command, assert_fails
+
+
+def test_json_gives_the_stores_hits(cli: Command, filled: str) -> None:
+    document = cli("search", "gripe e febre", "--store", filled, "-k", 3, "--json").json
+    with open_store(filled, encoder=HashingEncoder("mini")) as store:
+        expected = [(hit.doc_id, hit.score) for hit in store.search("gripe e febre", 3)]
+    assert [(hit["doc_id"], hit["score"]) for hit in document["hits"]] == expected
+    assert expected[0][0] == "4"
+    assert document["hits"][0] == {
+        "doc_id": "4",
+        "score": expected[0][1],
+        "title": "Febre",
+        "text": "gripe e febre",
+        "payload": {"metadata": {"subject": "saúde"}},
+    }
+    assert (document["query"], document["k"], document["model"], document["store"]) == ("gripe e febre", 3, "mini", filled)
+
+
+def test_explained_contributions_add_up_to_the_score(cli: Command, filled: str) -> None:
+    hits = cli("search", "gripe e febre", "--store", filled, "--explain", "--json").json["hits"]
+    assert len(hits) == 2
+    for hit in hits:
+        contributions = [part["contribution"] for part in hit["tokens"]]
+        assert sum(contributions) == pytest.approx(hit["score"], rel=1e-5)
+        assert contributions == sorted(contributions, reverse=True)
+
+
+def test_for_people_a_block_per_hit(cli: Command, filled: str) -> None:
+    outcome = cli("search", "gripe", "--store", filled, "--explain")
+    assert outcome.code == 0 and outcome.err == ""
+    assert "Vacina (1)" in outcome.out and "vacina contra a gripe" in outcome.out
+    assert "+1.00" in outcome.out and "2 hits" in outcome.out
+    assert "\x1b" not in outcome.out  # no colours in a pipe
+
+
+def test_markup_in_a_document_is_shown_as_it_is(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"_id": "[red]x", "title": "[b]título[/b]", "text": "café [/nada] :smile:"}\n')
+    cli("ingest", "c.jsonl", "--store", "edge:m", "--json")
+    out = cli("search", "café", "--store", "edge:m", "--explain").out
+    assert "[b]título[/b] ([red]x)" in out and "café [/nada] :smile:" in out
+
+
+def test_filters_and_nothing_found(cli: Command, filled: str) -> None:
+    hits = cli("search", "gripe e", "--store", filled, "--filter", '{"metadata.subject": "culinária"}', "--json").json["hits"]
+    assert hits == []
+    assert "no document shares a term" in cli("search", "desconhecida", "--store", filled).out
+    assert cli("search", "", "--store", filled, "--json").json["hits"] == []
+
+
+def test_store_model_and_k_by_environment(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLADE_PTBR_STORE", filled)
+    monkeypatch.setenv("SPLADE_PTBR_K", "1")
+    assert len(cli("search", "gripe", "--json").json["hits"]) == 1
+    monkeypatch.setenv("SPLADE_PTBR_MODEL", "outro")
+    assert_fails(cli("search", "gripe"), 4, "'mini'", "'outro'")
+
+
+@pytest.mark.parametrize("k", ["0", "-1", "1000000", "10001"])
+def test_k_out_of_range(cli: Command, filled: str, k: str) -> None:
+    assert_fails(cli("search", "gripe", "--store", filled, "-k", k), 2, k, "1 to 10,000")
+
+
+@pytest.mark.parametrize("k", ["três", "1.5", ""])
+def test_k_that_is_no_integer(cli: Command, filled: str, k: str) -> None:
+    assert_fails(cli("search", "gripe", "--store", filled, "-k", k), 2, "-k")
+
+
+@pytest.mark.parametrize("filter", ["{", "[]", '"a"', '{"a": {"gta": 1}}', '{"a": 1.5}'])
+def test_bad_filters(cli: Command, filled: str, filter: str) -> None:
+    assert_fails(cli("search", "gripe", "--store", filled, "--filter", filter), 2, "filter")
+
+
+def test_stores_that_cannot_be_opened(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "arquivo").write_text("x")
+    (tmp_path / "cheia").mkdir()
+    (tmp_path / "cheia" / "foto.jpg").write_text("x")
+    assert_fails(cli("search", "x", "--store", "edge:nada"), 5, "no store at edge:nada")
+    assert_fails(cli("search", "x", "--store", "edge:arquivo"), 5, "is a file")
+    assert_fails(cli("search", "x", "--store", "edge:cheia"), 5, "not a store")
+    assert_fails(cli("search", "x", "--store", "egde:loja"), 2, "'edge:'")
+    assert_fails(cli("search", "x", "--store", "loja"), 2, "edge:loja")
+    assert not (tmp_path / "nada").exists()
+
+
+def test_queries_that_are_no_text(cli: Command, filled: str) -> None:
+    assert_fails(cli("search", "a\0b", "--store", filled), 3, "NUL")
+    assert_fails(cli("search", "a\ud800", "--store", filled), 3, "surrogate")

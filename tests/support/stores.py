@@ -1,0 +1,91 @@
+"""MemoryStore: exact dot products in plain Python, the oracle that retrievers and commands are compared with."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, ClassVar
+
+from splade_ptbr_connectors.encoding.protocol import Encoder
+from splade_ptbr_connectors.filters import AnyOf, Condition
+from splade_ptbr_connectors.stores.base import Entry, Hit, Store
+from splade_ptbr_connectors.vectors import SparseVector
+
+
+class MemoryStore(Store):
+    """Keeps entries in a dict.
+
+    Args:
+        delay_s: seconds that every search blocks its thread.
+
+    Attributes:
+        most_at_once: largest number of searches that ran at the same time.
+        threads: names of the threads that searched.
+    """
+
+    engine: ClassVar[str] = "memory"
+
+    def __init__(self, encoder: Encoder, *, url: str = "memory:", delay_s: float = 0.0) -> None:
+        super().__init__(url, encoder)
+        self.entries: dict[str, Entry] = {}
+        self.delay_s = delay_s
+        self.most_at_once = self._running = 0
+        self.threads: set[str] = set()
+        self._lock = threading.Lock()
+
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+        self._enter()
+        try:
+            time.sleep(self.delay_s)
+            scored = [(entry, query.dot(entry.vector)) for entry in self.entries.values() if _holds(entry.payload, filter)]
+            hits = [Hit(entry.doc_id, score, entry.payload) for entry, score in scored if score > 0]
+            return sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))[:top_k]
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _enter(self) -> None:
+        with self._lock:
+            self._running += 1
+            self.most_at_once = max(self.most_at_once, self._running)
+            self.threads.add(threading.current_thread().name)
+
+    def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
+        return {doc_id: self.entries[doc_id] for doc_id in doc_ids if doc_id in self.entries}
+
+    def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
+        return {doc_id: entry.content_hash for doc_id, entry in self._get(doc_ids).items() if entry.content_hash}
+
+    def _count(self) -> int:
+        return len(self.entries)
+
+    def _upsert(self, entries: list[Entry]) -> None:
+        self.entries.update({entry.doc_id: entry for entry in entries})
+
+    def _delete(self, doc_ids: list[str]) -> int:
+        return sum(self.entries.pop(doc_id, None) is not None for doc_id in doc_ids)
+
+    def _close(self) -> None:
+        pass
+
+
+def _holds(payload: Any, conditions: tuple[Condition, ...] | None) -> bool:
+    return all(_one_holds(_at(payload, condition.field), condition) for condition in conditions or ())
+
+
+def _at(payload: Any, path: str) -> Any:
+    for name in path.split("."):
+        payload = payload.get(name) if isinstance(payload, dict) else None
+    return payload
+
+
+def _one_holds(value: Any, condition: Condition) -> bool:
+    if isinstance(condition, AnyOf):
+        values = value if isinstance(value, list) else [value]
+        return condition.negated != any(one in condition.values for one in values)
+    return isinstance(value, int | float) and not (
+        (condition.gt is not None and value <= condition.gt)
+        or (condition.gte is not None and value < condition.gte)
+        or (condition.lt is not None and value >= condition.lt)
+        or (condition.lte is not None and value > condition.lte)
+    )
