@@ -16,7 +16,7 @@ from .render import show_hits
 if TYPE_CHECKING:
     from rich.console import Console
 
-DEFAULT_STORE = "edge:splade-demo"
+DEFAULT_STORE = "edge:splade-demo/{fingerprint}"  # one folder per model: another version of it does not meet the old vectors
 NEXT_STEPS = """\
 from splade_ptbr_connectors import SpladeEncoder, ingest, open_store
 store = open_store("edge:my-documents", encoder=SpladeEncoder.load("mini"))
@@ -38,6 +38,7 @@ def demo(
 
     started = time.perf_counter()
     encoder = load_encoder(model)
+    store = store.format(fingerprint=encoder.fingerprint[:12])
     note(f"model {encoder.name} loaded in {time.perf_counter() - started:.1f} s; loading the sample into {store}")
     with open_store(store, encoder=encoder, create=True) as opened:
         document: dict[str, Any] = {

@@ -61,6 +61,7 @@ class SpladeEncoder:
         name: what the model was loaded as.
         config: its settings.
         fingerprint: identity of the vectors it gives; see fingerprint.py.
+        load_arguments: what `load` takes to get an encoder with this fingerprint again; JSON values.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class SpladeEncoder:
         self.batch_size = batch_size
         self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
         self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
+        self.load_arguments: dict[str, Any] = {"model": _lasting_name(folder), "on_long": on_long}
         self._folder = folder
         self._tokenizer_json = tokenizer_json
         self._rule = self.config.text_rule
@@ -127,6 +129,9 @@ class SpladeEncoder:
         tokenizer_folder = _tokenizer_folder(tokenizer, local_files_only) if tokenizer else folder.path
         tokenizer_json = load_tokenizer(tokenizer_folder, folder.config.vocab_size).to_str()
         encoder = cls(folder, tokenizer_json, lambda: load_runtime(folder, runtime, device, dtype), batch_size=batch_size, on_long=on_long)
+        encoder.load_arguments = {"model": _lasting_name(folder), "on_long": on_long, **settings}
+        encoder.load_arguments |= {"tokenizer": str(tokenizer)} if tokenizer else {}
+        encoder.load_arguments |= {"revision": revision} if revision else {}
         _ = encoder.runtime  # a broken network shows now, not at the first text
         return encoder
 
@@ -268,6 +273,11 @@ def _with_settings(config: EncoderConfig, settings: dict[str, Any]) -> EncoderCo
         return EncoderConfig.checked(config.model_dump() | settings, "SpladeEncoder.load")
     except ModelFormatError as error:
         raise ConfigError(str(error)) from error
+
+
+def _lasting_name(folder: ModelFolder) -> str:
+    """The model's name, or its absolute path when the name is a path: it must mean the same from another directory."""
+    return str(folder.path.resolve()) if Path(folder.name).expanduser().is_dir() else folder.name
 
 
 def _tokenizer_folder(tokenizer: str | Path, local_files_only: bool) -> Path:

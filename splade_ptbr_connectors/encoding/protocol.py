@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from ..vectors import SparseVector
 
@@ -24,6 +24,15 @@ class Encoder(Protocol):
     @property
     def vocab_size(self) -> int:
         """Term ids are smaller than this."""
+        ...
+
+    @property
+    def load_arguments(self) -> Mapping[str, Any]:
+        """What SpladeEncoder.load takes to get this encoder again: JSON values, with "model" among them."""
+        ...
+
+    def token(self, term_id: int) -> str:
+        """How the term reads."""
         ...
 
     def encode_query(self, text: str) -> SparseVector:

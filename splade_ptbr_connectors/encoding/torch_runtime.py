@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +16,7 @@ require("torch", "the torch runtime")
 require("transformers", "the torch runtime")
 
 import torch  # noqa: E402
+from transformers.utils import logging as transformers_logging  # noqa: E402
 
 from .torch_model import SpladeModel  # noqa: E402
 
@@ -29,7 +33,9 @@ class TorchRuntime:
 
     def __init__(self, folder: ModelFolder, device: str | None = None, dtype: str = "float32") -> None:
         self._device = _device(device)
-        self.model = SpladeModel.from_folder(folder.path, folder.config).to(self._device, getattr(torch, dtype)).eval()
+        with _no_progress_bars():
+            model = SpladeModel.from_folder(folder.path, folder.config)
+        self.model = model.to(self._device, getattr(torch, dtype)).eval()
 
     @torch.inference_mode()
     def activations(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -37,6 +43,18 @@ class TorchRuntime:
         ids, mask = (torch.from_numpy(array).to(self._device) for array in (input_ids, attention_mask))
         result: NDArray[np.float32] = self.model.activations(ids, mask).float().cpu().numpy()
         return result
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Loading takes a moment; transformers draws a bar for it even where stderr is no terminal."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _device(name: str | None) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -277,3 +278,10 @@ class TestFingerprint:
         text = (with_other_tokenizer / "tokenizer.json").read_text(encoding="utf-8")
         (with_other_tokenizer / "tokenizer.json").write_text(text.replace('"lowercase": false', '"lowercase": true'), encoding="utf-8")
         assert SpladeEncoder.load(with_other_tokenizer).fingerprint != encoder.fingerprint
+
+
+def test_load_arguments_give_the_same_encoder_again(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    encoder = SpladeEncoder.load(tiny_model.name, on_long="truncate", max_length_document=32)
+    monkeypatch.chdir(tmp_path)
+    assert SpladeEncoder.load(**json.loads(json.dumps(encoder.load_arguments))).fingerprint == encoder.fingerprint
