@@ -16,6 +16,7 @@ from ..errors import ConfigError, StoreClosedError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..vectors import SparseVector
+from .payloads import check_payload
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -57,6 +58,11 @@ class Store(ABC):
         self.encoder = encoder
         self.batch_size = batch_size
         self._closed = False
+
+    @property
+    def identity(self) -> str:
+        """Names this very collection, for checkpoints: a store deleted and made anew under the same URL is another one."""
+        return self.url
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -104,7 +110,7 @@ class Store(ABC):
                 iterable. Each batch is validated whole before any of it is sent.
 
         Raises:
-            VectorError, RecordError: for the first bad entry; the batches before it are stored, its own is not.
+            VectorError, RecordError, TextError: for the first bad entry; the batches before it are stored, its own is not.
         """
         self._check_open()
         written = 0
@@ -118,7 +124,10 @@ class Store(ABC):
         self._check_open()
         return sum(self._delete(batch) for batch in _batches(map(check_doc_id, doc_ids), self.batch_size))
 
-    def finish_loading(self) -> None:
+    def flush(self) -> None:  # noqa: B027 (optional)
+        """Put what was acknowledged on the medium, so that it survives a power cut too. A checkpoint is written after it."""
+
+    def finish_loading(self) -> None:  # noqa: B027 (optional)
         """Called once after a bulk load: lets the engine build or merge its index. Optional, never changes results."""
 
     # -- life cycle ------------------------------------------------------------------------------------------------
@@ -143,13 +152,14 @@ class Store(ABC):
             raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
 
     def _check_entry(self, entry: tuple[Any, ...]) -> Entry:
-        if not isinstance(entry, tuple | list) or not 2 <= len(entry) <= 4:
+        if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 4:
             raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {entry!r:.80}.")
-        checked = Entry(*entry)
+        checked = entry if isinstance(entry, Entry) else Entry(*entry)
         check_doc_id(checked.doc_id)
         if not isinstance(checked.vector, SparseVector):
             raise VectorError(f"the vector of {checked.doc_id!r} is {type(checked.vector).__name__}: it must be a SparseVector.")
         checked.vector.check_vocabulary(self.encoder.vocab_size)
+        check_payload(checked.doc_id, checked.payload)
         return checked
 
     # -- what an engine implements -----------------------------------------------------------------------------------

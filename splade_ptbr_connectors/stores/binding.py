@@ -1,0 +1,64 @@
+"""Binds a store to the model that filled it: which encoder to use, and whether it is the right one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from ..errors import ConfigError, ModelMismatchError
+
+if TYPE_CHECKING:
+    from ..encoding.protocol import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStamp:
+    """What a store remembers of the model that filled it."""
+
+    name: str
+    fingerprint: str
+    vocab_size: int
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> Self:
+        """The stamp of an encoder."""
+        return cls(encoder.name, encoder.fingerprint, encoder.vocab_size)
+
+    def __str__(self) -> str:
+        return f"{self.name!r} (fingerprint {self.fingerprint[:12]})"
+
+
+def resolve_encoder(encoder: Encoder | str | None, stamp: ModelStamp | None, url: str, *, allow_mismatch: bool = False) -> Encoder:
+    """The encoder to open a store with.
+
+    Args:
+        encoder: an encoder, a model to load, or None for the model that the store names.
+        stamp: what the store says about its model; None when it is yet to be created.
+
+    Raises:
+        ConfigError: no encoder given for a store that names none.
+        ModelMismatchError: the store was filled with another model, and allow_mismatch is not set.
+    """
+    resolved = _load(encoder, stamp, url)
+    if stamp is not None and resolved.fingerprint != stamp.fingerprint and not allow_mismatch:
+        mine = ModelStamp.of(resolved)
+        hint = "same name, but other weights or settings; " if mine.name == stamp.name else ""
+        raise ModelMismatchError(
+            f"the store {url} was filled with the model {stamp}, but is opened with {mine}: {hint}open it with the first, "
+            "or ingest into a new store (allow_mismatch=True opens it all the same, with scores that mean little)."
+        )
+    return resolved
+
+
+def _load(encoder: Encoder | str | None, stamp: ModelStamp | None, url: str) -> Encoder:
+    if encoder is None:
+        if stamp is None:
+            raise ConfigError(f'the store {url} is new: say which model fills it, such as encoder="mini".')
+        encoder = stamp.name
+    if isinstance(encoder, str):
+        from ..encoding.encoder import SpladeEncoder
+
+        return SpladeEncoder.load(encoder)
+    if not hasattr(encoder, "fingerprint") or not hasattr(encoder, "encode_documents"):
+        raise ConfigError(f"encoder is {type(encoder).__name__}: it must be a SpladeEncoder or the name of a model.")
+    return encoder

@@ -1,0 +1,260 @@
+"""`edge:PATH`: Qdrant's engine in this process (qdrant-edge), its data in a folder.
+
+PATH/splade-store.json is the sidecar (model, format version, settings), PATH/shard/ holds the engine's own files.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import qdrant_edge as edge
+
+from ..errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError
+from ..filters import Condition
+from ..vectors import SparseVector
+from .base import Entry, Hit, Store
+from .binding import ModelStamp, resolve_encoder
+from .edge_engine import RESERVE_BYTES, EdgeEngine, check_space, translated
+from .edge_filters import to_edge
+from .payloads import HASH_FIELD, ID_FIELD, from_stored, to_stored
+from .point_ids import point_id
+from .sidecar import FILE_NAME, Sidecar
+
+if TYPE_CHECKING:
+    from ..encoding.protocol import Encoder
+
+logger = logging.getLogger(__name__)
+SHARD = "shard"
+VECTOR = "splade"
+SETTINGS: Mapping[str, Any] = {"vector": VECTOR, "datatype": "float32"}
+BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the payload storage and later a merged segment
+
+
+class Repair(NamedTuple):
+    """What repair() did: how many documents are there, and where the set-aside log is (None: there was nothing to repair)."""
+
+    documents: int
+    set_aside: Path | None
+
+
+def connect(
+    address: str, *, url: str, encoder: Encoder | str | None, create: bool, allow_mismatch: bool, batch_size: int
+) -> EdgeStore:
+    """Open or create the store in the folder `address`; see open_store()."""
+    folder = _folder(address, url)
+    with translated(url, "open"):
+        sidecar = _find(folder, url, create)
+    resolved = resolve_encoder(encoder, sidecar.model if sidecar else None, url, allow_mismatch=allow_mismatch)
+    if sidecar is None or not (folder / SHARD).exists():
+        sidecar = _create(folder, sidecar.model if sidecar else ModelStamp.of(resolved), url)
+    return EdgeStore(url, resolved, EdgeEngine(folder / SHARD, url), sidecar, batch_size=batch_size)
+
+
+def repair(path: str | Path) -> Repair:
+    """Make a store open again after a StoreCorruptError, by setting the engine's write-ahead log aside.
+
+    What was flushed (at every checkpoint, at the end of an ingest, on close) comes back; run the last ingest again for
+    the rest. The log is renamed, not deleted; a store that opens is left as it is.
+
+    Raises:
+        StoreCorruptError: more than the log is damaged; nothing was changed, ingest into a new folder.
+        StoreLockedError, StoreNotFoundError: in use, or not an edge store.
+    """
+    folder = _folder(str(path), str(path))
+    log = folder / SHARD / "wal"
+    with translated(str(folder), "repair"):
+        if Sidecar.read(folder, EdgeStore.engine) is None or not log.is_dir():
+            raise StoreNotFoundError(f"{folder} is not an edge store: nothing to repair.")
+    try:
+        return Repair(_documents(folder), None)
+    except StoreCorruptError:  # what else may be raised (locked, no permission) is not for a repair to force
+        with translated(str(folder), "repair"):
+            set_aside = next(name for n in range(1, 10_000) if not (name := log.with_name(f"wal.set-aside-{n}")).exists())
+            log.rename(set_aside)
+    try:
+        return Repair(_documents(folder), set_aside)
+    except StoreCorruptError:  # not the log: everything as it was
+        shutil.rmtree(log, ignore_errors=True)
+        set_aside.rename(log)
+        raise
+
+
+class EdgeStore(Store):
+    """An embedded Qdrant in a folder; one process at a time, any number of threads.
+
+    What upsert_vectors() has acknowledged survives the death of the process; flush() puts it on the medium as well.
+    """
+
+    engine: ClassVar[str] = "edge"
+
+    def __init__(self, url: str, encoder: Encoder, engine: EdgeEngine, sidecar: Sidecar, *, batch_size: int = 256) -> None:
+        super().__init__(url, encoder, batch_size=batch_size)
+        self._edge = engine
+        self._sidecar = sidecar
+
+    @property
+    def identity(self) -> str:
+        return f"edge:{self._sidecar.store_id}"
+
+    def flush(self) -> None:
+        self._check_open()
+        with self._edge.use("flush") as shard:
+            shard.flush()
+
+    def finish_loading(self) -> None:
+        self._check_open()
+        room = self._edge.has_space(_bytes_used(self._edge.folder))  # merging writes every segment once more
+        with self._edge.use("optimize") as shard:
+            if room:
+                shard.optimize()
+            else:
+                logger.warning("%s: too little free space to merge the index; searches work, more slowly", self.url)
+            shard.flush()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+        native = to_edge(filter) if isinstance(filter, tuple) else filter
+        if native is not None and not isinstance(native, edge.Filter):
+            raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping or a qdrant_edge.Filter.")
+        with self._edge.use("search") as shard:
+            points = _query(shard, query, top_k + 1, native)
+            if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
+                points = _with_all_ties(shard, query, points[top_k - 1].score, top_k, native)
+        return sorted(map(_hit, points), key=_rank)[:top_k]
+
+    def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
+        with self._edge.use("read") as shard:
+            records = shard.retrieve(_point_ids(doc_ids), True, True)
+        return {entry.doc_id: entry for entry in map(_entry, records)}
+
+    def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
+        wanted = edge.PayloadSelector.Include([ID_FIELD, HASH_FIELD])
+        with self._edge.use("read") as shard:
+            payloads = [record.payload for record in shard.retrieve(_point_ids(doc_ids), wanted, False)]
+        return {payload[ID_FIELD]: payload[HASH_FIELD] for payload in payloads if HASH_FIELD in payload}
+
+    def _count(self) -> int:
+        with self._edge.use("count") as shard:
+            return int(shard.count(edge.CountRequest(exact=True)))
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def _upsert(self, entries: list[Entry]) -> None:
+        points = [_point(entry) for entry in entries]
+        expected = sum([8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries])
+        with self._edge.use("write") as shard:
+            self._edge.check_space(BYTES_PER_BYTE * expected)
+            shard.update(edge.UpdateOperation.upsert_points(points))
+
+    def _delete(self, doc_ids: list[str]) -> int:
+        with self._edge.use("delete") as shard:
+            present = [record.id for record in shard.retrieve(_point_ids(doc_ids), False, False)]
+            if present:
+                self._edge.check_space(0)
+                shard.update(edge.UpdateOperation.delete_points(present))
+        return len(present)
+
+    def _close(self) -> None:
+        self._edge.close()
+
+
+def _folder(address: str, url: str) -> Path:
+    path = address.removeprefix("//")  # edge://index is read as edge:index, edge:///tmp/index as edge:/tmp/index
+    if not path or "\0" in path:
+        raise ConfigError(f"store URL {url!r} names no folder: write it as 'edge:./index'.")
+    return Path(path).expanduser()
+
+
+def _find(folder: Path, url: str, create: bool) -> Sidecar | None:
+    if folder.exists() and not folder.is_dir():
+        raise StoreFormatError(f"{folder} is a file: an edge store is a folder, give the path of one.")
+    sidecar = Sidecar.read(folder, EdgeStore.engine)
+    if sidecar is None and folder.is_dir() and any(folder.iterdir()):
+        raise StoreFormatError(f"the folder {folder} is not empty and holds no {FILE_NAME}: it is not a store, give another path.")
+    if sidecar is None and not create:
+        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
+    return sidecar
+
+
+def _create(folder: Path, model: ModelStamp, url: str) -> Sidecar:
+    """The sidecar first: a folder with a sidecar and no shard is taken up again, one with a shard alone would be no store."""
+    sidecar = Sidecar(EdgeStore.engine, model, SETTINGS)
+    with translated(url, "create"):
+        folder.mkdir(parents=True, exist_ok=True)
+        check_space(folder, RESERVE_BYTES)
+        sidecar.write(folder)
+    EdgeEngine.create(folder / SHARD, edge.EdgeConfig(sparse_vectors={VECTOR: edge.EdgeSparseVectorParams()}), url)
+    return sidecar
+
+
+def _documents(folder: Path) -> int:
+    engine = EdgeEngine(folder / SHARD, str(folder))
+    with engine.use("count") as shard:
+        documents = int(shard.count(edge.CountRequest(exact=True)))
+    engine.close()
+    return documents
+
+
+def _query(shard: Any, query: SparseVector, limit: int, native: Any, threshold: float | None = None, payload: Any = True) -> list[Any]:
+    nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+    request = edge.QueryRequest(limit, query=nearest, filter=native, score_threshold=threshold, with_payload=payload, with_vector=False)
+    return [point for point in shard.query(request) if point.score > 0]
+
+
+def _with_all_ties(shard: Any, query: SparseVector, score: float, top_k: int, native: Any) -> list[Any]:
+    """The top_k points, those tied with the last one chosen by document id: the engine cuts a tie as it likes."""
+    below = float(np.nextafter(np.float32(score), np.float32(0)))  # the engine's threshold is exclusive
+    everyone = shard.count(edge.CountRequest(exact=True))
+    ids_only = edge.PayloadSelector.Include([ID_FIELD])
+    points = _query(shard, query, everyone, native, below, ids_only)
+    best = sorted(points, key=lambda point: (-point.score, point.payload[ID_FIELD]))[:top_k]
+    payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], True, False)}
+    return [_Point(point.score, payloads[point.id]) for point in best]
+
+
+class _Point(NamedTuple):
+    score: float
+    payload: dict[str, Any]
+
+
+def _hit(point: Any) -> Hit:
+    doc_id, payload, _ = from_stored(dict(point.payload))
+    return Hit(doc_id, float(point.score), payload)
+
+
+def _rank(hit: Hit) -> tuple[float, str]:
+    return -hit.score, hit.doc_id
+
+
+def _point(entry: Entry) -> Any:
+    stored = to_stored(entry.doc_id, entry.payload, entry.content_hash)
+    return edge.Point(point_id(entry.doc_id), {VECTOR: _to_edge_vector(entry.vector)}, stored)
+
+
+def _entry(record: Any) -> Entry:
+    doc_id, payload, content_hash = from_stored(dict(record.payload))
+    vector = record.vector[VECTOR]
+    return Entry(doc_id, SparseVector.from_qdrant(vector), payload, content_hash)
+
+
+def _to_edge_vector(vector: SparseVector) -> Any:
+    return edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())
+
+
+def _point_ids(doc_ids: list[str]) -> list[str]:
+    return [point_id(doc_id) for doc_id in dict.fromkeys(doc_ids)]
+
+
+def _characters(payload: Mapping[str, Any]) -> int:
+    return sum([len(value) if isinstance(value, str) else 64 for value in payload.values()])
+
+
+def _bytes_used(folder: Path) -> int:
+    # blocks, not sizes: the engine's files are sparse
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,137 @@
+"""Calls into qdrant-edge: one at a time, and whatever goes wrong in it comes out as an error of this package."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+
+from ..errors import SpladeConnectorsError, StoreClosedError, StoreCorruptError, StoreError, StoreLockedError, StoreWriteError
+
+RESERVE_BYTES = 32 * 2**20  # left free on the medium
+_LOCKED = re.compile("WouldBlock")
+_REFUSED = re.compile(r"os error (1|13|28|30)\b|PermissionDenied|StorageFull|ReadOnlyFilesystem|No space left|Permission denied|Read-only")
+
+
+class EdgeEngine:
+    """An open shard behind a lock.
+
+    Edge holds the interpreter lock during its calls, so two threads gain nothing by calling at once; the lock is for
+    writes, which the engine expects one after the other.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self._lock = threading.RLock()
+        self._shard: Any = None
+        with self._guard("open"):
+            self._shard = edge.EdgeShard.load(str(folder))
+
+    @staticmethod
+    def create(folder: Path, config: Any, url: str) -> None:
+        """Make an empty shard in `folder`, complete or not at all."""
+        temporary = folder.with_name(f"{folder.name}.new")
+        with translated(url, "create"):
+            shutil.rmtree(temporary, ignore_errors=True)  # of a process that died while it created the store
+            edge.EdgeShard.create(str(temporary), config).close()
+            temporary.rename(folder)
+
+    @contextlib.contextmanager
+    def use(self, doing: str) -> Iterator[Any]:
+        """The shard, locked; `doing` is for messages."""
+        with self._lock, self._guard(doing):
+            if self._shard is None:
+                raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
+            yield self._shard
+
+    def check_space(self, expected_bytes: int) -> None:
+        """Raise StoreWriteError before a write for which the medium has no room.
+
+        Edge writes through sparse memory maps: on a full disk the system kills the process (SIGBUS), no error is raised.
+        """
+        check_space(self.folder, expected_bytes + RESERVE_BYTES)
+
+    def has_space(self, expected_bytes: int) -> bool:
+        """Whether check_space() would let a write of this size pass."""
+        return shutil.disk_usage(self.folder).free >= expected_bytes + RESERVE_BYTES
+
+    def close(self) -> None:
+        """Flush and release the shard. Closing twice is no error."""
+        with self._lock, self._guard("close"):
+            shard, self._shard = self._shard, None
+            if shard is not None:
+                shard.close()
+
+    @contextlib.contextmanager
+    def _guard(self, doing: str) -> Iterator[None]:
+        try:
+            with translated(self.url, doing):
+                yield
+        except StoreCorruptError:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        shard, self._shard = self._shard, None
+        if shard is None:
+            return
+        try:
+            shard.close()  # puts what was good before the panic on the medium
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # a second panic changes nothing
+            return
+
+
+def check_space(folder: Path, wanted_bytes: int) -> None:
+    """Raise StoreWriteError when the medium of `folder` has less than this free."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted_bytes:
+        raise StoreWriteError(
+            f"only {free / 2**20:,.0f} MiB are free at {folder}, {wanted_bytes / 2**20:,.0f} MiB are needed (with a reserve): "
+            "free some space and run it again, what was acknowledged is kept."
+        )
+
+
+@contextlib.contextmanager
+def translated(url: str, doing: str) -> Iterator[None]:
+    """Turn what Edge and the system raise into errors of this package. A Rust panic is a BaseException."""
+    try:
+        yield
+    except (SpladeConnectorsError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
+        raise
+    except Exception as error:
+        raise _typed(error, url, doing) from error
+    except BaseException as error:
+        raise _corrupt(error, url, doing) from error
+
+
+def _typed(error: Exception, url: str, doing: str) -> StoreError:
+    text = str(error)
+    if _LOCKED.search(text):
+        return StoreLockedError(f"the store {url} is in use by another process (or by another handle in this one): close it there first.")
+    if isinstance(error, OSError) or _REFUSED.search(text):
+        return StoreWriteError(
+            f"cannot {doing} the store {url}: {_first_line(error)}; check free space and write permission (searching needs it too)."
+        )
+    if doing == "open":
+        return _corrupt(error, url, doing)
+    return StoreError(f"the engine could not {doing} the store {url}: {_first_line(error)}.")
+
+
+def _corrupt(error: BaseException, url: str, doing: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"the engine of {url} gave up while it was asked to {doing} ({_first_line(error)}); the store is closed. Repair it with "
+        "splade_ptbr_connectors.stores.edge.repair(path), then run the last ingest again."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
