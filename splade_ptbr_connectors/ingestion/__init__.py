@@ -1,0 +1,1 @@
+"""Ingestion: records in, documents in a store, and a report that accounts for every record. See engine.ingest()."""

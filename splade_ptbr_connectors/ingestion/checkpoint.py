@@ -1,0 +1,133 @@
+"""The checkpoint: up to which record an ingest was acknowledged by the store, so that a killed run goes on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import IngestError
+from ..stores.files import write_atomically
+from .report import Counts
+
+FORMAT = "splade-ptbr ingest checkpoint 1"
+INTERVAL_S = 1.0
+MAX_SHARE = 0.02  # of the time goes into saving: a flush may take a tenth of a second and stops everything else
+
+
+@dataclass(frozen=True)
+class Run:
+    """What must be the same for a run to go on where another stopped."""
+
+    model: str
+    fingerprint: str
+    store: str
+    store_id: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run came: every record before `position` is acknowledged.
+
+    Attributes:
+        position: number of records dealt with, from the first one on, without a hole.
+        prefix: digest over these records, which proves that the input still begins with them.
+        dead_letter_bytes: length of the dead-letter file at that moment.
+    """
+
+    position: int = 0
+    prefix: str = ""
+    counts: Counts = field(default_factory=Counts)
+    dead_letter_bytes: int = 0
+
+
+class Checkpoint:
+    """The checkpoint file of one run.
+
+    Args:
+        path: None for a run without one: nothing is read or written.
+        run, input: what the run is about; `input` is for messages.
+    """
+
+    def __init__(self, path: Path | None, run: Run, input: Mapping[str, Any]) -> None:
+        self.path = path
+        self.run = run
+        self.input = input
+        self._next_at = time.monotonic() + INTERVAL_S
+
+    def load(self, *, restart: bool) -> Progress:
+        """How far an earlier run came; nothing when there is none or with `restart`.
+
+        Raises:
+            IngestError: the file is no checkpoint, or one of another model or store.
+        """
+        raw = self._read()
+        if raw is None or restart:
+            return Progress()
+        try:
+            was = Run(**raw["run"])
+            progress = Progress(raw["position"], raw["prefix"], Counts(**raw["counts"]), raw["dead_letter_bytes"])
+        except (KeyError, TypeError) as error:
+            raise IngestError(f"the checkpoint {self.path} is damaged ({error}): pass restart=True to start over.") from error
+        self._check(was)
+        return progress
+
+    @property
+    def due(self) -> bool:
+        """True when it is time for another save."""
+        return self.path is not None and time.monotonic() >= self._next_at
+
+    def save(self, progress: Progress, started: float) -> None:
+        """Write atomically. Raises IngestError when the medium refuses.
+
+        Args:
+            started: time.monotonic() at which the work for this save (flushing the store) began.
+        """
+        if self.path is None:
+            return
+        content = {"format": FORMAT, "input": dict(self.input), "run": asdict(self.run), **asdict(progress)}
+        try:
+            write_atomically(self.path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+        except OSError as error:
+            raise IngestError(f"cannot write the checkpoint {self.path}: {error.strerror or error}.") from error
+        now = time.monotonic()
+        self._next_at = now + max(INTERVAL_S, (now - started) / MAX_SHARE)
+
+    def remove(self) -> None:
+        """The run is complete."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _check(self, was: Run) -> None:
+        now = self.run
+        if (was.fingerprint, was.store_id) == (now.fingerprint, now.store_id):
+            return
+        what = "model" if was.fingerprint != now.fingerprint else "store"
+        raise IngestError(
+            f"the checkpoint {self.path} belongs to another {what} (its model: {was.model!r} {was.fingerprint[:12]}, store: {was.store}; "
+            f"now: {now.model!r} {now.fingerprint[:12]}, {now.store}): pass restart=True to start over."
+        )
+
+    def other_input(self) -> IngestError:
+        """The error for an input that does not begin with the records that the checkpoint is about."""
+        raw = self._read() or {}
+        was = raw.get("input", {}).get("path", "another input")
+        return IngestError(
+            f"the checkpoint {self.path} belongs to another input ({was}), or that one was changed: pass restart=True to start over."
+        )
+
+    def _read(self) -> dict[str, Any] | None:
+        if self.path is None:
+            return None
+        try:
+            raw = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise IngestError(f"cannot read the checkpoint {self.path} ({error}): give another path.") from error
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise IngestError(f"{self.path} exists and is not a checkpoint: it is left as it is, give another path.")
+        return raw

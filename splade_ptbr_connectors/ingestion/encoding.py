@@ -1,0 +1,99 @@
+"""Items through the encoder: same items, same order, with vectors.
+
+The encoder takes a stream of texts and reads ahead of the vectors it gives out. Items wait in line meanwhile, those that
+need no vector included, so that they come out in the order of the input.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import IngestError, InputError
+
+if TYPE_CHECKING:
+    from ..encoding.protocol import Encoder
+    from .items import Item
+
+MAX_WAITING = 8192
+MAX_WAITING_BYTES = 64 * 2**20
+
+
+def with_vectors(items: Iterable[Item], encoder: Encoder) -> Iterator[Item]:
+    """Give every item that has a record its vector.
+
+    A text that the encoder refuses rejects its own item only: the texts in flight with it are encoded one by one.
+    Memory is bounded: when too many items wait, the stream of texts ends, the encoder empties its window, and a new
+    stream begins.
+
+    Raises:
+        IngestError: the encoder gave out more or fewer vectors than it took texts.
+    """
+    line = _Line(items)
+    while not line.exhausted:
+        try:
+            for vector in encoder.encode_documents(line.texts()):
+                yield from line.settled()
+                item = line.next_of(encoder)
+                item.vector = vector
+                yield item
+        except InputError:
+            yield from line.one_by_one(encoder)
+        yield from line.settled()
+        if line.waiting:
+            raise IngestError(f"the encoder {encoder.name!r} gave fewer vectors than it took texts.")
+
+
+class _Line:
+    """Items taken from the input whose turn to come out has not come."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.waiting: deque[Item] = deque()
+        self.exhausted = False
+        self._items = iter(items)
+        self._bytes = 0
+
+    def texts(self) -> Iterator[str]:
+        """The texts of the items taken from now on, until too much waits or the input ends."""
+        while len(self.waiting) < MAX_WAITING and self._bytes < MAX_WAITING_BYTES:
+            item = next(self._items, None)
+            if item is None:
+                self.exhausted = True
+                return
+            self.waiting.append(item)
+            self._bytes += item.nbytes
+            if item.record:
+                yield item.record.content
+
+    def settled(self) -> Iterator[Item]:
+        """The items at the head of the line that need no vector."""
+        while self.waiting and self.waiting[0].record is None:
+            yield self._pop()
+
+    def next_of(self, encoder: Encoder) -> Item:
+        if not self.waiting:
+            raise IngestError(f"the encoder {encoder.name!r} gave more vectors than it took texts.")
+        return self._pop()
+
+    def one_by_one(self, encoder: Encoder) -> Iterator[Item]:
+        """Everything that waits, each text encoded alone."""
+        while self.waiting:
+            item = self._pop()
+            if item.record:
+                _encode_alone(item, encoder)
+            yield item
+
+    def _pop(self) -> Item:
+        item = self.waiting.popleft()
+        self._bytes -= item.nbytes
+        return item
+
+
+def _encode_alone(item: Item, encoder: Encoder) -> None:
+    if item.record is None:
+        return
+    try:
+        item.vector = next(iter(encoder.encode_documents([item.record.content])))
+    except InputError as error:
+        item.reject(str(error), {"_id": item.record.doc_id, **item.record.payload})
