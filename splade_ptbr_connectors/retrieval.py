@@ -77,8 +77,6 @@ async def search_async(store: Store, query: str, top_k: int, filter: Any | None)
 def explain_hits(store: Store, query: SparseVector, doc_ids: Sequence[str]) -> dict[str, Explanation]:
     """For each of these documents, the terms it shares with the query, largest contribution first.
 
-    The stored vectors are compared, so the contributions add up to a hit's score within the engine's precision. An
-    encoder that cannot name its tokens gives term ids.
+    The stored vectors are compared, so the contributions add up to a hit's score within the engine's precision.
     """
-    token_of = getattr(store.encoder, "token", str)
-    return {doc_id: explain(query, entry.vector, token_of) for doc_id, entry in store.get(doc_ids).items()}
+    return {doc_id: explain(query, entry.vector, store.encoder.token) for doc_id, entry in store.get(doc_ids).items()}

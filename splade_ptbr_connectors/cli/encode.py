@@ -123,14 +123,6 @@ def _write(items: Iterable[Item], file: TextIO, decoder: SpladeEncoder | None, r
     return counts
 
 
-class _QuerySide:
-    """Hands texts to the query side of an encoder where the document side is asked for."""
-
-    def __init__(self, encoder: SpladeEncoder) -> None:
-        self.name, self.fingerprint, self.vocab_size = encoder.name, encoder.fingerprint, encoder.vocab_size
-        self.encode_query, self.encode_queries, self.encode_documents = encoder.encode_query, encoder.encode_queries, encoder.encode_queries
-
-
 def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterator[Item]:
     """The records in their order, each with its vector or the reason why it has none; a bar if stderr is a terminal."""
     from tqdm import tqdm
@@ -146,7 +138,7 @@ def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterat
         except InputFileError as error:
             failures.append(error)
 
-    items = with_vectors(read_items(until_failure()), encoder if kind is Kind.document else _QuerySide(encoder))
+    items = with_vectors(read_items(until_failure()), encoder.encode_documents if kind is Kind.document else encoder.encode_queries)
     yield from tqdm(items, desc="encode", unit=" texts", disable=None, file=sys.stderr)
     if failures:
         raise failures[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import emit
-from .options import PREFIX, Json, OnLong, OnLongOption, StoreModel, StoreUrl, open_filled_store
+from .options import PREFIX, Json, StoreModel, StoreUrl, open_filled_store
 from .render import show_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ def evaluate(
     qrels: Annotated[Path, typer.Option("--qrels", envvar=PREFIX + "QRELS", help="Judgments: BEIR's TSV or TREC's qrels.")],
     run: Annotated[Path | None, typer.Option("--run", help="Write the run here, in TREC's format.")] = None,
     model: StoreModel = None,
-    on_long: OnLongOption = OnLong.windows,
     as_json: Json = False,
 ) -> None:
     """Measure a store against relevance judgments: nDCG@10, nDCG@20, RR@10, R@100, R@1000."""
@@ -31,7 +30,7 @@ def evaluate(
     from ..evaluation.runs import write_run
 
     judgments, texts = read_qrels(qrels), read_queries(queries)
-    with open_filled_store(store, model, on_long) as opened:
+    with open_filled_store(store, model) as opened:
         evaluation = evaluate_store(opened, texts, judgments, progress=True)
         names = {"store": opened.url, "model": opened.encoder.name}
     if run is not None:

@@ -58,10 +58,8 @@ def load_encoder(
     return SpladeEncoder.load(model, runtime=runtime.value, device=device, batch_size=batch_size, on_long=on_long.value)
 
 
-def open_filled_store(url: str, model: str | None, on_long: OnLong = OnLong.windows) -> Store:
-    """Open a store that must exist, with the model named, or the one that it was filled with."""
+def open_filled_store(url: str, model: str | None) -> Store:
+    """Open a store that must exist, with the model named, or the one that it was filled with (settings included)."""
     from ..stores import open_store
 
-    if on_long is OnLong.windows:
-        return open_store(url, encoder=model, create=False)
-    return open_store(url, encoder=load_encoder(model or "mini", on_long=on_long), create=False)
+    return open_store(url, encoder=model, create=False)

@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError
 from .console import emit
 from .hits import add_tokens, hit_to_dict
-from .options import PREFIX, Json, OnLong, OnLongOption, StoreModel, StoreUrl, open_filled_store
+from .options import PREFIX, Json, StoreModel, StoreUrl, open_filled_store
 from .render import show_hits
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ def search(
     filter: Annotated[str | None, typer.Option("--filter", help='Payload filter, e.g. \'{"metadata.subject": "saúde"}\'.')] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the tokens that made each hit match.")] = False,
     model: StoreModel = None,
-    on_long: OnLongOption = OnLong.windows,
     as_json: Json = False,
 ) -> None:
     """Search a store with a Portuguese query."""
     conditions = _parse(filter)
-    with open_filled_store(store, model, on_long) as opened:
+    with open_filled_store(store, model) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
         hits = [hit_to_dict(hit) for hit in opened.search(vector, k, filter=conditions)]

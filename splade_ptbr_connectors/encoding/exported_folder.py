@@ -76,4 +76,4 @@ def _compare(runtime: Runtime, exported: ModelFolder, tolerance: float) -> None:
     mask = (np.arange(length) < np.array([[length], [length // 2], [3]])).astype(np.int64)
     difference = np.abs(runtime.activations(ids, mask) - OnnxRuntime(exported).activations(ids, mask)).max()
     if not difference <= tolerance:
-        raise ModelError(f"the exported graph differs from the model by {difference:.2g} (at most {tolerance:g} is accepted): it was not saved.")
+        raise ModelError(f"the exported graph differs from the model by {difference:.2g}, more than {tolerance:g}: it was not saved.")

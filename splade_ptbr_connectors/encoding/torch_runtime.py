@@ -49,12 +49,12 @@ class TorchRuntime:
 def _no_progress_bars() -> Iterator[None]:
     """Loading takes a moment; transformers draws a bar for it even where stderr is no terminal."""
     shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _device(name: str | None) -> torch.device:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from ..atomic import replacing
 from ..errors import InputFileError
 
 
@@ -60,26 +60,13 @@ def atomic_writer(path: str | Path) -> Iterator[TextIO]:
             with open(target, "w", encoding="utf-8", newline="\n") as file:
                 yield file
         else:
-            with _replacing(target.resolve()) as file:
+            with replacing(target.resolve()) as file:
                 yield file
     except OSError as error:
         raise InputFileError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
-@contextmanager
-def _replacing(target: Path) -> Iterator[TextIO]:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: str | Path, lines: Iterable[str]) -> None:
+def write_lines(path: str | Path, lines: Iterable[str]) -> None:
     """Write lines (with their ends) with `atomic_writer`."""
     with atomic_writer(path) as file:
         file.writelines(lines)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from .files import bad_line, read_lines, write_atomically
+from .files import bad_line, read_lines, write_lines
 
 Qrels = dict[str, dict[str, int]]  # query id -> document id -> relevance (0 and below: judged, not relevant)
 BEIR_HEADER = "query-id\tcorpus-id\tscore"
@@ -57,4 +57,4 @@ def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]], *, for
         for query_id, judged in qrels.items()
         for doc_id, relevance in judged.items()
     ]
-    write_atomically(path, ([BEIR_HEADER + "\n"] if format == "beir" else []) + lines)
+    write_lines(path, ([BEIR_HEADER + "\n"] if format == "beir" else []) + lines)

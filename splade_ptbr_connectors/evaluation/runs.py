@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ConfigError
-from .files import bad_line, read_lines, write_atomically
+from .files import bad_line, read_lines, write_lines
 
 Run = dict[str, dict[str, float]]  # query id -> document id -> score, best first
 
@@ -54,7 +54,7 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], *, tag: 
     for query_id, found in run.items():
         for rank, (doc_id, score) in enumerate(found.items(), 1):
             lines.append(f"{_word(query_id)} Q0 {_word(doc_id)} {rank} {score!r} {_word(tag)}\n")
-    write_atomically(path, lines)
+    write_lines(path, lines)
 
 
 def _word(value: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..atomic import write_atomically
 from ..errors import IngestError
-from ..stores.files import write_atomically
 from .report import Counts
 
 FORMAT = "splade-ptbr ingest checkpoint 1"

@@ -7,20 +7,22 @@ need no vector included, so that they come out in the order of the input.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import IngestError, InputError
 
 if TYPE_CHECKING:
-    from ..encoding.protocol import Encoder
+    from ..vectors import SparseVector
     from .items import Item
+
+    Encode = Callable[[Iterable[str]], Iterator[SparseVector]]  # encode_documents or encode_queries of an encoder
 
 MAX_WAITING = 8192
 MAX_WAITING_BYTES = 64 * 2**20
 
 
-def with_vectors(items: Iterable[Item], encoder: Encoder) -> Iterator[Item]:
+def with_vectors(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
     """Give every item that has a record its vector.
 
     A text that the encoder refuses rejects its own item only: the texts in flight with it are encoded one by one.
@@ -33,16 +35,16 @@ def with_vectors(items: Iterable[Item], encoder: Encoder) -> Iterator[Item]:
     line = _Line(items)
     while not line.exhausted:
         try:
-            for vector in encoder.encode_documents(line.texts()):
+            for vector in encode(line.texts()):
                 yield from line.settled()
-                item = line.next_of(encoder)
+                item = line.next()
                 item.vector = vector
                 yield item
         except InputError:
-            yield from line.one_by_one(encoder)
+            yield from line.one_by_one(encode)
         yield from line.settled()
         if line.waiting:
-            raise IngestError(f"the encoder {encoder.name!r} gave fewer vectors than it took texts.")
+            raise IngestError("the encoder gave fewer vectors than it took texts.")
 
 
 class _Line:
@@ -71,17 +73,18 @@ class _Line:
         while self.waiting and self.waiting[0].record is None:
             yield self._pop()
 
-    def next_of(self, encoder: Encoder) -> Item:
+    def next(self) -> Item:
+        """The first item in line."""
         if not self.waiting:
-            raise IngestError(f"the encoder {encoder.name!r} gave more vectors than it took texts.")
+            raise IngestError("the encoder gave more vectors than it took texts.")
         return self._pop()
 
-    def one_by_one(self, encoder: Encoder) -> Iterator[Item]:
+    def one_by_one(self, encode: Encode) -> Iterator[Item]:
         """Everything that waits, each text encoded alone."""
         while self.waiting:
             item = self._pop()
             if item.record:
-                _encode_alone(item, encoder)
+                _encode_alone(item, encode)
             yield item
 
     def _pop(self) -> Item:
@@ -90,10 +93,10 @@ class _Line:
         return item
 
 
-def _encode_alone(item: Item, encoder: Encoder) -> None:
+def _encode_alone(item: Item, encode: Encode) -> None:
     if item.record is None:
         return
     try:
-        item.vector = next(iter(encoder.encode_documents([item.record.content])))
+        item.vector = next(iter(encode([item.record.content])))
     except InputError as error:
         item.reject(str(error), {"_id": item.record.doc_id, **item.record.payload})

@@ -80,12 +80,10 @@ def ingest(
     return writer.counts.report(time.monotonic() - started, path, start.position)
 
 
-def _pump(
-    stream: _Stream, writer: Writer, store: Store, display: Display, started: float, batch_size: int, max_batch_bytes: int
-) -> None:
+def _pump(stream: _Stream, writer: Writer, store: Store, display: Display, started: float, batch_size: int, max_batch_bytes: int) -> None:
     """Items through the encoder into the writer, until the input ends."""
     batch = Batch()
-    for item in with_vectors(without_unchanged(stream, store, batch_size), store.encoder):
+    for item in with_vectors(without_unchanged(stream, store, batch_size), store.encoder.encode_documents):
         batch.add(item)
         stream.passed(item)
         if batch.is_full(batch_size, max_batch_bytes):

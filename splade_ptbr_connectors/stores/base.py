@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
 
 T = TypeVar("T")
+Filter = Mapping[str, Any] | tuple[Condition, ...] | Any  # a mapping of filters.py, its parsed form, or the engine's own
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
 
 
@@ -66,7 +67,7 @@ class Store(ABC):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def search(self, query: str | SparseVector, top_k: int = 10, *, filter: Mapping[str, Any] | None = None) -> list[Hit]:
+    def search(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
         Documents that share no term with the query are no hits, so fewer than top_k may come back.

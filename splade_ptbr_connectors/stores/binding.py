@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ConfigError, ModelMismatchError
 
@@ -18,11 +19,12 @@ class ModelStamp:
     name: str
     fingerprint: str
     vocab_size: int
+    load_arguments: Mapping[str, Any]
 
     @classmethod
     def of(cls, encoder: Encoder) -> Self:
         """The stamp of an encoder."""
-        return cls(encoder.name, encoder.fingerprint, encoder.vocab_size)
+        return cls(encoder.name, encoder.fingerprint, encoder.vocab_size, encoder.load_arguments)
 
     def __str__(self) -> str:
         return f"{self.name!r} (fingerprint {self.fingerprint[:12]})"
@@ -51,14 +53,12 @@ def resolve_encoder(encoder: Encoder | str | None, stamp: ModelStamp | None, url
 
 
 def _load(encoder: Encoder | str | None, stamp: ModelStamp | None, url: str) -> Encoder:
-    if encoder is None:
-        if stamp is None:
-            raise ConfigError(f'the store {url} is new: say which model fills it, such as encoder="mini".')
-        encoder = stamp.name
-    if isinstance(encoder, str):
+    if encoder is None and stamp is None:
+        raise ConfigError(f'the store {url} is new: say which model fills it, such as encoder="mini".')
+    if encoder is None or isinstance(encoder, str):
         from ..encoding.encoder import SpladeEncoder
 
-        return SpladeEncoder.load(encoder)
+        return SpladeEncoder.load(**stamp.load_arguments) if encoder is None and stamp else SpladeEncoder.load(str(encoder))
     if not hasattr(encoder, "fingerprint") or not hasattr(encoder, "encode_documents"):
         raise ConfigError(f"encoder is {type(encoder).__name__}: it must be a SpladeEncoder or the name of a model.")
     return encoder

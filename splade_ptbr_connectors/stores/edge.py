@@ -42,9 +42,7 @@ class Repair(NamedTuple):
     set_aside: Path | None
 
 
-def connect(
-    address: str, *, url: str, encoder: Encoder | str | None, create: bool, allow_mismatch: bool, batch_size: int
-) -> EdgeStore:
+def connect(address: str, *, url: str, encoder: Encoder | str | None, create: bool, allow_mismatch: bool, batch_size: int) -> EdgeStore:
     """Open or create the store in the folder `address`; see open_store()."""
     folder = _folder(address, url)
     with translated(url, "open"):

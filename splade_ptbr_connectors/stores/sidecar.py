@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..atomic import write_atomically
 from ..errors import StoreFormatError
 from .binding import ModelStamp
-from .files import write_atomically
 
 FILE_NAME = "splade-store.json"
 FORMAT_VERSION = 1
@@ -36,6 +36,7 @@ class Sidecar:
             "store_id": self.store_id,
             "model": self.model.name,
             "fingerprint": self.model.fingerprint,
+            "load_arguments": dict(self.model.load_arguments),
             "vocab_size": self.model.vocab_size,
             "settings": dict(self.settings),
             "created_with": f"splade_ptbr_connectors {self.created_with}",
@@ -53,11 +54,19 @@ class Sidecar:
         except (ValueError, RecursionError) as error:
             raise StoreFormatError(f"{path} is not valid JSON ({error}): restore it from a backup, or ingest into a new folder.") from error
         _check(raw, path, engine)
-        stamp = ModelStamp(raw["model"], raw["fingerprint"], raw["vocab_size"])
+        stamp = ModelStamp(raw["model"], raw["fingerprint"], raw["vocab_size"], raw["load_arguments"])
         return cls(engine, stamp, raw["settings"], raw["store_id"], str(raw.get("created_with", "")).rpartition(" ")[2])
 
 
-FIELDS: dict[str, type] = {"engine": str, "store_id": str, "model": str, "fingerprint": str, "vocab_size": int, "settings": dict}
+FIELDS: dict[str, type] = {
+    "engine": str,
+    "store_id": str,
+    "model": str,
+    "fingerprint": str,
+    "load_arguments": dict,
+    "vocab_size": int,
+    "settings": dict,
+}
 
 
 def _check(raw: object, path: Path, engine: str) -> None:

@@ -83,4 +83,5 @@ def test_a_model_folder_from_encoding_to_evaluation(tiny_model: Path, call: Call
     measured = call("evaluate", "--store", "edge:loja", "--queries", "q.jsonl", "--qrels", "qrels.tsv", "--json").json
     assert measured["measures"]["R@100"] == 1.0
     assert_fails(call("ingest", "c.jsonl", "--store", "edge:loja", "--model", tiny_model, "--on-long", "truncate"), 4, "edge:loja")
-    assert_fails(call("search", "x", "--store", "edge:loja", "--on-long", "talvez"), 2, "talvez")
+    assert call("ingest", "c.jsonl", "--store", "edge:cut", "--model", tiny_model, "--on-long", "truncate").code == 0
+    assert call("search", "prazo", "--store", "edge:cut").code == 0  # the store says how its model was loaded

@@ -65,7 +65,7 @@ def test_no_room_to_create_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_refused_checkpoint_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from splade_ptbr_connectors.stores import files
+    from splade_ptbr_connectors import atomic as files
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

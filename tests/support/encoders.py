@@ -45,6 +45,13 @@ class HashingEncoder:
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.name} {self.vocab_size}".encode()).hexdigest()
 
+    @property
+    def load_arguments(self) -> dict[str, str]:
+        return {"model": self.name}
+
+    def token(self, term_id: int) -> str:
+        return f"<{term_id}>"
+
     def encode_query(self, text: str) -> SparseVector:
         self.calls["encode_query"] += 1
         return self._encode(text)

@@ -48,7 +48,7 @@ def test_items_come_out_in_order_whatever_the_window(kinds: list[str], window: i
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(encoding, "MAX_WAITING", max_waiting)
-        passed = list(with_vectors(items(), encoder))
+        passed = list(with_vectors(items(), encoder.encode_documents))
     assert [item.line for item in passed] == list(range(1, len(kinds) + 1))
     assert [item.vector is not None for item in passed] == [kind == "ok" for kind in kinds]
     assert [bool(item.reason) for item in passed] == [kind in ("bad", "long") for kind in kinds]
@@ -64,7 +64,7 @@ def test_waiting_items_are_bounded_when_nothing_needs_encoding(monkeypatch: pyte
             taken += 1
             yield None
 
-    for passed, _ in enumerate(with_vectors(read_items(rejected()), HashingEncoder())):
+    for passed, _ in enumerate(with_vectors(read_items(rejected()), HashingEncoder().encode_documents)):
         assert taken - passed <= 51
     assert taken == 1000
 
@@ -73,7 +73,7 @@ def test_large_texts_end_the_stream_early(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(encoding, "MAX_WAITING_BYTES", 20_000)
     encoder = HashingEncoder(window=1000)
     records = ({"_id": str(n), "text": "palavra " * 500} for n in range(50))
-    assert sum(item.vector is not None for item in with_vectors(read_items(records), encoder)) == 50
+    assert sum(item.vector is not None for item in with_vectors(read_items(records), encoder.encode_documents)) == 50
     assert encoder.most_in_flight <= 6
 
 

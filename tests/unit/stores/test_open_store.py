@@ -70,7 +70,7 @@ def test_create_false_makes_nothing(url: str) -> None:
 def test_a_new_store_needs_a_model_and_an_existing_one_names_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from splade_ptbr_connectors.encoding import encoder as module
 
-    monkeypatch.setattr(module.SpladeEncoder, "load", staticmethod(lambda name: HashingEncoder(name)))
+    monkeypatch.setattr(module.SpladeEncoder, "load", staticmethod(lambda model: HashingEncoder(model)))
     with pytest.raises(errors.ConfigError, match="is new: say which model"):
         open_store(url)
     assert not Path(url.removeprefix("edge:")).exists()
