@@ -25,11 +25,11 @@ def read_qrels(path: str | Path) -> Qrels:
             judged twice for one query with different relevances; or a file without judgments.
     """
     qrels: Qrels = {}
-    beir = False
+    beir = None
     for number, line in read_lines(path):
-        if not qrels and line.count("\t") == 2:
-            beir = True
-            if line.split("\t")[0].strip().lower() in ("query-id", "query_id", "qid"):
+        if beir is None:
+            beir = line.count("\t") == 2
+            if beir and line.split("\t")[0].strip().lower() in ("query-id", "query_id", "qid"):
                 continue
         query_id, doc_id, relevance = _columns(path, number, line, beir=beir)
         if qrels.setdefault(query_id, {}).setdefault(doc_id, relevance) != relevance:

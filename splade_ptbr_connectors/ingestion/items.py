@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from ..errors import InputError, RecordError
 from ..records import Record
 from ..sources import Broken, Row
 from ..stores.base import Store
-from ..stores.payloads import check_payload
+from ..stores.payloads import check_names
 from ..vectors import SparseVector
 from .dead_letter import dead_line
 
@@ -55,7 +54,7 @@ def read_items(records: Iterable[Any]) -> Iterator[Item]:
     seen = SeenIds()
     for number, raw in enumerate(records, 1):
         row = raw if isinstance(raw, Row | Broken) else Row(number, raw)
-        yield _broken(row) if isinstance(row, Broken) else _checked(row, seen, own=row is raw)
+        yield _broken(row) if isinstance(row, Broken) else _checked(row, seen)
 
 
 def without_unchanged(items: Iterable[Item], store: Store, size: int) -> Iterator[Item]:
@@ -113,11 +112,11 @@ class SeenIds:
                 self._keys[slot], self._lines[slot] = key, line
 
 
-def _checked(row: Row, seen: SeenIds, *, own: bool) -> Item:
+def _checked(row: Row, seen: SeenIds) -> Item:
     raw = _as_mapping(row.raw)
     try:
         record = Record.from_mapping(raw)
-        check_payload(record.doc_id, record.payload)
+        check_names(record.doc_id, record.fields)
         first = seen.first_line(record.doc_id, row.line)
         if first != row.line:
             raise RecordError(f"duplicate _id {record.doc_id!r}, first on line {first}.")
@@ -125,8 +124,6 @@ def _checked(row: Row, seen: SeenIds, *, own: bool) -> Item:
         return _rejected(row.line, str(error), raw)
     except RecursionError:
         return _rejected(row.line, "the record is nested too deep.", raw)
-    if not own:  # the caller may go on to change what it handed in
-        record = Record(record.doc_id, record.title, record.text, copy.deepcopy(dict(record.fields)))
     return Item(row.line, record.content_hash, record, nbytes=_BYTES_BESIDE_TEXT + _size(record))
 
 

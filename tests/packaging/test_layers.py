@@ -14,6 +14,7 @@ LAYERS = [
     {"errors"},
     {"extras", "atomic"},
     {"vectors", "text", "filters"},
+    {"json_values"},
     {"records"},
     {"encoding"},
     {"sources", "stores"},
