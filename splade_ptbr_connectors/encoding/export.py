@@ -92,7 +92,8 @@ def export_onnx(model: SpladeModel, config: Any, path: str | Path, *, storage: s
 
 def _features_graph(model: SpladeModel) -> onnx.ModelProto:
     """The backbone up to the features, with dynamic batch and length."""
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=512)
+    positions = getattr(model.backbone.config, "max_position_embeddings", None) or 512
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
     example = torch.randint(5, min(50, model.vocab_size), (2, 7))
     mask = torch.ones_like(example)
     mask[1, 4:] = 0
@@ -120,8 +121,8 @@ class _Builder:
         self.graph, self.model = graph, model
         self.body: list[onnx.NodeProto] = []
         self.count = 0
-        self.weight = self._shared(model.head.weight.detach())
-        self.bias = self.constant("pool_bias", model.head_bias.detach().numpy())
+        self.weight = self._shared(model.head.weight.detach()) if model.expansion else ""
+        self.bias = self.constant("pool_bias", model.head_bias.detach().numpy()) if model.expansion else ""
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -157,8 +158,7 @@ class _Builder:
     def add_pooling(self) -> None:
         """Replaces the output `features` by `activations`."""
         kept = self.node("Cast", "item_mask", to=TensorProto.BOOL)
-        logits = self.node("MatMul", self.weight, self.node("Transpose", "item_features", perm=[1, 0]))  # [V, L]
-        result = self._pooled_max(logits, kept) if self.model.pooling == "max" else self._pooled_sum(logits, kept)
+        result = self._pooled_sum(self._logits(), kept) if self.model.pooling == "sum" else self._pooled_max(kept)
         self.body.append(helper.make_node("Identity", [result], ["item_activations"]))
         self._close_scan()
 
@@ -170,18 +170,26 @@ class _Builder:
         shares = self.node("Where", kept, self._log1p_relu(biased), self.number(0.0))
         return self.node("ReduceSum", shares, self.axes(1), keepdims=0)
 
-    def _pooled_max(self, logits: str, kept: str) -> str:
-        masked = self.node("Where", kept, logits, self.number(-1e30))
-        best = self.node("Add", self.node("ReduceMax", masked, self.axes(1), keepdims=0), self.bias)
+    def _logits(self) -> str:
+        """[V, L] products of every term with every token."""
+        return self.node("MatMul", self.weight, self.node("Transpose", "item_features", perm=[1, 0]))
+
+    def _pooled_max(self, kept: str) -> str:
+        if self.model.expansion:
+            masked = self.node("Where", kept, self._logits(), self.number(-1e30))
+            best = self.node("Add", self.node("ReduceMax", masked, self.axes(1), keepdims=0), self.bias)
+        else:
+            best = self.constant("pool_nothing", np.zeros(self.model.vocab_size, dtype=np.float32))
         if self.model.lexical is not None:
             best = self._lexical_max(best, kept, self.model.lexical)
         return self._log1p_relu(best)
 
     def _lexical_max(self, best: str, kept: str, lexical: LexicalChannel) -> str:
         """[V] maximum with the logits of the lexical pairs."""
-        saturation = self._saturation(kept, lexical)  # [L]
+        saturation = self._weighted(self._saturation(kept, lexical), lexical)  # [L]
         own = self.node("Unsqueeze", "item_ids", self.axes(1))
-        gain = self.node("Unsqueeze", self.node("Gather", self.constant("lexical_gain", lexical.gain.detach().numpy()), "item_ids"), self.axes(1))
+        table = self.constant("lexical_gain", lexical.gain.detach().numpy())
+        gain = self.node("Unsqueeze", self.node("Gather", table, "item_ids"), self.axes(1))
         terms, gains = own, gain
         if lexical.neighbours.shape[1]:
             table = self.constant("lexical_neighbours", lexical.neighbours.numpy())
@@ -191,14 +199,13 @@ class _Builder:
             gains = self.node("Concat", gain, self.node("Gather", weights, "item_ids"), axis=1)
         column = self.node("Unsqueeze", saturation, self.axes(1))
         bonus = self.node("Sub", self.node("Exp", self.node("Mul", gains, column)), self.number(1.0))
-        real = self.node("And", self.node("Not", self.node("Less", terms, self._integer(0))), self.node("Greater", column, self.number(0.0)))
+        known = self.node("Not", self.node("Less", terms, self._integer(0)))
+        real = self.node("And", known, self.node("Greater", column, self.number(0.0)))
         place = self.node("Max", terms, self._integer(0))
-        rows = self.node("Gather", self.weight, place)  # [L, 1 + K, H]
-        products = self.node("Mul", rows, self.node("Unsqueeze", "item_features", self.axes(1)))
-        logits = self.node("Add", self.node("ReduceSum", products, self.axes(2), keepdims=0), bonus)
-        logits = self.node("Where", real, logits, self.number(-1e30))
+        logits = self.node("Where", real, bonus, self.number(-1e30))
         flat = self.axes(-1)
-        return self.node("ScatterElements", best, self.node("Reshape", place, flat), self.node("Reshape", logits, flat), axis=0, reduction="max")
+        terms, logits = self.node("Reshape", place, flat), self.node("Reshape", logits, flat)
+        return self.node("ScatterElements", best, terms, logits, axis=0, reduction="max")
 
     def _integer(self, value: int) -> str:
         name = f"pool_integer_{value}"
@@ -220,6 +227,14 @@ class _Builder:
         value = self.node("Div", self.node("Mul", frequency, self.number(lexical.k1 + 1.0)), self.node("Add", frequency, norm))
         return self.node("Where", counted, value, self.number(0.0))
 
+    def _weighted(self, saturation: str, lexical: LexicalChannel) -> str:
+        """[L] saturation times the importance of each token in its context."""
+        if lexical.importance is None:
+            return saturation
+        vector = self.constant("lexical_importance", lexical.importance.detach().numpy())
+        logarithm = self.node("Clip", self.node("MatMul", "item_features", vector), self.number(-3.0), self.number(1.0))
+        return self.node("Mul", saturation, self.node("Exp", logarithm))
+
     def _close_scan(self) -> None:
         """Puts the body into a Scan over the texts of the batch and makes its result the graph's output."""
         info = helper.make_tensor_value_info
@@ -240,7 +255,7 @@ class _Builder:
 
 
 def _shrink(graph: onnx.GraphProto, storage: str) -> None:
-    """Stores large float32 initializers as float16 or int8; a node at the start of the graph gives float32 back."""
+    """Stores large initializers as float16, int8 or int16; nodes at the start of the graph give the values back."""
     nodes: list[onnx.NodeProto] = []
     for entry in list(graph.initializer):
         value = numpy_helper.to_array(entry)
@@ -248,31 +263,34 @@ def _shrink(graph: onnx.GraphProto, storage: str) -> None:
             _replace(graph, entry, [(entry.name + "_small", value.astype(np.int16))])
             nodes.append(helper.make_node("Cast", [entry.name + "_small"], [entry.name], to=TensorProto.INT32))
         elif value.dtype == np.float32 and value.size >= _LARGE:
-            nodes.append(_shrink_float(graph, entry, value, storage))
+            nodes += _shrink_float(graph, entry, value, storage)
     for node in reversed(nodes):
         graph.node.insert(0, node)
 
 
-def _shrink_float(graph: onnx.GraphProto, entry: onnx.TensorProto, value: NDArray[Any], storage: str) -> onnx.NodeProto:
+def _shrink_float(graph: onnx.GraphProto, entry: onnx.TensorProto, value: NDArray[Any], storage: str) -> list[onnx.NodeProto]:
+    """int8 is given back by Cast and Mul: onnxruntime would turn DequantizeLinear before MatMul into arithmetic in int8."""
     name = entry.name
-    if storage == "int8" and value.ndim == 2:
-        stored = _as_int8(value)
-        if stored is not None:
-            rows, scales, axis = stored
-            _replace(graph, entry, [(name + "_rows", rows), (name + "_scales", scales)])
-            return helper.make_node("DequantizeLinear", [name + "_rows", name + "_scales"], [name], axis=axis)
-    _replace(graph, entry, [(name + "_half", value.astype(np.float16))])
-    return helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT)
+    stored = _as_int8(value) if storage == "int8" and value.ndim == 2 else None
+    if stored is None:
+        _replace(graph, entry, [(name + "_half", value.astype(np.float16))])
+        return [helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT)]
+    _replace(graph, entry, [(name + "_rows", stored[0]), (name + "_scales", stored[1])])
+    return [
+        helper.make_node("Cast", [name + "_rows"], [name + "_whole"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [name + "_whole", name + "_scales"], [name]),
+    ]
 
 
-def _as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], int] | None:
-    """(int8 values, scales, axis of the scales) when that is exact, also for a transposed matrix; else None."""
-    for axis in (0, 1):
-        rows = torch.from_numpy(np.ascontiguousarray(value if axis == 0 else value.T))
+def _as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """(int8 values, scales that broadcast) when that is exact, also for a transposed matrix; else None."""
+    for transposed in (False, True):
+        rows = torch.from_numpy(np.array(value.T if transposed else value, order="C"))
         if torch.equal(round_rows(rows), rows):
             scales = _row_scales(rows)
-            whole = (rows / scales).round().to(torch.int8).numpy()
-            return np.ascontiguousarray(whole if axis == 0 else whole.T), scales.squeeze(1).numpy(), axis
+            whole = (rows / scales).round().to(torch.int8)
+            stored = (whole.T, scales.T) if transposed else (whole, scales)
+            return np.ascontiguousarray(stored[0].numpy()), np.ascontiguousarray(stored[1].numpy())
     return None
 
 

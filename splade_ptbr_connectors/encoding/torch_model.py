@@ -5,12 +5,12 @@ Letters for shapes: B texts, L tokens, V vocabulary, H hidden size, K neighbours
 A model is a transformers masked language model and, optionally, a *lexical channel*: an explicit, learnable bonus for
 the terms that occur in the text, shaped like BM25, so that a small model starts as BM25 and learns what to add:
 
-    z_ij = f_i . W_j + b_j                                       plain pairs (token i, term j)
-    z_ij = f_i . W_j + expm1(gain * tf (k1 + 1) / (tf + k1 (1 - b + b length / average_length)))       lexical pairs
+    z_ij = f_i . W_j + b_j                                               any pair of token i and term j
+    z_ij = expm1(gain * exp(f_i . v) * tf (k1 + 1) / (tf + k1 (1 - b + b length / average_length)))     where larger
     w_j  = log1p(relu(max_i z_ij))                               SPLADE-max (arXiv 2109.10086), special tokens included
 
-A pair is lexical when j is the token itself (``gain[x_i]``) or one of its neighbours (``neighbour_gain[x_i, k]``). The
-output bias of the masked language model does not reach lexical pairs.
+The second line holds for j = x_i (``gain[x_i]``) and for the neighbours of x_i (``neighbour_gain[x_i, k]``); f_i . v is how
+much token i matters in its context (``importance`` v, zero at the start: pure BM25).
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class LexicalChannel(nn.Module):
         special_ids: tokens that have no bonus and no length.
         classes: [V] int; tokens of one class are counted together (one stem). Default: every token alone.
         neighbours: [V, K] int, -1 where there is none; `neighbour_gain`: [V, K] their weights.
+        importance: [H] from the features of a token to the logarithm of its importance; None: all alike.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class LexicalChannel(nn.Module):
         classes: Tensor | None = None,
         neighbours: Tensor | None = None,
         neighbour_gain: Tensor | None = None,
+        importance: Tensor | None = None,
     ) -> None:
         super().__init__()
         vocab_size = gain.shape[0]
@@ -76,6 +78,7 @@ class LexicalChannel(nn.Module):
         self.special_ids = [int(i) for i in special_ids]
         self.gain = nn.Parameter(gain.detach().to(torch.float32).clone())
         self.neighbour_gain = nn.Parameter(neighbour_gain.detach().to(torch.float32).clone())
+        self.importance = None if importance is None else nn.Parameter(importance.detach().to(torch.float32).clone())
         special = torch.zeros(vocab_size, dtype=torch.bool)
         special[[i for i in self.special_ids if 0 <= i < vocab_size]] = True
         self.register_buffer("special", special, persistent=False)
@@ -96,11 +99,19 @@ class LexicalChannel(nn.Module):
         norm = self.k1 * (1.0 - self.b + self.b * length / self.average_length)
         return torch.where(counted, frequency * (self.k1 + 1.0) / (frequency + norm), torch.zeros_like(frequency))
 
+    def weighted(self, saturation: Tensor, features: Tensor | None) -> Tensor:
+        """[B, L] saturation times the importance of each token in its context, exp(f . v) between e^-3 and e^1."""
+        if self.importance is None or features is None:
+            return saturation
+        return saturation * torch.exp((features @ self.importance).clamp(-3.0, 1.0))
+
     def tensors(self) -> dict[str, Tensor]:
         """What `lexical.safetensors` holds."""
         tensors = {"gain": self.gain, "classes": self.classes}
         if self.neighbours.shape[1]:
             tensors |= {"neighbours": self.neighbours, "neighbour_gain": self.neighbour_gain}
+        if self.importance is not None:
+            tensors["importance"] = self.importance
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     @classmethod
@@ -117,6 +128,7 @@ class LexicalChannel(nn.Module):
             classes=tensors.get("classes"),
             neighbours=tensors.get("neighbours"),
             neighbour_gain=tensors.get("neighbour_gain"),
+            importance=tensors.get("importance"),
         )
 
 
@@ -217,6 +229,7 @@ class SpladeModel(nn.Module):
         lexical: the lexical channel, or None for plain SPLADE.
         pooling: "max" or "sum" (sum has no lexical channel).
         contextual: False switches the backbone off and leaves the lexical channel alone.
+        expansion: False leaves the output projection out: the backbone only weighs the terms of the lexical channel.
     """
 
     def __init__(
@@ -226,19 +239,21 @@ class SpladeModel(nn.Module):
         lexical: LexicalChannel | None = None,
         pooling: str = "max",
         contextual: bool = True,
+        expansion: bool = True,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise ConfigError(f"pooling is {pooling!r}; accepted: {', '.join(POOLINGS)}")
         if lexical is not None and pooling != "max":
             raise ConfigError("the lexical channel needs pooling 'max'")
-        decoder = backbone.get_output_embeddings()
+        decoder: Any = backbone.get_output_embeddings()  # type: ignore[no-untyped-call]
         if decoder is None or not hasattr(decoder, "weight"):
             raise ConfigError(f"{type(backbone).__name__} has no masked language model head")
         self.backbone = backbone
         self.lexical = lexical
         self.pooling = pooling
         self.contextual = contextual
+        self.expansion = expansion
         self.search_dtype = torch.float32
         self._decoder_place = _parent_of(backbone, decoder)
         self.head = decoder
@@ -262,8 +277,8 @@ class SpladeModel(nn.Module):
     def activations(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """[B, V] float32 activations >= 0 of [B, L] token ids; positions with mask 0 take no part."""
         if self.pooling == "sum":
-            features = self.features(input_ids, attention_mask)
-            return sum_over_tokens(features, self.head.weight, self.head_bias, attention_mask)
+            summed = self.features(input_ids, attention_mask)
+            return sum_over_tokens(summed, self.head.weight, self.head_bias, attention_mask)
         pooled, features = self._contextual_logits(input_ids, attention_mask)
         if self.lexical is not None:
             pooled = self._add_lexical(pooled, features, input_ids, attention_mask)
@@ -273,9 +288,12 @@ class SpladeModel(nn.Module):
 
     def _contextual_logits(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """[B, V] pooled logits of the backbone and its features; (zeros, None) when the backbone is off."""
+        nothing = torch.zeros(input_ids.shape[0], self.vocab_size, device=input_ids.device)
         if not self.contextual:
-            return torch.zeros(input_ids.shape[0], self.vocab_size, device=input_ids.device), None
+            return nothing, None
         features = self.features(input_ids, attention_mask)
+        if not self.expansion:
+            return nothing, features  # the maximum of the lexical channel's pairs and 0
         weight, bias = self.head.weight, self.head_bias
         pooled = max_over_tokens(features, weight, bias, attention_mask, search_dtype=self.search_dtype)
         return pooled, features
@@ -287,7 +305,7 @@ class SpladeModel(nn.Module):
         lexical = self.lexical
         if lexical is None:
             return pooled
-        saturation = lexical.saturation(input_ids, attention_mask)
+        saturation = lexical.weighted(lexical.saturation(input_ids, attention_mask), features)
         neighbours = lexical.neighbours[input_ids].long()
         terms = torch.cat([input_ids.unsqueeze(2), neighbours], dim=2)  # [B, L, 1 + K]
         gains = torch.cat([lexical.gain[input_ids].unsqueeze(2), lexical.neighbour_gain[input_ids]], dim=2)
@@ -295,8 +313,6 @@ class SpladeModel(nn.Module):
         text, token, _ = real.nonzero(as_tuple=True)
         term = terms[real]
         logits = torch.expm1(gains[real] * saturation[text, token])
-        if features is not None:
-            logits = logits + (features[text, token] * self.head.weight[term]).sum(1)
         flat = pooled.reshape(-1).scatter_reduce(0, text * self.vocab_size + term, logits, reduce="amax")
         return flat.view_as(pooled)
 
@@ -307,11 +323,12 @@ class SpladeModel(nn.Module):
         backbone = AutoModelForMaskedLM.from_pretrained(
             str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
-        lexical = None
+        lexical, expansion = None, True
         if config.lexical is not None:
             tensors = load_file(str(folder / LEXICAL_FILE))
             lexical = LexicalChannel.from_tensors(tensors, config.lexical)
-        return cls(backbone, lexical=lexical, pooling=config.pooling).eval()
+            expansion = bool(tensors["expansion"].item()) if "expansion" in tensors else True
+        return cls(backbone, lexical=lexical, pooling=config.pooling, expansion=expansion).eval()
 
     def save_folder(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Writes config.json, model.safetensors and, with a lexical channel, lexical.safetensors (`dtype`: of the floats)."""
@@ -319,14 +336,15 @@ class SpladeModel(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state = self._backbone_state()
         if dtype is not None:
-            state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
+            state = _as_dtype(state, dtype)
         setattr(*self._decoder_place, self.head)
         try:
             self.backbone.save_pretrained(str(folder), state_dict=state)
         finally:
             setattr(*self._decoder_place, _Features())
         if self.lexical is not None:
-            save_file(_narrow(self.lexical.tensors(), dtype), str(folder / LEXICAL_FILE))
+            tensors = self.lexical.tensors() | {"expansion": torch.tensor([self.expansion], dtype=torch.uint8)}
+            save_file(_narrow(tensors, dtype), str(folder / LEXICAL_FILE))
 
     def _backbone_state(self) -> dict[str, Tensor]:
         """The backbone's tensors with the output projection back in its place."""
@@ -337,12 +355,20 @@ class SpladeModel(nn.Module):
             setattr(*self._decoder_place, _Features())
 
 
+def _as_dtype(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Floats as `dtype`; tensors that were one (tied weights) stay one, and are stored once."""
+    made: dict[int, Tensor] = {}
+    for tensor in state.values():
+        made.setdefault(tensor.data_ptr(), tensor.to(dtype) if tensor.is_floating_point() else tensor)
+    return {name: made[tensor.data_ptr()] for name, tensor in state.items()}
+
+
 def _narrow(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Floats as `dtype`, ids below 32,768 as int16."""
     if dtype is None:
         return tensors
     narrow = {}
     for name, tensor in tensors.items():
-        small = not tensor.is_floating_point() and int(tensor.max()) < 2**15
+        small = tensor.dtype == torch.int32 and int(tensor.max()) < 2**15
         narrow[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor.to(torch.int16) if small else tensor
     return narrow

@@ -1,0 +1,1 @@
+"""Training of learned sparse models, run from a checkout: `python -m training --help`."""
