@@ -57,7 +57,7 @@ def train_recipe(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = Fa
     if not (resume and trainer.resume()):
         (out / LOG).unlink(missing_ok=True)
     trainer.run()
-    prepare(trainer.model, expansion=any(stage.contextual and stage.expansion for stage in recipe.stages))
+    prepare(trainer.model, expansion=any(stage.contextual and stage.expansion for stage in recipe.stages), storage=recipe.storage)
     trainer.evaluate("packed")
     folder = out / "model"
     pack(trainer.model, recipe, data.vocabulary, folder)

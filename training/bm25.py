@@ -50,9 +50,7 @@ def counts(rows: Sequence[NDArray[np.int32]], size: int) -> sparse.csr_matrix:
     """[rows, size] how often each id occurs in each row."""
     lengths = [len(row) for row in rows]
     indices = np.concatenate([*rows, np.zeros(0, dtype=np.int32)])
-    matrix = sparse.csr_matrix(
-        (np.ones(len(indices), dtype=np.float32), indices, np.cumsum([0, *lengths])), shape=(len(rows), size)
-    )
+    matrix = sparse.csr_matrix((np.ones(len(indices), dtype=np.float32), indices, np.cumsum([0, *lengths])), shape=(len(rows), size))
     matrix.sum_duplicates()
     return matrix
 

@@ -102,7 +102,12 @@ def model_card(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
     """The text of README.md."""
     log = folder.parent / "training.jsonl"
     return CARD.format(
-        note=_note(folder), table=_table(rows), verdict=_verdict(rows), validation=_validation(log), duration=_duration(log), size=_size(folder)
+        note=_note(folder),
+        table=_table(rows),
+        verdict=_verdict(rows),
+        validation=_validation(log),
+        duration=_duration(log),
+        size=_size(folder),
     )
 
 

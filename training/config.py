@@ -111,6 +111,8 @@ class Recipe:
     max_terms_document: float = 300.0
     """A checkpoint with more terms per document than this is never chosen."""
     threads: int = 2
+    storage: str = "int8"
+    """Of the packed weights: "float32", "float16" or "int8"; rounding happens before the packed model is measured."""
     importance_share: float = 1.0
     """Share of the learned token importance that is kept: an average with the start in weight space (arXiv 2109.01903)."""
     note: str = ""

@@ -217,9 +217,7 @@ class BatchPlan:
             relevant[row, [place[d] for d in source.positives[query] if d in place]] = True
         scores = None
         if teacher:
-            scores = source.teacher.scores(
-                [source.query_stems[q] for q in chosen], [source.document_stems[d] for d in columns]
-            )
+            scores = source.teacher.scores([source.query_stems[q] for q in chosen], [source.document_stems[d] for d in columns])
         return Batch(
             source=name,
             queries=[source.queries[q] for q in chosen],
@@ -246,9 +244,7 @@ class _Maker:
         self._section, self._stems = section, Stems()
         self._tokenizer = build_tokenizer(vocabulary)
 
-    def source(
-        self, name: str, queries: list[str], documents: list[str], positives: list[tuple[int, ...]], groups: list[int]
-    ) -> Source:
+    def source(self, name: str, queries: list[str], documents: list[str], positives: list[tuple[int, ...]], groups: list[int]) -> Source:
         section = self._section
         return Source(
             name,

@@ -212,8 +212,12 @@ class Trainer:
     def save_checkpoint(self) -> None:
         """Everything a resumed run needs, written whole or not at all."""
         state = {
-            "recipe": repr(self.recipe), "progress": self.progress.__dict__.copy(), "model": self.model.state_dict(),
-            "optimizer": self._optimizer_state, "best": self.best_state, "start": self._start,
+            "recipe": repr(self.recipe),
+            "progress": self.progress.__dict__.copy(),
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer_state,
+            "best": self.best_state,
+            "start": self._start,
         }
         partial = self.out / (CHECKPOINT + ".partial")
         torch.save(state, partial)

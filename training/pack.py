@@ -51,10 +51,10 @@ def splade_settings(recipe: Recipe, vocabulary: Sequence[str]) -> dict[str, Any]
 
 
 @torch.no_grad()
-def prepare(model: TableEncoder, *, expansion: bool) -> None:
+def prepare(model: TableEncoder, *, expansion: bool, storage: str) -> None:
     """Rounds the weights to what the folder stores and folds the learned traits into the query table."""
-    round_model(model.splade, "int8")
-    model.query_table.copy_(model.query_weights().to(torch.float16).to(torch.float32))
+    round_model(model.splade, storage)
+    model.query_table.copy_(model.query_weights() if storage == "float32" else model.query_weights().half().float())
     model.query_traits.zero_()
     model.splade.contextual, model.splade.expansion, model.splade.search_dtype = True, expansion, torch.float32
 
@@ -69,8 +69,8 @@ def pack(model: TableEncoder, recipe: Recipe, vocabulary: Sequence[str], folder:
     tokenizer.no_truncation()
     tokenizer.save(str(partial / "tokenizer.json"), pretty=False)
     save_file({"weights": model.query_weights().detach().contiguous()}, str(partial / QUERY_FILE))
-    model.splade.save_folder(partial, dtype=torch.float16)
-    export_onnx(model.splade, settings, partial / ONNX_FILE, storage="int8")
+    model.splade.save_folder(partial, dtype=None if recipe.storage == "float32" else torch.float16)
+    export_onnx(model.splade, settings, partial / ONNX_FILE, storage=recipe.storage)
     weights = sha256_of([*sorted(partial.glob("model*.safetensors")), *sorted(partial.glob("lexical.safetensors"))])
     settings["onnx"] = {"sha256": sha256_of([partial / ONNX_FILE]), "source_sha256": weights}
     EncoderConfig.model_validate(settings).write(partial)

@@ -136,9 +136,7 @@ class _MaxOverTokens(torch.autograd.Function):
     """max_i f_i . W_j + b_j for each text, one text at a time; the gradient goes to the winning token only."""
 
     @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, attention_mask: Tensor, search_dtype: torch.dtype
-    ) -> Tensor:
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, attention_mask: Tensor, search_dtype: torch.dtype) -> Tensor:
         searched = weight.detach().to(search_dtype)
         rows = []
         for item, mask in zip(features.detach(), attention_mask, strict=True):
@@ -298,9 +296,7 @@ class SpladeModel(nn.Module):
         pooled = max_over_tokens(features, weight, bias, attention_mask, search_dtype=self.search_dtype)
         return pooled, features
 
-    def _add_lexical(
-        self, pooled: Tensor, features: Tensor | None, input_ids: Tensor, attention_mask: Tensor
-    ) -> Tensor:
+    def _add_lexical(self, pooled: Tensor, features: Tensor | None, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """[B, V] maximum of the pooled logits and of the logits of the lexical pairs."""
         lexical = self.lexical
         if lexical is None:
@@ -320,9 +316,7 @@ class SpladeModel(nn.Module):
     def from_folder(cls, path: str | Path, config: Any) -> SpladeModel:
         """The model of a folder; `config` has the fields `pooling` and `lexical` of `splade.json`."""
         folder = Path(path)
-        backbone = AutoModelForMaskedLM.from_pretrained(
-            str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-        )
+        backbone = AutoModelForMaskedLM.from_pretrained(str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
         lexical, expansion = None, True
         if config.lexical is not None:
             tensors = load_file(str(folder / LEXICAL_FILE))

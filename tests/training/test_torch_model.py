@@ -21,8 +21,15 @@ VOCAB, SPECIAL_IDS = 60, [0, 1, 2, 3]
 def tiny_bert(seed: int = 0) -> BertForMaskedLM:
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_position_embeddings=64,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.5,
+        vocab_size=VOCAB,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.5,
     )
     return BertForMaskedLM(config).eval()
 
@@ -34,7 +41,11 @@ def lexical_channel(*, importance: bool = False, neighbours: bool = False) -> Le
     classes = torch.arange(VOCAB)
     classes[11] = 10
     return LexicalChannel(
-        torch.ones(VOCAB), k1=1.2, b=0.75, average_length=8.0, special_ids=SPECIAL_IDS,
+        torch.ones(VOCAB),
+        k1=1.2,
+        b=0.75,
+        average_length=8.0,
+        special_ids=SPECIAL_IDS,
         classes=classes if neighbours else None,
         neighbours=table if neighbours else None,
         neighbour_gain=(table >= 0).float() * 0.8 if neighbours else None,

@@ -79,7 +79,7 @@ def _nested(levels: int) -> Any:
         ({"_id": True, "text": "x"}, "ids are strings"),
         ({"_id": b"a", "text": "x"}, "ids are strings"),
         ({"_id": "é" * 257, "text": "x"}, "514 bytes: at most 512"),
-        ({"_id": "a"}, 'no "text" in the record \'a\''),
+        ({"_id": "a"}, "no \"text\" in the record 'a'"),
         ({"_id": "a", "text": None}, 'no "text"'),
         ({"_id": "a", "text": float("nan")}, "is float: it must be a string"),
         ({"_id": "a", "text": ["x"]}, "is list"),

@@ -31,9 +31,7 @@ def _stopping(records: list[Any], after: int) -> Iterator[Any]:
 def _mixed(count: int) -> list[Any]:
     """Every fifth record is broken, every seventh a duplicate of the first."""
     first = documents(1)[0]
-    return [
-        {"_id": "broken"} if n % 5 == 4 else first if n % 7 == 6 else document for n, document in enumerate(documents(count))
-    ]
+    return [{"_id": "broken"} if n % 5 == 4 else first if n % 7 == 6 else document for n, document in enumerate(documents(count))]
 
 
 @pytest.fixture
