@@ -111,7 +111,18 @@ def _features_graph(model: SpladeModel) -> onnx.ModelProto:
             external_data=False,
             verbose=False,
         )
-        return onnx.load(str(file))
+        return _without_traces(onnx.load(str(file)))
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without what the exporter notes about its own run: stack traces with the paths of this machine."""
+    del model.metadata_props[:]
+    for scope in (model.graph, *model.functions):
+        del scope.metadata_props[:]
+        for entry in (*scope.node, *scope.value_info):
+            del entry.metadata_props[:]
+            entry.doc_string = ""
+    return model
 
 
 class _Builder:

@@ -44,7 +44,7 @@ def test_round_trips_lose_nothing(entries: dict[int, float]) -> None:
     assert SparseVector.from_torch(torch.from_numpy(dense)) == vector
     assert SparseVector.from_qdrant(vector.to_qdrant()) == vector
     assert SparseVector.from_opensearch(vector.to_opensearch()) == vector
-    assert pickle.loads(pickle.dumps(vector)) == vector
+    assert pickle.loads(pickle.dumps(vector)) == vector  # noqa: S301
 
 
 @given(dicts, dicts)
@@ -152,7 +152,7 @@ def test_the_callers_arrays_and_ours_are_independent() -> None:
 def test_conversions_refuse_what_does_not_fit() -> None:
     vector = SparseVector([499], [1.0])
     for convert in (vector.to_scipy, vector.to_torch):
-        with pytest.raises(VectorError, match="vocabulary of 499 terms|outside"):
+        with pytest.raises(VectorError, match=r"vocabulary of 499 terms|outside"):
             convert(499)
     with pytest.raises(VectorError, match=r"'a\.b' is not a term id"):
         SparseVector.from_opensearch({"a.b": 1.0})

@@ -44,6 +44,12 @@ def test_the_graph_pools_itself(pair: tuple[SpladeEncoder, SpladeEncoder]) -> No
     assert {i.name for i in graph.input} == {"input_ids", "attention_mask"}
 
 
+def test_the_graph_tells_nothing_of_the_machine_that_made_it(pair: tuple[SpladeEncoder, SpladeEncoder]) -> None:
+    data = (pair[1]._folder.path / "model.onnx").read_bytes()
+    assert b"site-packages" not in data
+    assert str(Path(__file__).parents[3]).encode() not in data
+
+
 def test_small_storages_stay_near_and_have_their_own_fingerprint(tiny_model: Path, tmp_path: Path) -> None:
     expected = SpladeEncoder.load(tiny_model)
     exported = SpladeEncoder.load(SpladeEncoder.load(tiny_model).export_onnx(tmp_path / "half", storage="float16"))
