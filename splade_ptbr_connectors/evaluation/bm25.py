@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from ..errors import InputError
 from ..extras import require
 from .runs import Run
-from .stopwords import PORTUGUESE_STOP_WORDS
 
 _WORD = re.compile(r"\w+")
 
@@ -32,6 +31,7 @@ class StemmedBm25:
 
     def __init__(self, documents: Iterable[tuple[str, str]], *, k1: float = 1.2, b: float = 0.75) -> None:
         bm25s = require("bm25s", "the BM25 baseline")
+        self._stop_words = frozenset(require("bm25s.stopwords", "the BM25 baseline").STOPWORDS_PORTUGUESE)
         self._stemmer = require("Stemmer", "the BM25 baseline").Stemmer("portuguese")
         self._doc_ids, tokens = [], []
         for doc_id, content in documents:
@@ -44,7 +44,7 @@ class StemmedBm25:
 
     def tokens(self, text: str) -> list[str]:
         """The stems that are matched."""
-        words = [word for word in _WORD.findall(text.lower()) if word not in PORTUGUESE_STOP_WORDS]
+        words = [word for word in _WORD.findall(text.lower()) if word not in self._stop_words]
         stems: list[str] = self._stemmer.stemWords(words)
         return stems
 
