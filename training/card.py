@@ -88,10 +88,10 @@ def _duration(log: Path) -> str:
     return f"{steps} optimiser steps, {seconds / 60:.0f} minutes with validation, on two CPU cores." if steps else ""
 
 
-def _note(folder: Path) -> str:
-    """The recipe's own remark on how it came about."""
-    file = folder / "recipe.json"
-    return str(json.loads(file.read_text(encoding="utf-8")).get("note", "")).strip() if file.is_file() else ""
+def _recipe(folder: Path) -> dict[str, Any]:
+    """The resolved recipe that the folder was made by."""
+    recipe: dict[str, Any] = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    return recipe
 
 
 def _size(folder: Path) -> str:
@@ -101,8 +101,10 @@ def _size(folder: Path) -> str:
 def model_card(folder: Path, rows: Sequence[dict[str, Any]]) -> str:
     """The text of README.md."""
     log = folder.parent / "training.jsonl"
+    recipe = _recipe(folder)
     return CARD.format(
-        note=_note(folder),
+        note=recipe["note"].strip(),
+        share=recipe["importance_share"],
         table=_table(rows),
         verdict=_verdict(rows),
         validation=_validation(log),
@@ -140,8 +142,8 @@ Snowball stop words and stemmer. Fixed floor: BM25-shaped weights on lower-cased
 ## Training
 
 `python -m training train training/recipes/mini.toml --data DATA`. {duration}
-Contrastive loss over all passages of a batch, hard negatives by stemmed BM25 among them; half of the learned importance is kept
-(an average with the start in weight space). Checkpoint and settings were chosen on validation splits, not by a test score. {note}
+Contrastive loss over all passages of a batch, hard negatives by stemmed BM25 among them; of the learned importance {share:.0%} is
+kept (an average with the start in weight space). Checkpoint and settings were chosen on validation splits. {note}
 
 | data | licence |
 | --- | --- |

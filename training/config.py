@@ -111,6 +111,8 @@ class Recipe:
     max_terms_document: float = 300.0
     """A checkpoint with more terms per document than this is never chosen."""
     threads: int = 2
+    max_split_loss: float | None = None
+    """A checkpoint that is below the start by more than this on any validation split is never chosen; None: the mean decides alone."""
     storage: str = "int8"
     """Of the packed weights: "float32", "float16" or "int8"; rounding happens before the packed model is measured."""
     importance_share: float = 1.0

@@ -41,6 +41,7 @@ class Progress:
     step: int = 0
     best: float = float("-inf")
     best_at: str = "start"
+    start_ndcg10: dict[str, float] = field(default_factory=dict)
 
 
 def limits_of(recipe: Recipe) -> Limits:
@@ -193,13 +194,13 @@ class Trainer:
             parameter.lerp_(self._start[name], min(1.0, stage.anchor * rate * share))
 
     def evaluate(self, where: str) -> list[Result]:
-        """Measures every validation split; a better mean under the ceiling of terms becomes the best checkpoint."""
+        """Measures every validation split; a better mean within the recipe's limits becomes the best checkpoint."""
         began = time.perf_counter()
         with _measured(self.model, 1.0 if where == "packed" else self.recipe.importance_share):
             results = [measure(self.model, self.data.vocabulary, split, limits_of(self.recipe)) for split in self.data.validation]
             mean = sum(result.ndcg10 for result in results) / max(1, len(results))
             terms = max((result.terms_document for result in results), default=0.0)
-            best = terms <= self.recipe.max_terms_document and mean > self.progress.best
+            best = terms <= self.recipe.max_terms_document and mean > self.progress.best and self._harmless(results)
             if best:
                 self.progress.best, self.progress.best_at, self.best_state = mean, where, _state(self.model)
         splits = {r.name: {"ndcg10": r.ndcg10, "terms_query": r.terms_query, "terms_document": r.terms_document} for r in results}
@@ -208,6 +209,12 @@ class Trainer:
         listed = ", ".join(f"{r.name} {r.ndcg10:.4f} ({r.terms_document:.0f} terms)" for r in results)
         logger.info("%s: mean nDCG@10 %.4f%s; %s", where, mean, " (best)" if best else "", listed)
         return results
+
+    def _harmless(self, results: list[Result]) -> bool:
+        """No split fell below its start by more than the recipe allows."""
+        start = self.progress.start_ndcg10 = self.progress.start_ndcg10 or {result.name: result.ndcg10 for result in results}
+        allowed = self.recipe.max_split_loss
+        return allowed is None or all(result.ndcg10 >= start[result.name] - allowed for result in results)
 
     def save_checkpoint(self) -> None:
         """Everything a resumed run needs, written whole or not at all."""
