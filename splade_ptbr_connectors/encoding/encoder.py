@@ -27,6 +27,7 @@ from .runtime import DType, RuntimeName, load_runtime
 from .sparsify import maximum, sparse_rows
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, special_ids
 
+BATCH_LENGTH = 256  # tokens a row may have in a full batch
 LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
 Side = Literal["query", "document"]
 T = TypeVar("T")
@@ -113,7 +114,7 @@ class SpladeEncoder:
             dtype: "float32", "bfloat16" or "float16" (torch only).
             tokenizer: another folder or hub id to take the tokenizer from, when the model's has none.
             revision, local_files_only: for hub ids.
-            batch_size: rows per forward pass.
+            batch_size: rows per forward pass, for rows of up to 256 tokens; of longer ones fewer.
             on_long: texts longer than the model's limit: "windows" (overlapping, maximum over them), "truncate" or "error".
             settings: any field of EncoderConfig that changes vectors, e.g. max_length_document=384, pooling="sum",
                 max_active_terms_document=200, min_weight_document=0.05. They are part of the fingerprint.
@@ -235,14 +236,23 @@ class SpladeEncoder:
         flat = [(n, ids) for n, text in enumerate(texts) for ids in text.windows]
         rows: list[list[SparseVector]] = [[] for _ in texts]
         flat.sort(key=lambda item: len(item[1]))
-        for start in range(0, len(flat), self.batch_size):
-            batch = flat[start : start + self.batch_size]
+        for batch in self._batches(flat):
             activations = self.runtime.activations(*_padded([ids for _, ids in batch], self._pad_id))
             if self.config.activation == "log1p_log1p_relu":  # of a maximum, so applied once after pooling
                 activations = np.log1p(activations)
             for (n, _), row in zip(batch, sparse_rows(activations, self._specials), strict=True):
                 rows[n].append(row)
         return rows
+
+    def _batches(self, flat: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:
+        """Batches of at most `batch_size` rows, and of fewer when they are long: attention grows with the square of the length."""
+        start = 0
+        while start < len(flat):
+            end = min(start + self.batch_size, len(flat))
+            while end > start + 1 and (end - start) * len(flat[end - 1][1]) > self.batch_size * BATCH_LENGTH:
+                end -= 1
+            yield flat[start:end]
+            start = end
 
     def _pruning(self, side: Side) -> tuple[int | None, float]:
         if side == "query":

@@ -120,6 +120,20 @@ def test_a_stream_is_read_no_further_than_needed(encoder: SpladeEncoder) -> None
     assert read <= 16 * encoder.batch_size
 
 
+@given(lengths=st.lists(st.integers(1, 3000), max_size=60), size=st.integers(1, 40))
+def test_batches_hold_every_row_once_and_stay_small(encoder: SpladeEncoder, lengths: list[int], size: int) -> None:
+    rows = [(n, [0] * length) for n, length in enumerate(sorted(lengths))]
+    encoder.batch_size, before = size, encoder.batch_size
+    try:
+        batches = list(encoder._batches(rows))
+    finally:
+        encoder.batch_size = before
+    assert [row for batch in batches for row in batch] == rows
+    for batch in batches:
+        assert 1 <= len(batch) <= size
+        assert len(batch) == 1 or len(batch) * len(batch[-1][1]) <= size * 256
+
+
 def test_windows_are_the_maximum_over_overlapping_parts(tiny_model: Path, oracle: Oracle) -> None:
     encoder = SpladeEncoder.load(tiny_model, max_length_document=16)
     words = [random.Random(1).choice(WORDS[10:]) for _ in range(60)]
