@@ -122,7 +122,8 @@ without a download; it is not a substitute for a fine-tuned BERTimbau.
 ## Quality
 
 nDCG@10, whole collection searched, exact dot products. Stemmed BM25: the formula of bm25s method "lucene", k1 1.2, b 0.75, lower-cased words,
-Snowball stop words and stemmer. Fixed floor: BM25-shaped weights on lower-cased word pieces, IDF of the unlabelled text, nothing trained.
+Snowball stop words and stemmer. Fixed floor: BM25-shaped weights on lower-cased word pieces, IDF of the unlabelled text, nothing trained
+(figures of an experiment before this recipe, not measured again here).
 
 {table}
 
@@ -159,6 +160,6 @@ kept (an average with the start in weight space). Checkpoint and settings were c
 
 - Trained on little and narrow text, most of it technical documentation; expect less elsewhere than the table shows.
 - It matches words and their inflections. Synonyms and paraphrases are hardly bridged.
-- Tokens beyond the maximum length of a passage are not seen in one piece; split long documents.
+- Texts of more than 2,048 tokens are encoded in overlapping windows, each weighed as a text of its own: they gain on shorter ones. Split them.
 - The test collections are small; differences of one or two points are within their noise.
 """
