@@ -19,6 +19,7 @@ from tests.faults.conftest import Case, Child
 MOMENTS = int(os.environ.get("SPLADE_KILL_MOMENTS", "6"))
 DELAY_S = 0.0007  # per document: about a second for the whole input
 SPAN_S = 1.3
+SLOW_DELAY_S = 0.004  # at least four seconds: no machine is fast enough to end before it is killed
 
 
 def _ready(process: Child) -> None:
@@ -45,7 +46,7 @@ def test_resumed_after_kill(case: Case, child: Callable[..., Child], moment: int
 def test_killed_again_and_again(case: Case, child: Callable[..., Child]) -> None:
     positions = [0]
     for attempt in range(3):
-        process = child("ingest", case.folder, DELAY_S)
+        process = child("ingest", case.folder, SLOW_DELAY_S)
         _ready(process)
         time.sleep(0.25 + 0.1 * attempt)
         process.send_signal(signal.SIGKILL)
