@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field, field_validator
 
 from .extras import require
 from .filters import parse_filter
-from .retrieval import check_k, combine_filters, content_and_metadata, search_async
-from .stores.base import Hit, Store
+from .retrieval import combine_filters, content_and_metadata, search_async
+from .stores.base import Hit, Store, check_top_k
 
 try:
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -56,7 +56,7 @@ class SpladeRetriever(BaseRetriever):
     @field_validator("k", mode="before")
     @classmethod
     def _check_k(cls, value: object) -> int:
-        return check_k("k", value)
+        return check_top_k("k", value)
 
     @field_validator("filter")
     @classmethod
@@ -77,7 +77,7 @@ class SpladeRetriever(BaseRetriever):
         return self._documents(await search_async(self.store, query, self._k(k), combine_filters(self.filter, filter)))
 
     def _k(self, k: int | None) -> int:
-        return self.k if k is None else check_k("k", k)
+        return self.k if k is None else check_top_k("k", k)
 
     def _documents(self, hits: list[Hit]) -> list[Document]:
         return [self._document(hit) for hit in hits]

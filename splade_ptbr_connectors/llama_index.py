@@ -13,8 +13,8 @@ from typing import Any
 from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
-from .retrieval import check_k, content_and_metadata, search_async
-from .stores.base import Hit, Store
+from .retrieval import content_and_metadata, search_async
+from .stores.base import Hit, Store, check_top_k
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -59,7 +59,7 @@ class SpladeRetriever(BaseRetriever):
     ) -> None:
         super().__init__(**kwargs)
         self.store = store
-        self.similarity_top_k = check_k("similarity_top_k", similarity_top_k)
+        self.similarity_top_k = check_top_k("similarity_top_k", similarity_top_k)
         self.content_key = content_key
         self._filter = translate_filters(filters)
 

@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .encoding.explain import Explanation, explain
 from .errors import ConfigError
 from .filters import parse_filter
-from .stores.base import MAX_TOP_K
 from .vectors import SparseVector
 
 if TYPE_CHECKING:
     from .stores.base import Hit, Store
-
-
-def check_k(name: str, value: object) -> int:
-    """Return `value` if a store can be asked for so many hits, else raise ConfigError naming the setting."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
-        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
-    return value
 
 
 def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:

@@ -70,7 +70,7 @@ def pack(model: TableEncoder, recipe: Recipe, vocabulary: Sequence[str], folder:
     tokenizer.save(str(partial / "tokenizer.json"), pretty=False)
     save_file({"weights": model.query_weights().detach().contiguous()}, str(partial / QUERY_FILE))
     model.splade.save_folder(partial, dtype=None if recipe.storage == "float32" else torch.float16)
-    export_onnx(model.splade, settings, partial / ONNX_FILE, storage=recipe.storage)
+    export_onnx(model.splade, partial / ONNX_FILE, storage=recipe.storage)
     weights = sha256_of([*sorted(partial.glob("model*.safetensors")), *sorted(partial.glob("lexical.safetensors"))])
     settings["onnx"] = {"sha256": sha256_of([partial / ONNX_FILE]), "source_sha256": weights}
     EncoderConfig.model_validate(settings).write(partial)

@@ -21,7 +21,7 @@ from .config import EncoderConfig
 from .explain import Explanation, explain
 from .exported_folder import Storage, write_exported_folder
 from .fingerprint import fingerprint
-from .folder import ModelFolder, find_model
+from .folder import ModelFolder, find_model, shipped_models
 from .query_table import QueryTable
 from .runtime import DType, RuntimeName, load_runtime
 from .sparsify import maximum, sparse_rows
@@ -77,7 +77,7 @@ class SpladeEncoder:
         self.batch_size = batch_size
         self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
         self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
-        self.load_arguments: dict[str, Any] = {"model": _lasting_name(folder), "on_long": on_long}
+        self.load_arguments: dict[str, Any] = {"model": _lasting(folder.name), "on_long": on_long}
         self._folder = folder
         self._tokenizer_json = tokenizer_json
         self._rule = self.config.text_rule
@@ -130,9 +130,8 @@ class SpladeEncoder:
         tokenizer_folder = _tokenizer_folder(tokenizer, local_files_only) if tokenizer else folder.path
         tokenizer_json = load_tokenizer(tokenizer_folder, folder.config.vocab_size).to_str()
         encoder = cls(folder, tokenizer_json, lambda: load_runtime(folder, runtime, device, dtype), batch_size=batch_size, on_long=on_long)
-        encoder.load_arguments = {"model": _lasting_name(folder), "on_long": on_long, **settings}
-        encoder.load_arguments |= {"tokenizer": str(tokenizer)} if tokenizer else {}
-        encoder.load_arguments |= {"revision": revision} if revision else {}
+        given = {"tokenizer": tokenizer and _lasting(tokenizer), "revision": revision}
+        encoder.load_arguments |= settings | {name: value for name, value in given.items() if value}
         _ = encoder.runtime  # a broken network shows now, not at the first text
         return encoder
 
@@ -285,9 +284,10 @@ def _with_settings(config: EncoderConfig, settings: dict[str, Any]) -> EncoderCo
         raise ConfigError(str(error)) from error
 
 
-def _lasting_name(folder: ModelFolder) -> str:
-    """The model's name, or its absolute path when the name is a path: it must mean the same from another directory."""
-    return str(folder.path.resolve()) if Path(folder.name).expanduser().is_dir() else folder.name
+def _lasting(model: str | Path) -> str:
+    """The name of a model, or its absolute path when the name is a path: it must mean the same from another directory."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.is_dir() and str(model) not in shipped_models() else str(model)
 
 
 def _tokenizer_folder(tokenizer: str | Path, local_files_only: bool) -> Path:

@@ -71,11 +71,10 @@ class _Features(nn.Module):
         return self.model.features(input_ids, attention_mask)
 
 
-def export_onnx(model: SpladeModel, config: Any, path: str | Path, *, storage: str = "float32") -> None:
+def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32") -> None:
     """Writes `model` as one ONNX file, whole or not at all.
 
     Args:
-        config: not read today; the settings that shape the graph (pooling, lexical) are those of `model`.
         storage: "float32", "float16" or "int8" (see `round_model`, which should come first: the file holds rounded weights).
     """
     _check_storage(storage)

@@ -54,7 +54,7 @@ def _write(folder: ModelFolder, tokenizer_json: str, runtime: Runtime, out: Path
         raise ConfigError(f"cannot export from {type(runtime).__name__}.")
     source = folder.weights_sha256()
     round_model(runtime.model, storage)
-    export_onnx(runtime.model, folder.config, out / ONNX_FILE, storage=storage)
+    export_onnx(runtime.model, out / ONNX_FILE, storage=storage)
     sha256 = sha256_of([out / ONNX_FILE])
     onnx = OnnxSettings(sha256=sha256, source_sha256=source if storage == "float32" else sha256)
     config: EncoderConfig = folder.config.model_copy(update={"onnx": onnx})

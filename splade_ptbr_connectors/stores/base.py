@@ -78,7 +78,7 @@ class Store(ABC):
             filter: see `splade_ptbr_connectors.filters`, or the engine's own filter object.
         """
         self._check_open()
-        _check_top_k(top_k)
+        check_top_k("top_k", top_k)
         vector = query if isinstance(query, SparseVector) else self.encoder.encode_query(query)
         vector.check_vocabulary(self.encoder.vocab_size)
         if not len(vector):
@@ -187,9 +187,11 @@ class Store(ABC):
     def _close(self) -> None: ...
 
 
-def _check_top_k(top_k: object) -> None:
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= MAX_TOP_K:
-        raise ConfigError(f"top_k is {top_k!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
+def check_top_k(name: str, value: object) -> int:
+    """Return `value` if a store can be asked for so many hits, else raise ConfigError; `name` is what the caller calls it."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
+        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
+    return value
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

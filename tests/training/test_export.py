@@ -31,7 +31,7 @@ def test_parity(tmp_path: Path, pooling: str, lexical: bool, storage: str) -> No
     path = tmp_path / "model.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        export_onnx(model, None, path, storage=storage)
+        export_onnx(model, path, storage=storage)
     session = ort.InferenceSession(str(path))
     for rows, length in ((1, 4), (3, 9), (2, 40)):
         ids, mask = batch(rows, rows=rows, length=length)
@@ -51,7 +51,7 @@ def test_parity_when_every_matrix_is_stored_small(tmp_path: Path, storage: str, 
     round_model(model, storage)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        export_onnx(model, None, tmp_path / "model.onnx", storage=storage)
+        export_onnx(model, tmp_path / "model.onnx", storage=storage)
     ids, mask = batch(5, rows=4, length=40)
     with torch.no_grad():
         expected = model.activations(ids, mask).numpy()
@@ -70,4 +70,4 @@ def test_rounded_rows_are_exact_in_float16() -> None:
 
 def test_unknown_storage(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="int8"):
-        export_onnx(SpladeModel(tiny_bert()), None, tmp_path / "model.onnx", storage="int4")
+        export_onnx(SpladeModel(tiny_bert()), tmp_path / "model.onnx", storage="int4")

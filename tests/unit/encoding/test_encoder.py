@@ -294,6 +294,13 @@ class TestFingerprint:
         assert SpladeEncoder.load(with_other_tokenizer).fingerprint != encoder.fingerprint
 
 
+def test_a_tokenizer_given_as_a_path_means_the_same_elsewhere(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    encoder = SpladeEncoder.load(tiny_model, tokenizer=tiny_model.name)
+    monkeypatch.chdir(tmp_path)
+    assert SpladeEncoder.load(**json.loads(json.dumps(encoder.load_arguments))).fingerprint == encoder.fingerprint
+
+
 def test_load_arguments_give_the_same_encoder_again(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tiny_model.parent)
     encoder = SpladeEncoder.load(tiny_model.name, on_long="truncate", max_length_document=32)
