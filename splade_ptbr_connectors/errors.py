@@ -19,7 +19,8 @@
     │   ├── StoreWriteError           the medium refused a write: disk full, no permission
     │   ├── StoreCorruptError         the engine gave up on its own data
     │   └── StoreClosedError          used after close()
-    └── IngestError                   a checkpoint or dead-letter file that does not fit this run
+    ├── IngestError                   a checkpoint or dead-letter file that does not fit this run
+    └── TrainingError                 a training run that cannot go on: collapsed, diverged, its checkpoint unusable
 
 A message says what was wrong, the value, what is accepted and what to do next, in one line.
 """
@@ -109,3 +110,7 @@ class StoreClosedError(StoreError):
 
 class IngestError(SpladeConnectorsError):
     """A checkpoint or dead-letter file that does not fit this run."""
+
+
+class TrainingError(SpladeConnectorsError):
+    """A training run that cannot go on: collapsed, diverged, or its checkpoint cannot be used."""

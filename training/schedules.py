@@ -30,3 +30,36 @@ def warmup_linear(step: int, *, warmup_steps: int, total_steps: int, floor: floa
         return (step + 1) / warmup_steps
     left = (total_steps - step) / max(1, total_steps - warmup_steps)
     return max(floor, min(1.0, left))
+
+
+def learning_rate_share(
+    step: int,
+    *,
+    warmup_steps: int,
+    total_steps: int,
+    decay: str = "linear",
+    decay_steps: int | None = None,
+    floor: float = 0.0,
+) -> float:
+    """Share of the learning rate in optimiser step `step`, counted from 0: up over `warmup_steps`, then as `decay` says.
+
+    "linear" goes down from 1 to 0 at `decay_steps` (None: at `total_steps`), but never below `floor`; "constant" stays at 1.
+    Steps are optimiser steps, not batches: accumulation changes nothing.
+
+    >>> [learning_rate_share(step, warmup_steps=2, total_steps=4, decay_steps=6) for step in (0, 1, 2, 3)]
+    [0.5, 1.0, 1.0, 0.75]
+    >>> learning_rate_share(3, warmup_steps=2, total_steps=4, decay="constant")
+    1.0
+    """
+    if step < 0:
+        raise ConfigError(f"step is {step}; accepted: 0 or more optimiser steps")
+    if not 0.0 <= floor <= 1.0:
+        raise ConfigError(f"floor is {floor}; accepted: a share of the learning rate, 0 to 1")
+    if decay == "linear":
+        end = total_steps if decay_steps is None else decay_steps
+        return warmup_linear(step, warmup_steps=warmup_steps, total_steps=end, floor=floor)
+    if decay != "constant":
+        raise ConfigError(f"decay is {decay!r}; accepted: linear, constant")
+    if decay_steps is not None or floor != 0.0:
+        raise ConfigError("decay 'constant' has no decay_steps and no floor; leave them out, or use decay 'linear'")
+    return min(1.0, warmup_linear(step, warmup_steps=warmup_steps, total_steps=total_steps, floor=1.0))

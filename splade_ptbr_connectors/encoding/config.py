@@ -27,14 +27,25 @@ class TextSettings(_Strict):
     lowercase: bool = False
 
 
-class QuerySettings(_Strict):
-    """How queries are encoded: by the same network as documents, or by a table term -> weight without any network.
+class OnnxSettings(_Strict):
+    """What `model.onnx` is: its own sha256, and that of the weights that it was exported from."""
 
-    The table ("inference-free" queries, arXiv 2411.04403) is a safetensors file with one tensor `weights` [V].
+    sha256: str
+    source_sha256: str
+
+
+class QuerySettings(_Strict):
+    """How queries are encoded: by the same network as documents, by a table term -> weight, or by a network of their own.
+
+    The table ("inference-free" queries, arXiv 2411.04403) is a safetensors file with one tensor `weights` [V]. A separate
+    network (Efficient SPLADE, arXiv 2207.03834) lies in the subfolder `query`: config.json and model.safetensors or
+    model.onnx (described by `onnx`). It reads the token ids of the model's one tokenizer and gives weights over the same
+    vocabulary, with the same pooling and activation.
     """
 
-    kind: Literal["same", "table"] = "same"
+    kind: Literal["same", "table", "separate"] = "same"
     file: str | None = None
+    onnx: OnnxSettings | None = None
 
 
 class LexicalSettings(_Strict):
@@ -49,15 +60,12 @@ class LexicalSettings(_Strict):
     special_ids: tuple[int, ...] = ()
 
 
-class OnnxSettings(_Strict):
-    """What `model.onnx` is: its own sha256, and that of the weights that it was exported from."""
-
-    sha256: str
-    source_sha256: str
-
-
 class EncoderConfig(_Strict):
-    """Lengths are in tokens, special ones included; None for a pruning limit means none."""
+    """Lengths are in tokens, special ones included; None for a pruning limit means none.
+
+    `pool_special_tokens` False takes the positions of [CLS], [SEP] and every other special token out of the pooling (the
+    network attends to them all the same); `drop_special_tokens` takes the terms [CLS], [SEP] ... out of the vectors.
+    """
 
     format_version: int = FORMAT_VERSION
     vocab_size: int = Field(gt=0)
@@ -65,6 +73,7 @@ class EncoderConfig(_Strict):
     activation: Literal["log1p_relu", "log1p_log1p_relu"] = "log1p_relu"
     max_length_query: int = Field(256, gt=2)
     max_length_document: int = Field(256, gt=2)
+    pool_special_tokens: bool = True
     drop_special_tokens: bool = True
     text: TextSettings = TextSettings()
     query: QuerySettings = QuerySettings()
@@ -80,7 +89,11 @@ class EncoderConfig(_Strict):
         if self.pooling == "sum" and self.activation != "log1p_relu":
             raise ValueError("pooling 'sum' goes with activation 'log1p_relu' only")
         if (self.query.kind == "table") != (self.query.file is not None):
-            raise ValueError("query kind 'table' needs a file, kind 'same' has none")
+            raise ValueError("query kind 'table' needs a file, the other kinds have none")
+        if self.query.kind == "separate" and self.lexical is not None:
+            raise ValueError("query kind 'separate' goes without a lexical channel")
+        if self.query.kind != "separate" and self.query.onnx is not None:
+            raise ValueError("query.onnx describes the graph of query kind 'separate' only")
         return self
 
     @classmethod
@@ -107,7 +120,23 @@ class EncoderConfig(_Strict):
 
     def write(self, folder: Path) -> None:
         """Write FOLDER/splade.json."""
-        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(self.settings(), indent=2, ensure_ascii=False)
+        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    def settings(self) -> dict[str, Any]:
+        """JSON values of every setting; those that format 1 did not have at first are left out at their defaults."""
+        values = self.model_dump(mode="json")
+        if self.pool_special_tokens:
+            del values["pool_special_tokens"]
+        if self.query.onnx is None:
+            del values["query"]["onnx"]
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that change a vector, as they enter the fingerprint."""
+        values = {name: value for name, value in self.settings().items() if name not in ("onnx", "format_version")}
+        values["query"].pop("onnx", None)
+        return values
 
     @property
     def text_rule(self) -> TextRule:

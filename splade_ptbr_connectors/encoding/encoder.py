@@ -25,12 +25,13 @@ from .folder import ModelFolder, find_model, shipped_models
 from .query_table import QueryTable
 from .runtime import DType, RuntimeName, load_runtime
 from .sparsify import maximum, sparse_rows
-from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, special_ids
+from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 
 BATCH_LENGTH = 256  # tokens a row may have in a full batch
 LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
 Side = Literal["query", "document"]
 T = TypeVar("T")
+BUILT_IN = ("pooling", "pool_special_tokens")  # settings that an exported graph cannot change any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class SpladeEncoder:
     """
 
     def __init__(
-        self, folder: ModelFolder, tokenizer_json: str, load_network: Callable[[], Any], *, batch_size: int, on_long: OnLong
+        self, folder: ModelFolder, tokenizer_json: str, load_network: Callable[[ModelFolder], Any], *, batch_size: int, on_long: OnLong
     ) -> None:
         from tokenizers import Tokenizer
 
@@ -85,9 +86,9 @@ class SpladeEncoder:
         limits = {"query": self.config.max_length_query, "document": self.config.max_length_document}
         self._tokenizers = {side: TextTokenizer(Tokenizer.from_str(tokenizer_json), limit, on_long) for side, limit in limits.items()}
         self._specials = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
-        self._pad_id = self._vocabulary.token_to_id("[PAD]") or 0
+        self._pad_id = padding_id(self._vocabulary)
         self._load_network = load_network
-        self._network: Any = None
+        self._networks: dict[Side, Any] = {}
         self._lock = threading.Lock()
         self._report = EncodingReport()
 
@@ -125,14 +126,20 @@ class SpladeEncoder:
             ConfigError: a setting that is not known or not possible.
         """
         folder = find_model(model, revision=revision, local_files_only=local_files_only)
-        folder = replace(folder, config=_with_settings(folder.config, settings))
+        saved, folder = folder.config, replace(folder, config=_with_settings(folder.config, settings))
+        changed = any(getattr(saved, name) != getattr(folder.config, name) for name in BUILT_IN)
         folder.check_lengths()
         tokenizer_folder = _tokenizer_folder(tokenizer, local_files_only) if tokenizer else folder.path
-        tokenizer_json = load_tokenizer(tokenizer_folder, folder.config.vocab_size).to_str()
-        encoder = cls(folder, tokenizer_json, lambda: load_runtime(folder, runtime, device, dtype), batch_size=batch_size, on_long=on_long)
+        vocabulary = load_tokenizer(tokenizer_folder, folder.config.vocab_size)
+        unpooled = () if folder.config.pool_special_tokens else special_ids(vocabulary)
+
+        def load_network(of: ModelFolder) -> Any:
+            return load_runtime(of, runtime, device, dtype, unpooled_ids=unpooled, graph=not changed)
+
+        encoder = cls(folder, vocabulary.to_str(), load_network, batch_size=batch_size, on_long=on_long)
         given = {"tokenizer": tokenizer and _lasting(tokenizer), "revision": revision}
         encoder.load_arguments |= settings | {name: value for name, value in given.items() if value}
-        _ = encoder.runtime  # a broken network shows now, not at the first text
+        _ = encoder.runtime, encoder.query_runtime  # a broken network shows now, not at the first text
         return encoder
 
     # -- encoding --------------------------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ class SpladeEncoder:
         "float16" or "int8" the weights are rounded (in this object too): a smaller and slightly different model, with a
         fingerprint of its own.
         """
-        return write_exported_folder(self._folder, self._tokenizer_json, self.runtime, out, storage)
+        return write_exported_folder(self._folder, self._tokenizer_json, self.runtime, self.query_runtime, out, storage)
 
     @property
     def vocab_size(self) -> int:
@@ -196,11 +203,19 @@ class SpladeEncoder:
 
     @property
     def runtime(self) -> Any:
-        """What runs the network."""
+        """What runs the network of the documents."""
+        return self._runtime("document", self._folder)
+
+    @property
+    def query_runtime(self) -> Any:
+        """What runs the network of the queries: the documents', or one of their own; unused where they have a table."""
+        return self._runtime("query", self._folder.query) if self._folder.query else self.runtime
+
+    def _runtime(self, side: Side, folder: ModelFolder) -> Any:
         with self._lock:
-            if self._network is None:
-                self._network = self._load_network()
-            return self._network
+            if side not in self._networks:
+                self._networks[side] = self._load_network(folder)
+            return self._networks[side]
 
     def __repr__(self) -> str:
         return f"SpladeEncoder({self.name!r}, runtime={self.runtime.name!r}, fingerprint={self.fingerprint[:12]})"
@@ -224,19 +239,19 @@ class SpladeEncoder:
         if side == "query" and self._table:
             rows = [[self._table.encode([i for window in text.windows for i in window])] for text in tokenized]
         else:
-            rows = self._rows(tokenized)
+            rows = self._rows(tokenized, self.query_runtime if side == "query" else self.runtime)
         limit, least = self._pruning(side)
         vectors = [maximum(windows).prune(max_terms=limit, min_weight=least) for windows in rows]
         self._count(tokenized, vectors)
         return vectors
 
-    def _rows(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
+    def _rows(self, texts: list[TokenizedText], runtime: Any) -> list[list[SparseVector]]:
         """One vector per window of each text. Windows of like length share a batch, whatever text they belong to."""
         flat = [(n, ids) for n, text in enumerate(texts) for ids in text.windows]
         rows: list[list[SparseVector]] = [[] for _ in texts]
         flat.sort(key=lambda item: len(item[1]))
         for batch in self._batches(flat):
-            activations = self.runtime.activations(*_padded([ids for _, ids in batch], self._pad_id))
+            activations = runtime.activations(*_padded([ids for _, ids in batch], self._pad_id))
             if self.config.activation == "log1p_log1p_relu":  # of a maximum, so applied once after pooling
                 activations = np.log1p(activations)
             for (n, _), row in zip(batch, sparse_rows(activations, self._specials), strict=True):

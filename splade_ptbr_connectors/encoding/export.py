@@ -168,9 +168,19 @@ class _Builder:
     def add_pooling(self) -> None:
         """Replaces the output `features` by `activations`."""
         kept = self.node("Cast", "item_mask", to=TensorProto.BOOL)
-        result = self._pooled_sum(self._logits(), kept) if self.model.pooling == "sum" else self._pooled_max(kept)
+        pooled = self._pooled_positions(kept)
+        result = self._pooled_sum(self._logits(), pooled) if self.model.pooling == "sum" else self._pooled_max(kept, pooled)
         self.body.append(helper.make_node("Identity", [result], ["item_activations"]))
         self._close_scan()
+
+    def _pooled_positions(self, kept: str) -> str:
+        """[L] the positions that are pooled: all that are kept, without those of the unpooled tokens."""
+        if not len(self.model.unpooled_ids):
+            return kept
+        table = torch.zeros(self.model.vocab_size, dtype=torch.bool)
+        table[self.model.unpooled_ids] = True
+        unpooled = self.node("Gather", self.constant("pool_left_out", table.numpy()), "item_ids")
+        return self.node("And", kept, self.node("Not", unpooled))
 
     def _log1p_relu(self, value: str) -> str:
         return self.node("Log", self.node("Add", self.node("Relu", value), self.number(1.0)))
@@ -184,9 +194,9 @@ class _Builder:
         """[V, L] products of every term with every token."""
         return self.node("MatMul", self.weight, self.node("Transpose", "item_features", perm=[1, 0]))
 
-    def _pooled_max(self, kept: str) -> str:
+    def _pooled_max(self, kept: str, pooled: str) -> str:
         if self.model.expansion:
-            masked = self.node("Where", kept, self._logits(), self.number(-1e30))
+            masked = self.node("Where", pooled, self._logits(), self.number(-1e30))
             best = self.node("Add", self.node("ReduceMax", masked, self.axes(1), keepdims=0), self.bias)
         else:
             best = self.constant("pool_nothing", np.zeros(self.model.vocab_size, dtype=np.float32))

@@ -13,22 +13,26 @@ import numpy as np
 from ..errors import ConfigError, InputFileError, ModelError
 from ..extras import require
 from .config import EncoderConfig, OnnxSettings
-from .folder import ONNX_FILE, ModelFolder, sha256_of
+from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder, sha256_of
 from .runtime import Runtime
 
 Storage = Literal["float32", "float16", "int8"]
 TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0}  # of activations; rounded weights are another model
 
 
-def write_exported_folder(folder: ModelFolder, tokenizer_json: str, runtime: Runtime, out: str | Path, storage: Storage) -> Path:
+def write_exported_folder(
+    folder: ModelFolder, tokenizer_json: str, runtime: Runtime, query_runtime: Runtime, out: str | Path, storage: Storage
+) -> Path:
     """Export the network of `runtime` (torch) into the new folder `out`, and check the graph against it.
+
+    A network of the queries' own (`query_runtime`, else the same as `runtime`) goes into the subfolder `query`.
 
     Raises:
         ConfigError: not the torch runtime, or an unknown storage.
         InputFileError: `out` is there already.
         ModelError: the graph's activations differ from the network's.
     """
-    if runtime.name != "torch":
+    if {runtime.name, query_runtime.name} != {"torch"}:
         raise ConfigError(f"model {folder.name!r} was loaded as an exported graph: load it with runtime='torch' to export it.")
     if storage not in TOLERANCE:
         raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
@@ -41,29 +45,38 @@ def write_exported_folder(folder: ModelFolder, tokenizer_json: str, runtime: Run
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
         partial = Path(temporary) / "model"
         partial.mkdir()
-        _write(folder, tokenizer_json, runtime, partial, storage)
+        _write(folder, tokenizer_json, {"": runtime, QUERY_FOLDER: query_runtime}, partial, storage)
         os.rename(partial, target)
     return target
 
 
-def _write(folder: ModelFolder, tokenizer_json: str, runtime: Runtime, out: Path, storage: Storage) -> None:
-    from .export import export_onnx, round_model
-    from .torch_runtime import TorchRuntime
-
-    if not isinstance(runtime, TorchRuntime):
-        raise ConfigError(f"cannot export from {type(runtime).__name__}.")
-    source = folder.weights_sha256()
-    round_model(runtime.model, storage)
-    export_onnx(runtime.model, out / ONNX_FILE, storage=storage)
-    sha256 = sha256_of([out / ONNX_FILE])
-    onnx = OnnxSettings(sha256=sha256, source_sha256=source if storage == "float32" else sha256)
-    config: EncoderConfig = folder.config.model_copy(update={"onnx": onnx})
+def _write(folder: ModelFolder, tokenizer_json: str, runtimes: dict[str, Runtime], out: Path, storage: Storage) -> None:
+    config = folder.config.model_copy(update={"onnx": _export(folder, runtimes[""], out, storage)})
+    if folder.query is not None:
+        onnx = _export(folder.query, runtimes[QUERY_FOLDER], out / QUERY_FOLDER, storage)
+        config = config.model_copy(update={"query": config.query.model_copy(update={"onnx": onnx})})
     config.write(out)
     (out / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
     for name in (folder.config.query.file, "README.md"):
         if name and (folder.path / name).is_file():
             shutil.copyfile(folder.path / name, out / name)
-    _compare(runtime, ModelFolder(folder.name, out, config), TOLERANCE[storage])
+
+
+def _export(folder: ModelFolder, runtime: Runtime, out: Path, storage: Storage) -> OnnxSettings:
+    """Write the graph of one network into `out`, compare the two, and describe the graph."""
+    from .export import export_onnx, round_model
+    from .torch_runtime import TorchRuntime
+
+    if not isinstance(runtime, TorchRuntime):
+        raise ConfigError(f"cannot export from {type(runtime).__name__}.")
+    out.mkdir(exist_ok=True)
+    source = folder.weights_sha256()
+    round_model(runtime.model, storage)
+    export_onnx(runtime.model, out / ONNX_FILE, storage=storage)
+    sha256 = sha256_of([out / ONNX_FILE])
+    onnx = OnnxSettings(sha256=sha256, source_sha256=source if storage == "float32" else sha256)
+    _compare(runtime, ModelFolder(folder.name, out, folder.config.model_copy(update={"onnx": onnx})), TOLERANCE[storage])
+    return onnx
 
 
 def _compare(runtime: Runtime, exported: ModelFolder, tolerance: float) -> None:

@@ -12,7 +12,7 @@ SCHEME = 1  # raised when this package changes how any vector is computed
 
 
 def fingerprint(folder: ModelFolder, tokenizer_json: str, **settings: Any) -> str:
-    """sha256 over weights, tokenizer, query table and every setting that changes a vector: 64 hex digits.
+    """sha256 over weights, tokenizer, query table or network and every setting that changes a vector: 64 hex digits.
 
     Not part of it: runtime, device, dtype and batch size, which change a vector by rounding only.
     """
@@ -23,7 +23,9 @@ def fingerprint(folder: ModelFolder, tokenizer_json: str, **settings: Any) -> st
         "weights": folder.weights_sha256(),
         "query_table": sha256_of(table),
         "tokenizer": hashlib.sha256(tokenizer_json.encode()).hexdigest(),
-        "config": config.model_dump(mode="json", exclude={"onnx", "format_version"}),
+        "config": config.identity(),
         **settings,
     }
+    if folder.query is not None:
+        identity["query_weights"] = folder.query.weights_sha256()
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

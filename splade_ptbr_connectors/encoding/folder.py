@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+QUERY_FOLDER = "query"  # of a network for queries alone
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
-_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors"]
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
+_RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,14 @@ class ModelFolder:
         """Weights for the torch runtime are there."""
         return (self.path / WEIGHTS_FILE).is_file() or (self.path / WEIGHTS_INDEX).is_file()
 
+    @property
+    def query(self) -> ModelFolder | None:
+        """The subfolder with the network of the queries; None when they have none of their own."""
+        if self.config.query.kind != "separate":
+            return None
+        same = self.config.query.model_copy(update={"kind": "same", "onnx": None})
+        return ModelFolder(self.name, self.path / QUERY_FOLDER, self.config.model_copy(update={"query": same, "onnx": self.config.query.onnx}))
+
     def weights_sha256(self) -> str:
         """Identity of the weights, the same for a checkpoint and for its export."""
         if self.has_weights:
@@ -53,12 +64,19 @@ class ModelFolder:
 
     def check_lengths(self) -> None:
         """Raise ConfigError when a maximum length is more than the network has positions for."""
+        query = self.query
+        if query is None:
+            self._check_length(max(self.config.max_length_query, self.config.max_length_document), f"model {self.name!r}")
+        else:
+            self._check_length(self.config.max_length_document, f"model {self.name!r}")
+            query._check_length(self.config.max_length_query, f"the query network of model {self.name!r}")
+
+    def _check_length(self, longest: int, what: str) -> None:
         if not (self.path / "config.json").is_file():
             return
         limit = _position_limit(_transformers_config(self.path))
-        longest = max(self.config.max_length_query, self.config.max_length_document)
         if longest > limit:
-            raise ConfigError(f"a maximum length of {longest} tokens is asked for, model {self.name!r} has {limit} positions.")
+            raise ConfigError(f"a maximum length of {longest} tokens is asked for, {what} has {limit} positions.")
 
     def check_onnx(self) -> None:
         """Raise ModelFormatError when model.onnx is not the file that was exported."""
@@ -85,6 +103,8 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
         raise ModelFormatError(f"{path} is a file: give the folder that holds the model.")
     folder = ModelFolder(name, path, _read_config(path))
     _check_weights(folder)
+    if folder.query is not None:
+        _check_query_network(folder.query)
     return folder
 
 
@@ -142,6 +162,8 @@ def _transformers_config(path: Path) -> dict[str, Any]:
 
 
 def _position_limit(raw: dict[str, Any]) -> int:
+    if raw.get("model_type") in _RELATIVE_POSITIONS:
+        return sys.maxsize
     positions = int(raw.get("max_position_embeddings") or DEFAULT_MAX_LENGTH)
     return positions - 2 if raw.get("model_type") in ("roberta", "xlm-roberta", "camembert") else positions
 
@@ -182,6 +204,21 @@ def _read_json_list(file: Path) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ModelFormatError(f"{file} must hold a list of modules.")
     return value
+
+
+def _check_query_network(query: ModelFolder) -> None:
+    """The subfolder is there, and its network has as many terms as the documents': the two share one tokenizer."""
+    if not query.path.is_dir():
+        raise ModelFormatError(f"{query.path.parent} has no subfolder {QUERY_FOLDER!r}, its network for queries: the download is incomplete.")
+    _check_weights(query)
+    if not (query.path / "config.json").is_file() and query.has_onnx and not query.has_weights:
+        return  # an exported graph: its width is checked when it is loaded
+    size = _transformers_config(query.path).get("vocab_size")
+    if size != query.config.vocab_size:
+        raise ModelFormatError(
+            f"{query.path} has a vocabulary of {size} terms, the documents' network one of {query.config.vocab_size}: "
+            "both must have the same, since they share a tokenizer and their vectors are multiplied."
+        )
 
 
 def _check_weights(folder: ModelFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -24,20 +25,31 @@ class Runtime(Protocol):
         ...
 
 
-def load_runtime(folder: ModelFolder, runtime: RuntimeName, device: str | None, dtype: DType) -> Runtime:
+def load_runtime(
+    folder: ModelFolder, runtime: RuntimeName, device: str | None, dtype: DType, *, unpooled_ids: Sequence[int] = (), graph: bool = True
+) -> Runtime:
     """Load the folder's network.
 
     "auto" takes the exported graph when there is one and nothing was asked for that it cannot do (a device other than the
     CPU, another dtype), else torch.
+
+    Args:
+        unpooled_ids: tokens whose positions are not pooled; an exported graph knows them already.
+        graph: False when the settings ask for another pooling than the folder's, which a graph cannot do.
     """
     if runtime not in get_args(RuntimeName):
         raise ConfigError(f"runtime is {runtime!r}: use one of {', '.join(get_args(RuntimeName))}.")
     if dtype not in get_args(DType):
         raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
     if runtime == "auto":
-        plain = device in (None, "cpu") and dtype == "float32"
+        plain = device in (None, "cpu") and dtype == "float32" and graph
         runtime = "onnx" if folder.has_onnx and (plain or not folder.has_weights) else "torch"
     if runtime == "onnx":
+        if not graph:
+            raise ConfigError(
+                f"the exported graph of model {folder.name!r} has its pooling built in: pooling and pool_special_tokens can be set for "
+                "a model with safetensors weights (runtime='torch')."
+            )
         return _load_onnx(folder, device, dtype)
     if not folder.has_weights:
         raise ModelFormatError(f"{folder.path} has no safetensors weights for the torch runtime: use runtime='onnx'.")
@@ -46,7 +58,7 @@ def load_runtime(folder: ModelFolder, runtime: RuntimeName, device: str | None, 
     except MissingExtraError as error:
         raise MissingExtraError(f"the torch runtime (model {folder.name!r} has no ONNX export to run without it)", error.extra) from error
 
-    return TorchRuntime(folder, device, dtype)
+    return TorchRuntime(folder, device, dtype, unpooled_ids=unpooled_ids)
 
 
 def _load_onnx(folder: ModelFolder, device: str | None, dtype: DType) -> Runtime:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OnLong = Literal["windows", "truncate", "error"]
 OVERLAP = 0.25  # share of a window that the next one repeats, so that no passage is only seen cut in two
+_PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
 _PADDED_TO = (8, 64, 128)  # some checkpoints round the vocabulary of the weights up
 
 
@@ -87,6 +88,13 @@ def special_ids(tokenizer: Tokenizer) -> list[int]:
     return sorted(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
 
 
+def padding_id(tokenizer: Tokenizer) -> int:
+    """Id of the padding token, which may be 0; 0 when the tokenizer has none: the mask takes padding out in any case."""
+    declared = tokenizer.padding
+    ids = [declared["pad_id"]] if declared else [tokenizer.token_to_id(token) for token in _PADDING_TOKENS]
+    return next((int(i) for i in ids if i is not None), 0)
+
+
 def _read_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
@@ -98,7 +106,8 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     if (folder / "vocab.txt").is_file():
         return _wordpiece_tokenizer(folder)
     raise ModelFormatError(
-        f"{folder} has no tokenizer (tokenizer.json or vocab.txt): save the tokenizer there, or name the model it belongs to "
+        f"{folder} has no tokenizer (tokenizer.json or vocab.txt): save the tokenizer there (transformers makes tokenizer.json of a "
+        "spiece.model: AutoTokenizer.from_pretrained, then save_pretrained), or name the model it belongs to "
         'with tokenizer=..., e.g. tokenizer="neuralmind/bert-base-portuguese-cased".'
     )
 

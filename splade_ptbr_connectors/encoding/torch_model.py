@@ -2,7 +2,7 @@
 
 Letters for shapes: B texts, L tokens, V vocabulary, H hidden size, K neighbours of a term.
 
-A model is a transformers masked language model and, optionally, a *lexical channel*: an explicit, learnable bonus for
+A model is a transformers masked language model (or a T5 encoder, t5.py) and, optionally, a *lexical channel*: an explicit, learnable bonus for
 the terms that occur in the text, shaped like BM25, so that a small model starts as BM25 and learns what to add:
 
     z_ij = f_i . W_j + b_j                                               any pair of token i and term j
@@ -15,16 +15,20 @@ much token i matters in its context (``importance`` v, zero at the start: pure B
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from splade_ptbr_connectors.errors import ConfigError
+
+from .backbone import load_backbone as load_backbone
+from .pooling import max_over_tokens, sum_over_tokens
+from .tokens import load_tokenizer, special_ids
 
 LEXICAL_FILE = "lexical.safetensors"
 POOLINGS = ("max", "sum")
@@ -132,77 +136,6 @@ class LexicalChannel(nn.Module):
         )
 
 
-class _MaxOverTokens(torch.autograd.Function):
-    """max_i f_i . W_j + b_j for each text, one text at a time; the gradient goes to the winning token only."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, attention_mask: Tensor, search_dtype: torch.dtype) -> Tensor:
-        searched = weight.detach().to(search_dtype)
-        rows = []
-        for item, mask in zip(features.detach(), attention_mask, strict=True):
-            kept = item[mask.bool()].to(search_dtype)
-            rows.append(_max_logits(kept, searched, bias.detach()))
-        ctx.save_for_backward(features, weight, attention_mask)
-        return torch.stack(rows)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        features, weight, attention_mask = ctx.saved_tensors
-        (gradient,) = gradients
-        grad_features, grad_weight = torch.zeros_like(features), torch.zeros_like(weight)
-        for item, (row, mask) in enumerate(zip(gradient, attention_mask, strict=True)):
-            terms = row.nonzero().squeeze(1)
-            positions = mask.nonzero().squeeze(1)
-            if not len(terms) or not len(positions):
-                continue
-            rows, kept = weight[terms], features[item, positions]
-            winners = (kept @ rows.t()).argmax(0)
-            share = row[terms].unsqueeze(1).to(features.dtype)
-            grad_features[item].index_add_(0, positions[winners], share * rows)
-            grad_weight.index_add_(0, terms, share * kept[winners])
-        return grad_features, grad_weight, gradient.sum(0), None, None
-
-
-def _max_logits(features: Tensor, weight: Tensor, bias: Tensor, chunk: int = 128) -> Tensor:
-    """[V] float32 maximum over the rows of [L, H] features, at most `chunk` rows at a time; -inf without rows."""
-    best = torch.full((weight.shape[0],), -torch.inf, dtype=torch.float32, device=weight.device)
-    for start in range(0, features.shape[0], chunk):
-        logits = weight @ features[start : start + chunk].t()
-        best = torch.maximum(best, logits.amax(1).to(torch.float32))
-    return best + bias.to(torch.float32)
-
-
-def max_over_tokens(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    attention_mask: Tensor,
-    *,
-    search_dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """[B, V] maximum over the kept tokens of the logits f_i . W_j + b_j, without a [B, L, V] tensor.
-
-    Args:
-        features: [B, L, H]; weight: [V, H]; bias: [V]; attention_mask: [B, L], 0 takes no part.
-        search_dtype: precision of the products; bfloat16 is about four times as fast where the CPU has it.
-    """
-    pooled: Tensor = _MaxOverTokens.apply(features, weight, bias, attention_mask, search_dtype)
-    return pooled
-
-
-def sum_over_tokens(features: Tensor, weight: Tensor, bias: Tensor, attention_mask: Tensor, chunk: int = 64) -> Tensor:
-    """[B, V] sum_i log1p(relu(z_ij)) of SPLADE v1 (arXiv 2107.05720), `chunk` tokens of one text at a time."""
-    rows = []
-    for item, mask in zip(features, attention_mask, strict=True):
-        kept = item[mask.bool()]
-        total = torch.zeros(weight.shape[0], dtype=torch.float32, device=weight.device)
-        for start in range(0, kept.shape[0], chunk):
-            logits = kept[start : start + chunk] @ weight.t() + bias
-            total = total + torch.log1p(torch.relu(logits.to(torch.float32))).sum(0)
-        rows.append(total)
-    return torch.stack(rows)
-
-
 class _Features(nn.Module):
     """Stands where the output projection was, so that the backbone returns the features f instead of the logits."""
 
@@ -223,11 +156,12 @@ class SpladeModel(nn.Module):
     """A masked language model that turns token ids into activations over its vocabulary.
 
     Args:
-        backbone: any transformers model with a masked language model head.
+        backbone: any transformers model with a masked language model head, e.g. of backbone.load_backbone.
         lexical: the lexical channel, or None for plain SPLADE.
         pooling: "max" or "sum" (sum has no lexical channel).
         contextual: False switches the backbone off and leaves the lexical channel alone.
         expansion: False leaves the output projection out: the backbone only weighs the terms of the lexical channel.
+        unpooled_ids: tokens whose positions take no part in the pooling; the network attends to them all the same.
     """
 
     def __init__(
@@ -238,6 +172,7 @@ class SpladeModel(nn.Module):
         pooling: str = "max",
         contextual: bool = True,
         expansion: bool = True,
+        unpooled_ids: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
@@ -253,9 +188,12 @@ class SpladeModel(nn.Module):
         self.contextual = contextual
         self.expansion = expansion
         self.search_dtype = torch.float32
+        self.register_buffer("unpooled_ids", torch.tensor(sorted(set(unpooled_ids)), dtype=torch.int64), persistent=False)
         self._decoder_place = _parent_of(backbone, decoder)
         self.head = decoder
         setattr(*self._decoder_place, _Features())
+
+    unpooled_ids: Tensor
 
     @property
     def vocab_size(self) -> int:
@@ -276,13 +214,19 @@ class SpladeModel(nn.Module):
         """[B, V] float32 activations >= 0 of [B, L] token ids; positions with mask 0 take no part."""
         if self.pooling == "sum":
             summed = self.features(input_ids, attention_mask)
-            return sum_over_tokens(summed, self.head.weight, self.head_bias, attention_mask)
+            return sum_over_tokens(summed, self.head.weight, self.head_bias, self._pooled_mask(input_ids, attention_mask))
         pooled, features = self._contextual_logits(input_ids, attention_mask)
         if self.lexical is not None:
             pooled = self._add_lexical(pooled, features, input_ids, attention_mask)
         return torch.log1p(torch.relu(pooled))
 
     forward = activations
+
+    def _pooled_mask(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """[B, L] 1 for the positions that are pooled."""
+        if not len(self.unpooled_ids):
+            return attention_mask
+        return attention_mask * ~torch.isin(input_ids, self.unpooled_ids)
 
     def _contextual_logits(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """[B, V] pooled logits of the backbone and its features; (zeros, None) when the backbone is off."""
@@ -293,7 +237,8 @@ class SpladeModel(nn.Module):
         if not self.expansion:
             return nothing, features  # the maximum of the lexical channel's pairs and 0
         weight, bias = self.head.weight, self.head_bias
-        pooled = max_over_tokens(features, weight, bias, attention_mask, search_dtype=self.search_dtype)
+        mask = self._pooled_mask(input_ids, attention_mask)
+        pooled = max_over_tokens(features, weight, bias, mask, search_dtype=self.search_dtype)
         return pooled, features
 
     def _add_lexical(self, pooled: Tensor, features: Tensor | None, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -313,16 +258,25 @@ class SpladeModel(nn.Module):
         return flat.view_as(pooled)
 
     @classmethod
-    def from_folder(cls, path: str | Path, config: Any) -> SpladeModel:
-        """The model of a folder; `config` has the fields `pooling` and `lexical` of `splade.json`."""
+    def from_folder(cls, path: str | Path, config: Any, *, unpooled_ids: Sequence[int] | None = None) -> SpladeModel:
+        """The model of a folder, or of its subfolder `query`.
+
+        Args:
+            config: has the fields `pooling`, `lexical` and, when it is not True, `pool_special_tokens` of `splade.json`.
+            unpooled_ids: for pool_special_tokens False; default: the special tokens of the folder's own tokenizer.
+
+        Raises:
+            ModelFormatError: see backbone.load_backbone; or the ids are needed and the folder has no tokenizer.
+        """
         folder = Path(path)
-        backbone = AutoModelForMaskedLM.from_pretrained(str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+        backbone = load_backbone(folder)
+        unpooled = _unpooled_ids(folder, config, backbone, unpooled_ids)
         lexical, expansion = None, True
         if config.lexical is not None:
             tensors = load_file(str(folder / LEXICAL_FILE))
             lexical = LexicalChannel.from_tensors(tensors, config.lexical)
             expansion = bool(tensors["expansion"].item()) if "expansion" in tensors else True
-        return cls(backbone, lexical=lexical, pooling=config.pooling, expansion=expansion).eval()
+        return cls(backbone, lexical=lexical, pooling=config.pooling, expansion=expansion, unpooled_ids=unpooled).eval()
 
     def save_folder(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Writes config.json, model.safetensors and, with a lexical channel, lexical.safetensors (`dtype`: of the floats)."""
@@ -347,6 +301,13 @@ class SpladeModel(nn.Module):
             return dict(self.backbone.state_dict())
         finally:
             setattr(*self._decoder_place, _Features())
+
+
+def _unpooled_ids(folder: Path, config: Any, backbone: PreTrainedModel, given: Sequence[int] | None) -> Sequence[int]:
+    """The ids that the settings take out of the pooling."""
+    if getattr(config, "pool_special_tokens", True):
+        return ()
+    return special_ids(load_tokenizer(folder, backbone.config.vocab_size)) if given is None else given
 
 
 def _as_dtype(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,17 @@ class TorchRuntime:
     Args:
         device: "cpu", "cuda", "cuda:1", "mps" ...; None takes the CPU.
         dtype: of the network; maxima and log1p are in float32 always.
+        unpooled_ids: tokens whose positions take no part in the pooling.
     """
 
     name = "torch"
 
-    def __init__(self, folder: ModelFolder, device: str | None = None, dtype: str = "float32") -> None:
+    def __init__(
+        self, folder: ModelFolder, device: str | None = None, dtype: str = "float32", *, unpooled_ids: Sequence[int] = ()
+    ) -> None:
         self._device = _device(device)
         with _no_progress_bars():
-            model = SpladeModel.from_folder(folder.path, folder.config)
+            model = SpladeModel.from_folder(folder.path, folder.config, unpooled_ids=unpooled_ids)
         self.model = model.to(self._device, getattr(torch, dtype)).eval()
 
     @torch.inference_mode()

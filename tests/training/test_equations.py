@@ -1,104 +1,539 @@
-"""FLOPS, schedules and losses against hand-computed values (and properties that hold for every input)."""
+"""Losses, regularisers and schedules against hand-computed values, naive loops, and properties that hold for every input."""
 
 from __future__ import annotations
 
+import doctest
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+import training.schedules
+from splade_ptbr_connectors.encoding.pooling import max_over_tokens
 from splade_ptbr_connectors.errors import ConfigError
-from training.losses import candidate_mask, contrastive, kl_distillation, margin_mse
-from training.regularizers import flops, l1
-from training.schedules import quadratic_ramp, warmup_linear
+from training.data.batches import Batch, Example, collate
+from training.losses import CANDIDATE_SETS, candidate_mask, contrastive, kl_distillation, margin_mse
+from training.regularizers import CONVENTIONS, df_flops, df_weights, flops, grouped, l0_flops, l1
+from training.schedules import learning_rate_share, quadratic_ramp, warmup_linear
+
+SEEDS = st.integers(0, 10_000)
 
 
-def random_activations(seed: int, rows: int = 4, terms: int = 6) -> torch.Tensor:
-    return torch.relu(torch.randn(rows, terms, generator=torch.Generator().manual_seed(seed)))
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
-def test_flops_by_hand() -> None:
-    assert flops(torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])).item() == pytest.approx(5.0)
+def random_activations(seed: int, rows: int = 4, terms: int = 6) -> Tensor:
+    return torch.relu(torch.randn(rows, terms, generator=generator(seed)))
 
 
-@given(st.integers(0, 10_000))
+def random_batch(seed: int, *, negatives: int = 2, queries: int = 4, passages: int = 9) -> Batch:
+    """Passages are shared on purpose: one query's positive is another's hard negative, or known to be relevant to it."""
+    random = np.random.default_rng(seed)
+    examples = []
+    for number in range(queries):
+        drawn = random.permutation(passages)[: negatives + 1].tolist()
+        known = set(random.permutation(passages)[: random.integers(0, 3)].tolist()) - set(drawn[1:])
+        examples.append(Example(f"q{number}", tuple(f"d{i}" for i in drawn), tuple(drawn), frozenset(known)))
+    return collate(examples, source="test")
+
+
+def tensors(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.from_numpy(batch.relevant), torch.from_numpy(batch.positive), torch.from_numpy(batch.own)
+
+
+# -- 2.1 pooling ----------------------------------------------------------------------------------------------------------
+
+
+@given(SEEDS)
+@settings(max_examples=30)
+def test_the_gradient_of_max_pooling_reaches_the_winning_token_only_and_only_if_its_logit_is_positive(seed: int) -> None:
+    features = torch.randn(2, 5, 3, generator=generator(seed)).requires_grad_()
+    weight, mask = torch.randn(4, 3, generator=generator(seed + 1)), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    bias = torch.full((4,), -0.5)
+    activations = torch.log1p(torch.relu(max_over_tokens(features, weight, bias, mask)))
+    logits = (features.detach() @ weight.t() + bias).masked_fill(mask.unsqueeze(2) == 0, -torch.inf)
+    for text in range(2):
+        for term in range(4):
+            (gradient,) = torch.autograd.grad(activations[text, term], features, retain_graph=True)
+            best, winner = logits[text, :, term].max(0)
+            expected = torch.zeros_like(features)
+            if best > 0:
+                expected[text, winner] = weight[term] / (1 + best)
+            torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
+
+
+# -- 2.4 candidates -------------------------------------------------------------------------------------------------------
+
+
+def candidates_by_definition(batch: Batch, query: int, candidates: str) -> set[int]:
+    """In words: which columns are negatives of a query, plus its positive."""
+    queries = range(len(batch.queries))
+    others = [other for other in queries if other != query]
+    chosen = set(batch.own[query].nonzero()[0].tolist())
+    if candidates == "positives":
+        chosen |= {int(batch.positive[other]) for other in others}
+    if candidates == "hard":
+        chosen |= {column for other in others for column in batch.own[other].nonzero()[0].tolist()}
+    if candidates == "all":
+        chosen |= set(range(len(batch.documents)))
+    return (chosen - set(batch.relevant[query].nonzero()[0].tolist())) | {int(batch.positive[query])}
+
+
+@given(SEEDS, st.sampled_from(CANDIDATE_SETS), st.integers(1, 3))
+def test_candidates_are_those_of_the_definition(seed: int, candidates: str, negatives: int) -> None:
+    batch = random_batch(seed, negatives=negatives)
+    mask = candidate_mask(*tensors(batch), candidates=candidates)
+    for query in range(len(batch.queries)):
+        assert set(mask[query].nonzero().squeeze(1).tolist()) == candidates_by_definition(batch, query, candidates)
+
+
+@given(SEEDS)
+def test_sets_are_nested_and_known_positives_are_in_none(seed: int) -> None:
+    batch = random_batch(seed)
+    relevant, positive, own = tensors(batch)
+    masks = {name: candidate_mask(relevant, positive, own, candidates=name) for name in CANDIDATE_SETS}
+    for name in ("positives", "hard"):
+        assert not (masks["own"] & ~masks[name]).any() and not (masks[name] & ~masks["all"]).any()
+    for mask in masks.values():
+        assert (mask & relevant).sum(1).tolist() == [1] * len(batch.queries)
+        assert mask[torch.arange(len(batch.queries)), positive].all()
+
+
+def test_candidate_sets_by_hand() -> None:
+    """Columns: positive of query 0, positive of query 1, hard negative of query 0, hard negative of query 1, nobody's."""
+    relevant = torch.tensor([[True, False, False, False, False], [False, True, False, False, False]])
+    own = torch.tensor([[False, False, True, False, False], [False, False, False, True, False]])
+    expected = {
+        "own": [[1, 0, 1, 0, 0], [0, 1, 0, 1, 0]],
+        "positives": [[1, 1, 1, 0, 0], [1, 1, 0, 1, 0]],
+        "hard": [[1, 0, 1, 1, 0], [0, 1, 1, 1, 0]],
+        "all": [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],
+    }
+    for name, rows in expected.items():
+        assert candidate_mask(relevant, torch.tensor([0, 1]), own, candidates=name).int().tolist() == rows
+
+
+def test_a_column_that_is_a_positive_and_a_hard_negative_is_in_both_sets() -> None:
+    """Column 1 is query 1's positive and query 0's hard negative; query 2 meets it as either."""
+    relevant, positive = torch.eye(4, dtype=torch.bool)[:3], torch.tensor([0, 1, 2])
+    own = torch.tensor([[False, True, False, False], [False, False, False, True], [False, False, False, True]])
+    for name in ("positives", "hard"):
+        mask = candidate_mask(relevant, positive, own, candidates=name)
+        assert mask[2, 1] and mask[0, 1] and mask[1, 1]
+    assert not candidate_mask(relevant, positive, own, candidates="hard")[2, 0]
+    assert not candidate_mask(relevant, positive, own, candidates="own")[2, 1]
+
+
+@pytest.mark.parametrize("candidates", ["own", "hard"])
+def test_a_query_without_a_negative_is_an_error_that_names_the_set(candidates: str) -> None:
+    relevant, nothing = torch.eye(2, dtype=torch.bool), torch.zeros(2, 2, dtype=torch.bool)
+    with pytest.raises(ConfigError, match=rf"2 of 2 queries have no negative in candidate set '{candidates}'.*hard negatives"):
+        candidate_mask(relevant, torch.tensor([0, 1]), nothing, candidates=candidates)
+    assert candidate_mask(relevant, torch.tensor([0, 1]), nothing, candidates="positives").all()
+
+
+def test_when_every_passage_is_relevant_there_is_no_negative() -> None:
+    with pytest.raises(ConfigError, match="1 of 1 queries"):
+        candidate_mask(torch.ones(1, 3, dtype=torch.bool), torch.tensor([1]), torch.zeros(1, 3, dtype=torch.bool), candidates="all")
+
+
+@pytest.mark.parametrize(
+    ("positive", "own", "candidates", "message"),
+    [
+        ([0, 1], [2, 3], "in-batch", "'in-batch'; accepted: own, positives, hard, all"),
+        ([0, 1, 1], [2, 3], "all", "do not fit"),
+        ([0, 1], [2, 4], "all", "do not fit"),
+        ([0, 3], [2, 3], "all", "in no column"),
+        ([-1, 1], [2, 3], "all", "in no column"),
+    ],
+)
+def test_bad_batches_are_refused(positive: list[int], own: list[int], candidates: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        candidate_mask(
+            torch.zeros(2, 3, dtype=torch.bool), torch.tensor(positive), torch.ones(own, dtype=torch.bool), candidates=candidates
+        )
+
+
+# -- 2.4 contrastive ------------------------------------------------------------------------------------------------------
+
+
+def test_contrastive_of_a_pair_is_softplus() -> None:
+    loss = contrastive(torch.tensor([[2.0, 1.0]]), torch.tensor([0]), torch.ones(1, 2, dtype=torch.bool))
+    assert loss.item() == pytest.approx(0.313262, abs=1e-6)
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-1.0)), abs=1e-6)
+
+
+@given(SEEDS, st.sampled_from(CANDIDATE_SETS))
+def test_contrastive_is_the_quotient_of_the_definition(seed: int, candidates: str) -> None:
+    batch = random_batch(seed)
+    relevant, positive, own = tensors(batch)
+    scores = torch.randn(own.shape, generator=generator(seed)).double()
+    mask = candidate_mask(relevant, positive, own, candidates=candidates)
+    each = []
+    for query, row in enumerate(scores.tolist()):
+        powers = [math.exp(row[column]) for column in candidates_by_definition(batch, query, candidates)]
+        each.append(-math.log(math.exp(row[int(positive[query])]) / sum(powers)))
+    assert contrastive(scores, positive, mask).item() == pytest.approx(sum(each) / len(each), rel=1e-9)
+
+
+@given(SEEDS)
+def test_a_score_outside_the_candidates_changes_nothing_and_gets_no_gradient(seed: int) -> None:
+    relevant, positive, own = tensors(random_batch(seed))
+    mask = candidate_mask(relevant, positive, own, candidates="own")
+    scores = torch.randn(own.shape, generator=generator(seed)).requires_grad_()
+    loss = contrastive(scores, positive, mask)
+    (gradient,) = torch.autograd.grad(loss, scores)
+    assert (gradient[~mask] == 0).all() and (gradient[mask] != 0).all()
+    assert torch.equal(loss, contrastive(torch.where(mask, scores, 1e4), positive, mask))
+
+
+def test_contrastive_survives_scores_of_any_size_and_half_precision() -> None:
+    mask, positive = torch.ones(1, 2, dtype=torch.bool), torch.tensor([0])
+    assert contrastive(torch.tensor([[-3e4, 3e4]]), positive, mask).item() == pytest.approx(6e4)
+    halves = contrastive(torch.tensor([[2.0, 1.0]], dtype=torch.bfloat16), positive, mask)
+    assert halves.dtype == torch.float32 and halves.item() == pytest.approx(0.313262, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,), (0, 3), (2, 3, 4)])
+def test_no_loss_becomes_another_one_with_another_shape_of_scores(shape: tuple[int, ...]) -> None:
+    scores, mask, positive = torch.zeros(shape), torch.ones(shape, dtype=torch.bool), torch.zeros(shape[0], dtype=torch.long)
+    with pytest.raises(ConfigError, match="two candidates"):
+        contrastive(scores, positive, mask)
+    with pytest.raises(ConfigError, match="two candidates"):
+        kl_distillation(scores, scores, mask)
+
+
+def test_one_candidate_after_masking_is_refused_too() -> None:
+    scores, alone = torch.zeros(2, 3), torch.tensor([[True, True, False], [True, False, False]])
+    with pytest.raises(ConfigError, match="1 of 2 queries"):
+        contrastive(scores, torch.tensor([0, 0]), alone)
+    with pytest.raises(ConfigError, match="1 of 2 queries"):
+        kl_distillation(scores, scores, alone)
+    with pytest.raises(ConfigError, match="leaves a query's positive out"):
+        contrastive(scores, torch.tensor([0, 2]), torch.tensor([[True, True, False], [True, True, False]]))
+    with pytest.raises(ConfigError, match="same shape"):
+        contrastive(scores, torch.tensor([0, 0]), torch.ones(2, 2, dtype=torch.bool))
+
+
+# -- 2.5 MarginMSE --------------------------------------------------------------------------------------------------------
+
+
+def test_margin_mse_by_hand() -> None:
+    """Margins of the student 2 and 3, of the teacher 1 and 1: (1 + 4) / 2."""
+    loss = margin_mse(
+        torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[2.0, 1.0, 1.0]]), torch.tensor([0]), torch.tensor([[False, True, True]])
+    )
+    assert loss.item() == pytest.approx(2.5)
+
+
+@given(SEEDS, st.floats(-10, 10))
+def test_margin_mse_is_its_definition_and_ignores_a_constant_but_not_a_factor(seed: int, shift: float) -> None:
+    batch = random_batch(seed)
+    _, positive, own = tensors(batch)
+    scores, teacher = (torch.randn(own.shape, generator=generator(seed + n)).double() for n in (0, 1))
+    each = []
+    for query in range(len(batch.queries)):
+        plus = int(positive[query])
+        errors = [(scores[query, plus] - scores[query, c] - teacher[query, plus] + teacher[query, c]) ** 2 for c in own[query].nonzero()]
+        each.append(float(sum(errors)) / len(errors))
+    loss = margin_mse(scores, teacher, positive, own).item()
+    assert loss == pytest.approx(sum(each) / len(each), rel=1e-9)
+    assert margin_mse(scores, teacher + shift, positive, own).item() == pytest.approx(loss, rel=1e-6)
+    assert margin_mse(scores, 3 * teacher, positive, own).item() != pytest.approx(loss, rel=1e-3)
+    assert margin_mse(teacher + shift, teacher, positive, own).item() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_margin_mse_needs_a_teacher_score_of_every_pair_in_use_and_of_no_other() -> None:
+    scores, positive, own = torch.zeros(2, 3), torch.tensor([0, 0]), torch.tensor([[False, True, False], [False, True, False]])
+    teacher = torch.tensor([[1.0, 0.5, float("nan")], [float("nan"), float("inf"), 0.0]])
+    with pytest.raises(ConfigError, match="2 of 4 pairs .* no finite teacher score"):
+        margin_mse(scores, teacher, positive, own)
+    scores.requires_grad_()
+    loss = margin_mse(scores, torch.where(teacher.isfinite() | ~own, teacher, 0.0).nan_to_num(0.0), positive, own)
+    (gradient,) = torch.autograd.grad(loss, scores)
+    assert gradient.isfinite().all() and (gradient[:, 2] == 0).all()
+    unscored = torch.tensor([[1.0, 0.5, float("nan")], [1.0, 0.5, float("nan")]])
+    assert margin_mse(scores, unscored, positive, own).item() == pytest.approx(0.25)
+
+
+def test_margin_mse_refuses_a_query_without_hard_negatives_and_other_shapes() -> None:
+    scores, positive = torch.zeros(2, 3), torch.tensor([0, 0])
+    with pytest.raises(ConfigError, match="1 of 2 queries have no negative"):
+        margin_mse(scores, scores, positive, torch.tensor([[False, True, False], [False, False, False]]))
+    with pytest.raises(ConfigError, match="same shape"):
+        margin_mse(scores, torch.zeros(2, 2), positive, torch.tensor([[False, True, False], [False, True, False]]))
+
+
+# -- 2.6 KL ---------------------------------------------------------------------------------------------------------------
+
+
+def test_kl_by_hand() -> None:
+    """Teacher shares 3/4 and 1/4, student 1/2 and 1/2."""
+    teacher = torch.tensor([[math.log(3.0), 0.0]])
+    loss = kl_distillation(torch.zeros(1, 2), teacher, torch.ones(1, 2, dtype=torch.bool))
+    assert loss.item() == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5), abs=1e-6)
+
+
+@given(SEEDS, st.floats(0.2, 5.0), st.floats(0.2, 5.0))
+def test_kl_is_its_definition(seed: int, temperature: float, teacher_temperature: float) -> None:
+    relevant, positive, own = tensors(random_batch(seed))
+    mask = candidate_mask(relevant, positive, own, candidates="own")
+    scores, teacher = (torch.randn(own.shape, generator=generator(seed + n)).double() for n in (0, 1))
+    each = []
+    for query in range(len(own)):
+        student = torch.softmax(scores[query][mask[query]] / temperature, 0)
+        target = torch.softmax(teacher[query][mask[query]] / teacher_temperature, 0)
+        each.append(float((target * (target / student).log()).sum()))
+    unscored = teacher.masked_fill(~mask, float("nan"))
+    loss = kl_distillation(scores, unscored, mask, temperature=temperature, teacher_temperature=teacher_temperature).item()
+    assert loss == pytest.approx(sum(each) / len(each), rel=1e-6, abs=1e-9)
+    assert loss >= -1e-9
+
+
+@given(SEEDS, st.floats(-5, 5))
+def test_kl_is_zero_for_equal_rankers_and_ignores_a_constant(seed: int, shift: float) -> None:
+    scores, mask = torch.randn(3, 5, generator=generator(seed)), torch.ones(3, 5, dtype=torch.bool)
+    assert kl_distillation(scores, scores + shift, mask).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_kl_has_finite_gradients_where_shares_vanish() -> None:
+    scores = torch.tensor([[0.0, 300.0, 5.0]], requires_grad=True)
+    mask = torch.tensor([[True, True, False]])
+    (gradient,) = torch.autograd.grad(kl_distillation(scores, torch.tensor([[300.0, -300.0, float("nan")]]), mask), scores)
+    assert gradient.tolist()[0] == pytest.approx([-1.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_kl_refuses_a_missing_teacher_score_and_invents_none(bad: float) -> None:
+    with pytest.raises(ConfigError, match="1 of 2 pairs .* teacher"):
+        kl_distillation(torch.zeros(1, 2), torch.tensor([[1.0, bad]]), torch.ones(1, 2, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_kl_refuses_a_temperature_that_is_none(bad: float) -> None:
+    ones = torch.ones(1, 2)
+    with pytest.raises(ConfigError, match="^temperature"):
+        kl_distillation(ones, ones, ones.bool(), temperature=bad)
+    with pytest.raises(ConfigError, match="^teacher_temperature"):
+        kl_distillation(ones, ones, ones.bool(), teacher_temperature=bad)
+
+
+def test_teachers_get_no_gradient() -> None:
+    mask, positive, own = torch.ones(1, 2, dtype=torch.bool), torch.tensor([0]), torch.tensor([[False, True]])
+    teacher, scores = torch.tensor([[1.0, 0.0]], requires_grad=True), torch.zeros(1, 2, requires_grad=True)
+    (kl_distillation(scores, teacher, mask) + margin_mse(scores, teacher, positive, own)).backward()
+    assert teacher.grad is None and scores.grad is not None
+
+
+# -- 2.2, 2.7, 2.8, 2.10 regularisers -------------------------------------------------------------------------------------
+
+BY_HAND = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])
+
+
+def test_flops_and_l1_by_hand() -> None:
+    assert flops(BY_HAND).item() == pytest.approx(5.0)
+    assert l1(BY_HAND).item() == pytest.approx(3.0)
+
+
+@given(SEEDS)
 def test_flops_ignores_duplication_and_is_convex(seed: int) -> None:
     first, second = random_activations(seed), random_activations(seed + 1)
     assert flops(torch.cat([first, first])).item() == pytest.approx(flops(first).item(), rel=1e-5)
     assert flops(torch.cat([first, second])).item() <= (flops(first).item() + flops(second).item()) / 2 + 1e-5
 
 
-def test_l1_by_hand() -> None:
-    assert l1(torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])).item() == pytest.approx(3.0)
+@given(SEEDS, st.floats(1e-3, 1e3))
+def test_flops_has_its_whole_gradient_at_every_magnitude(seed: int, scale: float) -> None:
+    """Nothing is clipped: d/dw_bj = 2 mean_j / B, however large or small FLOPS is."""
+    activations = (scale * random_activations(seed)).requires_grad_()
+    (gradient,) = torch.autograd.grad(flops(activations), activations)
+    torch.testing.assert_close(gradient, (2 * activations.mean(0) / len(activations)).expand_as(activations).detach())
 
 
-@pytest.mark.parametrize("function", [flops, l1])
-def test_regularizers_refuse_other_shapes(function: object) -> None:
+def test_l0_flops_by_hand() -> None:
+    """The first text has two terms, the second one; the divisor stays two."""
+    assert l0_flops(BY_HAND, 0).item() == pytest.approx(flops(BY_HAND).item())
+    assert l0_flops(BY_HAND, 1).item() == pytest.approx(0.5**2 + 1.0**2)
+    assert l0_flops(BY_HAND, 2).item() == 0.0
+
+
+@given(SEEDS, st.integers(0, 6))
+def test_l0_flops_exempts_short_texts_only_and_falls_as_the_threshold_rises(seed: int, threshold: int) -> None:
+    activations = random_activations(seed).requires_grad_()
+    loss = l0_flops(activations, threshold)
+    (gradient,) = torch.autograd.grad(loss, activations)
+    short = (activations > 0).sum(1) <= threshold
+    assert (gradient[short] == 0).all()
+    rest = torch.where(short.unsqueeze(1), 0.0, activations)
+    assert loss.item() == pytest.approx(flops(rest).item(), rel=1e-6)
+    assert l0_flops(activations, threshold + 1).item() <= loss.item() + 1e-6
+
+
+@given(st.floats(0.001, 0.9), st.floats(0.5, 20.0))
+def test_df_weights_are_one_at_one_half_at_alpha_and_zero_at_zero(alpha: float, beta: float) -> None:
+    shares = torch.tensor([0.0, alpha, 1.0], dtype=torch.float64)
+    assert df_weights(shares, alpha, beta).tolist() == pytest.approx([0.0, 0.5, 1.0], abs=1e-5)
+    many = df_weights(torch.linspace(0, 1, 101), alpha, beta)
+    assert many.isfinite().all() and (many.diff() >= 0).all() and many[0] == 0.0 and many[-1] == 1.0
+
+
+def test_df_weights_by_hand() -> None:
+    """alpha 1/4: log_alpha 2 = -1/2; x = 1/16 -> 4 - 1 = 3; beta 2: 1 / (1 + 9)."""
+    assert df_weights(torch.tensor([1 / 16]), 0.25, 2.0).item() == pytest.approx(0.1)
+    assert df_flops(BY_HAND, torch.tensor([0.5, 1.0, 2.0])).item() == pytest.approx((0.5 * 2) ** 2 + (2 * 1) ** 2)
+
+
+@given(SEEDS)
+def test_df_flops_with_equal_weights_is_flops_and_frequent_terms_cost_more(seed: int) -> None:
+    activations = random_activations(seed)
+    assert df_flops(activations, torch.ones(6)).item() == pytest.approx(flops(activations).item(), rel=1e-6)
+    rare, frequent = df_weights(torch.tensor([0.01] * 6), 0.1, 10.0), df_weights(torch.tensor([0.5] * 6), 0.1, 10.0)
+    assert df_flops(activations, rare).item() < 1e-3 * df_flops(activations, frequent).item()
+
+
+@pytest.mark.parametrize("call", [
+    lambda: df_weights(torch.tensor([0.5]), 0.0, 1.0),
+    lambda: df_weights(torch.tensor([0.5]), 1.0, 1.0),
+    lambda: df_weights(torch.tensor([0.5]), 0.1, 0.0),
+    lambda: df_weights(torch.tensor([1.5]), 0.1, 1.0),
+    lambda: df_weights(torch.tensor([float("nan")]), 0.1, 1.0),
+    lambda: df_flops(BY_HAND, torch.ones(4)),
+    lambda: df_flops(BY_HAND, torch.ones(1)),
+    lambda: l0_flops(BY_HAND, -1),
+])  # fmt: skip
+def test_settings_of_regularizers_out_of_range_are_refused(call: Callable[[], Tensor]) -> None:
     with pytest.raises(ConfigError):
-        function(torch.zeros(3))  # type: ignore[operator]
+        call()
 
 
-def test_quadratic_ramp() -> None:
-    assert quadratic_ramp(0, ramp_steps=100) == 0.0
-    assert quadratic_ramp(50, ramp_steps=100) == 0.25
-    assert quadratic_ramp(100, ramp_steps=100) == quadratic_ramp(1000, ramp_steps=100) == 1.0
-    assert quadratic_ramp(0, ramp_steps=0) == 1.0
-    with pytest.raises(ConfigError, match="ramp_steps"):
-        quadratic_ramp(1, ramp_steps=-1)
+@pytest.mark.parametrize("function", [flops, l1, lambda a: l0_flops(a, 3), lambda a: df_flops(a, torch.ones(6))])
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 6), (0, 6)])
+def test_regularizers_refuse_other_shapes(function: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="one text or more"):
+        function(torch.zeros(shape))
 
 
-@given(st.integers(1, 500), st.integers(0, 500))
-def test_learning_rate_share_is_between_zero_and_one(total: int, step: int) -> None:
-    assert 0.0 <= warmup_linear(step, warmup_steps=total // 3, total_steps=total) <= 1.0
+@given(SEEDS, st.lists(st.integers(0, 3), min_size=2, max_size=8), st.sampled_from([flops, l1]))
+def test_conventions_are_their_definitions(seed: int, numbers: list[int], regularizer: Callable[[Tensor], Tensor]) -> None:
+    groups = torch.tensor([0, *numbers])
+    activations = random_activations(seed, rows=len(groups))
+    positives, others = activations[groups == 0], activations[groups > 0]
+    both = [regularizer(part) for part in (positives, others) if len(part)]
+    expected = {
+        "stacked": regularizer(activations),
+        "averaged": sum(both) / len(both),
+        "summed": sum(regularizer(activations[groups == number]) for number in set(groups.tolist())),
+    }
+    for convention in CONVENTIONS:
+        found = grouped(regularizer, activations, groups, convention=convention)
+        torch.testing.assert_close(found, torch.as_tensor(expected[convention]))
 
 
-def test_contrastive_of_a_pair_is_softplus() -> None:
-    loss = contrastive(torch.tensor([[2.0, 1.0]]), torch.tensor([0]))
-    assert loss.item() == pytest.approx(0.313262, abs=1e-6)
-    assert loss.item() == pytest.approx(math.log1p(math.exp(-1.0)), abs=1e-6)
+@given(SEEDS)
+def test_conventions_differ_so_lambda_does_not_travel(seed: int) -> None:
+    """Equal groups: stacked <= averaged <= summed."""
+    activations, groups = random_activations(seed, rows=8), torch.tensor([0, 1] * 4)
+    values = {name: grouped(flops, activations, groups, convention=name).item() for name in CONVENTIONS}
+    assert values["stacked"] <= values["averaged"] + 1e-5
+    assert values["summed"] == pytest.approx(2 * values["averaged"], rel=1e-5)
 
 
-def test_contrastive_refuses_one_candidate() -> None:
-    with pytest.raises(ConfigError, match="two candidates"):
-        contrastive(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long))
+def test_without_negatives_every_convention_is_the_regularizer_of_the_positives() -> None:
+    for convention in CONVENTIONS:
+        assert grouped(flops, BY_HAND, torch.tensor([0, 0]), convention=convention).item() == pytest.approx(5.0)
 
 
-def test_known_positives_are_never_negatives() -> None:
-    relevant = torch.tensor([[True, True, False], [False, True, False]])
-    mask = candidate_mask(relevant, torch.tensor([0, 1]), candidates="all")
-    assert mask.tolist() == [[True, False, True], [True, True, True]]
+@pytest.mark.parametrize(
+    ("groups", "convention", "message"),
+    [
+        (torch.tensor([0, 1]), "mean", "'mean'; accepted: averaged, stacked, summed"),
+        (torch.tensor([0, 1, 1]), "stacked", "an integer for each of 2"),
+        (torch.tensor([0.0, 1.0]), "stacked", "an integer"),
+        (torch.tensor([1, 2]), "averaged", "no document is a positive"),
+        (torch.tensor([1, 2]), "summed", "no document is a positive"),
+    ],
+)
+def test_bad_groups_are_refused(groups: Tensor, convention: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        grouped(flops, BY_HAND, groups, convention=convention)
 
 
-def test_candidate_sets() -> None:
-    """Columns: positive of query 0, positive of query 1, hard negative of query 0, hard negative of query 1."""
-    relevant = torch.tensor([[True, False, False, False], [False, True, False, False]])
-    hard = torch.tensor([[False, False, True, False], [False, False, False, True]])
-    positive = torch.tensor([0, 1])
-    paper = candidate_mask(relevant, positive, candidates="positives", is_hard=hard)
-    assert paper.tolist() == [[True, True, True, False], [True, True, False, True]]
-    only_hard = candidate_mask(relevant, positive, candidates="hard", is_hard=hard)
-    assert only_hard.tolist() == [[True, False, True, True], [False, True, True, True]]
-    with pytest.raises(ConfigError, match="accepted"):
-        candidate_mask(relevant, positive, candidates="in-batch")
+# -- 2.3 schedules --------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 1000), st.floats(-5, 5))
-def test_kl_is_zero_for_equal_rankers_and_ignores_a_constant(seed: int, shift: float) -> None:
-    scores = torch.randn(3, 5, generator=torch.Generator().manual_seed(seed))
-    other = torch.randn(3, 5, generator=torch.Generator().manual_seed(seed + 1))
-    assert kl_distillation(scores, scores + shift).item() == pytest.approx(0.0, abs=1e-5)
-    assert kl_distillation(scores, other).item() >= -1e-6
+def test_examples_in_the_documentation_of_schedules() -> None:
+    assert doctest.testmod(training.schedules).failed == 0
 
 
-def test_kl_refuses_a_missing_teacher_score() -> None:
-    with pytest.raises(ConfigError, match="teacher"):
-        kl_distillation(torch.zeros(1, 2), torch.tensor([[1.0, float("nan")]]))
+@given(st.integers(1, 10_000), st.integers(0, 20_000))
+def test_quadratic_ramp_is_its_definition(ramp_steps: int, step: int) -> None:
+    assert quadratic_ramp(step, ramp_steps=ramp_steps) == min(1.0, (step / ramp_steps) ** 2)
+    assert quadratic_ramp(0, ramp_steps=ramp_steps) == 0.0
+    assert quadratic_ramp(ramp_steps, ramp_steps=2 * ramp_steps) == 0.25
+    assert quadratic_ramp(step, ramp_steps=0) == 1.0
 
 
-@given(st.floats(-10, 10))
-def test_margin_mse_ignores_a_constant_added_to_the_teacher(shift: float) -> None:
-    positive, negative = torch.tensor([3.0]), torch.tensor([[1.0, 0.0]])
-    loss = margin_mse(positive, negative, torch.tensor([2.0]) + shift, torch.tensor([[1.0, 1.0]]) + shift)
-    assert loss.item() == pytest.approx(((2 - 1) ** 2 + (3 - 1) ** 2) / 2, abs=1e-4)
+@pytest.mark.parametrize(("step", "ramp_steps"), [(1, -1), (-1, 10)])
+def test_quadratic_ramp_refuses_negative_steps(step: int, ramp_steps: int) -> None:
+    with pytest.raises(ConfigError, match="accepted: 0"):
+        quadratic_ramp(step, ramp_steps=ramp_steps)
+
+
+@given(st.integers(1, 500), st.integers(0, 600), st.integers(0, 500), st.floats(0, 1))
+def test_linear_decay_without_an_end_of_its_own_is_warmup_linear(total: int, step: int, warmup: int, floor: float) -> None:
+    steps = {"warmup_steps": min(warmup, total), "total_steps": total}
+    found = learning_rate_share(step, **steps, decay="linear", decay_steps=None, floor=floor)
+    assert found == warmup_linear(step, **steps, floor=floor)
+
+
+@given(st.integers(1, 300), st.integers(0, 300), st.floats(0, 1), st.sampled_from(["linear", "constant"]))
+def test_learning_rate_rises_through_the_warmup_then_never_rises_again(total: int, warmup: int, floor: float, decay: str) -> None:
+    warmup = min(warmup, total)
+    options = {"floor": floor} if decay == "linear" else {}
+    shares = [learning_rate_share(step, warmup_steps=warmup, total_steps=total, decay=decay, **options) for step in range(total + 5)]
+    assert all(0.0 <= share <= 1.0 for share in shares)
+    assert shares[:warmup] == sorted(shares[:warmup]) and shares[warmup:] == sorted(shares[warmup:], reverse=True)
+    assert shares[:warmup] == pytest.approx([(step + 1) / warmup for step in range(warmup)])
+    assert shares[-1] == (pytest.approx(floor) if decay == "linear" else 1.0)
+
+
+@given(st.integers(1, 100), st.integers(100, 1000))
+def test_decay_steps_move_the_end_of_the_decay(total: int, decay_steps: int) -> None:
+    """A run that ends early has the same learning rates as the longer one up to there."""
+    short = [learning_rate_share(s, warmup_steps=1, total_steps=total, decay_steps=decay_steps) for s in range(total)]
+    long = [learning_rate_share(s, warmup_steps=1, total_steps=decay_steps) for s in range(total)]
+    assert short == long
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": -1}, "step is -1"),
+        ({"decay": "cosine"}, "'cosine'; accepted: linear, constant"),
+        ({"warmup_steps": 11}, "warmup_steps is 11"),
+        ({"decay_steps": 1}, "warmup_steps is 2"),
+        ({"floor": 1.5}, "floor is 1.5"),
+        ({"floor": float("nan")}, "floor is nan"),
+        ({"decay": "constant", "decay_steps": 5}, "has no decay_steps"),
+        ({"decay": "constant", "floor": 0.1}, "no floor"),
+    ],
+)
+def test_bad_schedules_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        learning_rate_share(**({"step": 0, "warmup_steps": 2, "total_steps": 10} | options))  # type: ignore[arg-type]
+
+
+def test_schedules_depend_on_the_optimiser_step_alone() -> None:
+    """Called in any order, any number of times (as accumulation and resuming do), they give the same values."""
+    steps = [7, 0, 7, 3, 3, 9, 0]
+    ramp = {step: quadratic_ramp(step, ramp_steps=8) for step in sorted(steps)}
+    share = {step: learning_rate_share(step, warmup_steps=2, total_steps=10) for step in sorted(steps)}
+    for step in steps:
+        assert quadratic_ramp(step, ramp_steps=8) == ramp[step]
+        assert learning_rate_share(step, warmup_steps=2, total_steps=10) == share[step]

@@ -87,3 +87,18 @@ class StemmedBm25:
         held = counts([row[row < size] for row in documents], size)
         weights = document_weights(held, k1=self.k1, b=self.b, average_length=self.average_length)
         return np.asarray((asked.multiply(self.idf[None, :]).tocsr() @ weights.T).todense(), dtype=np.float32)
+
+
+class Bm25Index(StemmedBm25):
+    """StemmedBm25 with the weights of its own documents kept, to score all of them again and again."""
+
+    def __init__(self, documents: Sequence[StemIds], *, k1: float = 1.2, b: float = 0.75) -> None:
+        super().__init__(documents, k1=k1, b=b)
+        held = counts(documents, len(self.idf))
+        self._weights = document_weights(held, k1=k1, b=b, average_length=self.average_length).T.tocsr()
+
+    def all_scores(self, queries: Sequence[StemIds]) -> NDArray[np.float32]:
+        """[queries, all documents]."""
+        size = len(self.idf)
+        asked = counts([row[row < size] for row in queries], size)
+        return np.asarray((asked.multiply(self.idf[None, :]).tocsr() @ self._weights).todense(), dtype=np.float32)

@@ -11,26 +11,27 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
-from training.bm25 import STOP_WORDS, inverse_document_frequency
-from training.config import ModelSection
-from training.data import read_lines
-from training.vocabulary import SPECIAL_TOKENS, TEXT_RULE, build_tokenizer
+from training.data.bm25 import STOP_WORDS, inverse_document_frequency
+from training.data.collections import read_lines
+from training.data.tokenizing import TextTokens
+from training.data.vocabulary import SPECIAL_TOKENS
+from training.recipe.sections import LexicalModel
 
 logger = logging.getLogger(__name__)
 WINDOW = 100
 """Tokens of the window whose document frequency is counted."""
 
 
-def tokenize_texts(files: Sequence[Path], vocabulary: Sequence[str], *, limit: int) -> list[NDArray[np.int32]]:
+def tokenize_texts(files: Sequence[Path], tokens: TextTokens, *, limit: int) -> list[NDArray[np.int32]]:
     """The tokens of each text file as one row, without special tokens, at most `limit` tokens in all (equal shares)."""
-    tokenizer = build_tokenizer(vocabulary)
+    tokenizer = tokens.tokenizer
     tokenizer.no_truncation()
     rows = []
     for path in files:
         texts = [line for line in (raw.strip() for raw in read_lines(path)) if line]
         share, held, count = limit // max(1, len(files)), [], 0
         for start in range(0, len(texts), 10_000):
-            piece = [TEXT_RULE.apply(text) for text in texts[start : start + 10_000]]
+            piece = [tokens.rule.apply(text) for text in texts[start : start + 10_000]]
             ids = [np.asarray(e.ids, dtype=np.int32) for e in tokenizer.encode_batch_fast(piece, add_special_tokens=False)]
             held += ids
             count += sum(len(row) for row in ids)
@@ -92,7 +93,7 @@ def useless_terms(vocabulary: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([t in STOP_WORDS or t in special or not any(c.isalnum() for c in t) for t in vocabulary])
 
 
-def build_lexicon(vocabulary: Sequence[str], idf: NDArray[np.float64], section: ModelSection) -> Lexicon:
+def build_lexicon(vocabulary: Sequence[str], idf: NDArray[np.float64], section: LexicalModel) -> Lexicon:
     """Start values: `stems` drops stop words and adds inflections, `none` is the plain lexical floor."""
     size = len(vocabulary)
     query = idf.astype(np.float32)

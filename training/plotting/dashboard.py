@@ -1,0 +1,169 @@
+"""The sparsity dashboard: what the last validation measured about the vectors, split by split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runlog import SplitResult, Validation
+from .picture import NamedRun, Picture
+from .sparsity import limits_of
+from .style import Theme, draw_series, new_figure, note, number, plain_numbers, printable, step_axis, value_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HOT_SHOWN = 10
+SPLITS_SHOWN = 12
+Splits = dict[str, SplitResult]
+
+
+def dashboard_picture(run: NamedRun) -> Picture | None:
+    """The picture of the last validation, None when there is none."""
+    if not run.log.validations:
+        return None
+    last = run.log.validations[-1]
+    splits = dict(list(last.splits.items())[:SPLITS_SHOWN])
+    hidden = len(last.splits) - len(splits)
+    caption = (
+        f"Measured by the validation of step {last.step:,}"
+        + (f" ({hidden} more splits are in the table)" if hidden else "")
+        + ". Evaluation FLOPS: expected postings that a query and a document share. Dead terms: no document of the split has them. "
+        "Hot terms: those that most documents have."
+    )
+
+    def draw(theme: Theme) -> Figure:
+        height = 1.6 + 2 * max(2.3, 0.62 * len(splits))
+        figure = new_figure(12.6, height, "Sparsity measured on validation", f"{run.label}, step {last.step:,}")
+        grid = figure.subplots(2, 3)
+        _terms(grid[0, 0], run, splits, theme)
+        _zeros(grid[0, 1], run, splits, theme)
+        _bars(grid[0, 2], splits, "evaluation_flops", "Evaluation FLOPS", "postings per query and document", theme)
+        _bars(grid[1, 0], splits, "dead_terms", "Dead terms", "terms no document has", theme, whole=vocab_size(run))
+        _activation(grid[1, 1], run, theme)
+        _hot(grid[1, 2], last, theme)
+        return figure
+
+    return Picture("dashboard", "Sparsity measured on validation", caption, draw)
+
+
+def vocab_size(run: NamedRun) -> int | None:
+    """V, where the start row has it."""
+    start = run.log.start
+    for place in (start.extra, start.data, start.extra.get("model")):
+        value = place.get("vocab_size") if isinstance(place, dict) else None
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> list[int]:
+    """One row a split, the first on top."""
+    places = list(range(len(names)))
+    axes.set_yticks(places, [printable(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.yaxis.grid(False)
+    axes.spines["left"].set_visible(False)
+    return places
+
+
+def _value_labels(axes: Axes, values: Sequence[float], texts: Sequence[str], colour: str, offset: float = 0.0) -> None:
+    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
+        label: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+        axes.annotate(text, (value, place + offset), color=colour, **label)
+
+
+def _measured(splits: Splits, name: str) -> dict[str, float]:
+    return {split: float(value) for split, result in splits.items() if (value := getattr(result, name)) is not None}
+
+
+def _terms(axes: Axes, run: NamedRun, splits: Splits, theme: Theme) -> None:
+    axes.set_title("Active terms, mean")
+    sides = (("query", theme.query, -0.19), ("document", theme.document, 0.19))
+    if not all(_measured(splits, f"terms_{side}").keys() == splits.keys() for side, _, _ in sides):
+        return note(axes, "active terms: not logged", theme)
+    _rows(axes, list(splits))
+    for side, colour, offset in sides:
+        values = list(_measured(splits, f"terms_{side}").values())
+        axes.barh(np.arange(len(values)) + offset, values, height=0.32, color=colour)
+        _value_labels(axes, values, [f"{number(value)}{f' per {side}' * (not i)}" for i, value in enumerate(values)], colour, offset)
+        for name, limit in limits_of(run, side).items():
+            axes.axvline(limit, color=colour, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0.9, label=name)
+    _value_x(axes, "terms (dashed: target or ceiling)" if axes.get_legend_handles_labels()[0] else "terms")
+
+
+def _value_x(axes: Axes, label: str, *, room: float = 1.28) -> None:
+    axes.set_xlim(0, room * max(axes.dataLim.x1, 1e-9))
+    axes.set_xlabel(label)
+    axes.locator_params(axis="x", nbins=5)
+    plain_numbers(axes.xaxis)
+
+
+def _zeros(axes: Axes, run: NamedRun, splits: Splits, theme: Theme) -> None:
+    size = vocab_size(run)
+    terms = {side: _measured(splits, f"terms_{side}") for side in ("query", "document")}
+    if size is None or not all(values.keys() == splits.keys() for values in terms.values()):
+        axes.set_title("Zero entries of a vector")
+        return note(axes, "vocabulary size: not logged", theme)
+    axes.set_title(f"Zero entries of a vector, of {size:,}")
+    _rows(axes, list(splits))
+    lowest = 100.0
+    for side, colour, offset in (("query", theme.query, -0.19), ("document", theme.document, 0.19)):
+        shares = [100 * (1 - value / size) for value in terms[side].values()]
+        lowest = min(lowest, *shares)
+        places = np.arange(len(shares)) + offset
+        axes.scatter(shares, places, s=42, color=colour, zorder=3, clip_on=False)
+        for i, (share, place) in enumerate(zip(shares, places, strict=True)):
+            label: dict[str, Any] = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
+            axes.annotate(f"{side}  " * (not i) + f"{share:.2f} %", (share, place), color=colour, **label)
+    axes.set_xlim(100 - max(1e-6, 2.6 * (100 - lowest)), 100)
+    axes.set_xlabel("% zeros, mean (axis does not start at 0)")
+    axes.locator_params(axis="x", nbins=4)
+    plain_numbers(axes.xaxis)
+
+
+def _bars(axes: Axes, splits: Splits, name: str, title: str, unit: str, theme: Theme, whole: int | None = None) -> None:
+    axes.set_title(title)
+    values = _measured(splits, name)
+    if not values:
+        return note(axes, f"{title.lower()}: not logged", theme)
+    _rows(axes, list(values))
+    axes.barh(range(len(values)), list(values.values()), height=0.5, color=theme.muted)
+    texts = [number(value) + (f"  ({100 * value / whole:.1f} %)" if whole else "") for value in values.values()]
+    _value_labels(axes, list(values.values()), texts, theme.ink)
+    _value_x(axes, unit + (f", of {whole:,}" if whole else ""), room=1.5 if whole else 1.3)
+
+
+def _activation(axes: Axes, run: NamedRun, theme: Theme) -> None:
+    axes.set_title("Largest activation of a batch")
+    column = run.column("max_activation")
+    if column is None:
+        return note(axes, "largest activation: not logged", theme)
+    draw_series(axes, run.log.steps.step, column, theme.ink)
+    step_axis(axes, run.last_step)
+    value_axis(axes, "weight", from_zero=True)
+
+
+def _hot(axes: Axes, last: Validation, theme: Theme) -> None:
+    axes.set_title("Hot terms")
+    found: dict[str, tuple[float, str]] = {}
+    for name, split in last.splits.items():
+        for token, share in split.hot_terms:
+            found[token] = max(found.get(token, (0.0, "")), (share, name))
+    hottest = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))[:HOT_SHOWN]
+    if not hottest:
+        return note(axes, "hot terms: none, or not logged", theme)
+    _rows(axes, [token for token, _ in hottest])
+    axes.tick_params(axis="y", labelcolor=theme.ink)
+    shares = [100 * share for _, (share, _) in hottest]
+    axes.barh(range(len(shares)), shares, height=0.6, color=theme.document)
+    several = len(last.splits) > 1
+    texts = [f"{100 * share:.0f} %" + (f"  {printable(where)}" if several else "") for _, (share, where) in hottest]
+    _value_labels(axes, shares, texts, theme.ink)
+    axes.set_xlim(0, 160 if several else 120)
+    axes.set_xticks([0, 50, 100])
+    axes.set_xticklabels(["0 %", "50 %", "100 %"])
+    axes.set_xlabel("documents that have the term" + (", where most do" if several else ""))

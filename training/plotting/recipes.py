@@ -1,0 +1,49 @@
+"""Recipes as flat lists of keys, and the keys in which recipes differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PROSE = ("name", "note", "cost")  # what does not change a run
+
+
+def flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"sparsity": {"query": {"weight": 1}}} as {"sparsity.query.weight": 1}; empty sections and lists are values."""
+    keys: dict[str, Any] = {}
+    for name, value in recipe.items():
+        if isinstance(value, Mapping) and value:
+            keys |= flat(value, f"{prefix}{name}.")
+        else:
+            keys[f"{prefix}{name}"] = value
+    return keys
+
+
+def shown(value: Any) -> str:
+    """A recipe's value in one line, as JSON; "absent" where a recipe has no such key."""
+    return "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
+
+
+def differences(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Key -> its value in each recipe, for the keys whose values differ; ABSENT where a recipe has no such key."""
+    tables = [flat(recipe) for recipe in recipes]
+    keys = dict.fromkeys(key for table in tables for key in table if key not in PROSE)
+    found = {key: [table.get(key, ABSENT) for table in tables] for key in keys}
+    return {key: values for key, values in found.items() if any(shown(value) != shown(values[0]) for value in values)}
+
+
+def section(recipe: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A nested section; empty where it is missing or null."""
+    value: Any = recipe
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return dict(value) if isinstance(value, Mapping) else {}

@@ -1,0 +1,214 @@
+"""Keys that would do nothing in a recipe, and settings that contradict each other: errors before anything is read.
+
+Both published Portuguese SPLADE trainings ran without a regulariser or without in-batch negatives that their files named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from splade_ptbr_connectors.errors import ConfigError
+from training.recipe.sections import (
+    CollectionsData,
+    HubData,
+    LexicalModel,
+    Recipe,
+    ScoredData,
+    Sparsity,
+    TableQueries,
+)
+
+LOSSES = ("contrastive", "margin_mse", "kl")
+CANDIDATE_SETS = ("own", "positives", "hard", "all")
+REGULARIZERS = ("flops", "l1", "l0_flops", "df_flops")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "ranking.candidates": CANDIDATE_SETS,
+    "sparsity.query.regularizer": REGULARIZERS,
+    "sparsity.document.regularizer": REGULARIZERS,
+    "sparsity.document.convention": ("averaged", "stacked", "summed"),
+    "model.pooling": ("max", "sum"),
+    "model.activation": ("log1p_relu", "log1p_log1p_relu"),
+    "model.lexicon": ("stems", "none"),
+    "optimizer.decay": ("linear", "constant"),
+    "training.precision": ("float32", "bfloat16", "float16"),
+    "encoding.normalization": ("NFC", "NFKC"),
+    "encoding.storage": ("float32", "float16", "int8"),
+}
+POSITIVE = (
+    "training.steps",
+    "training.batch_queries",
+    "training.accumulation",
+    "training.gradcache_chunk",
+    "training.gradient_norm",
+    "validation.every",
+    "validation.patience",
+    "optimizer.lr",
+    "optimizer.epsilon",
+    "optimizer.decay_steps",
+    "sparse_embed.size",
+    "sparse_embed.terms_query",
+    "sparse_embed.terms_document",
+    "ranking.score_scale",
+    "ranking.teacher_temperature",
+    "ranking.kl_temperature",
+    "data.limit",
+)
+NOT_NEGATIVE = (
+    "training.workers",
+    "optimizer.warmup_steps",
+    "optimizer.weight_decay",
+    "sparsity.query.ramp_steps",
+    "sparsity.document.ramp_steps",
+    "data.negatives",
+    "data.fill_documents",
+)
+Effect = tuple[str, Callable[[Recipe], bool], str]
+
+
+def check_effects(recipe: Recipe, given: Mapping[str, Any], *, where: str) -> None:
+    """Raises ConfigError for a value out of range, a contradiction, or a given key that has no effect."""
+    for key, value in _flat(given).items():
+        _check_value(key, value, where)
+    for key, effective, reason in EFFECTS:
+        if key in _flat(given) and not effective(recipe):
+            raise ConfigError(f"{where}: {key} has no effect in this recipe: {reason}")
+    for side in ("query", "document"):
+        _check_sparsity(getattr(recipe.sparsity, side), f"{where}: sparsity.{side}")
+    for problem, message in _contradictions(recipe):
+        if problem:
+            raise ConfigError(f"{where}: {message}")
+
+
+def has_teacher(recipe: Recipe) -> bool:
+    """The data may bring teacher scores, or stemmed BM25 gives them."""
+    brings = isinstance(recipe.data, ScoredData) or (isinstance(recipe.data, HubData) and recipe.data.scores is not None)
+    return brings or recipe.ranking.bm25_teacher
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat[f"{prefix}{key}"] = value
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+    return flat
+
+
+def _check_value(key: str, value: Any, where: str) -> None:
+    accepted = CHOICES.get(key)
+    if accepted and value not in accepted:
+        raise ConfigError(f"{where}: {key} is {value!r}; accepted: {', '.join(accepted)}")
+    if key in POSITIVE and not value > 0:
+        raise ConfigError(f"{where}: {key} is {value!r}; accepted: more than 0")
+    if key in NOT_NEGATIVE and value < 0:
+        raise ConfigError(f"{where}: {key} is {value!r}; accepted: 0 or more")
+
+
+def _check_sparsity(section: Sparsity | None, where: str) -> None:
+    if section is None:
+        return
+    if (section.weight is None) == (section.target_terms is None):
+        raise ConfigError(f"{where} needs weight (a fixed lambda) or target_terms (lambda steered to a number of terms): exactly one of them")
+    for name in ("weight", "target_terms"):
+        value = getattr(section, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{where}.{name} is {value}: it would have no effect; leave the section out, or give more than 0")
+
+
+def _contradictions(recipe: Recipe) -> list[tuple[bool, str]]:
+    tests = [name for name in recipe.validation.splits if name.endswith(":test")]
+    losses, data, training = recipe.ranking.losses, recipe.data, recipe.training
+    unknown = sorted(set(losses) - set(LOSSES))
+    idle = sorted(name for name, weight in losses.items() if not weight > 0)
+    distils = bool({"kl", "margin_mse"} & losses.keys())
+    held_out = isinstance(data, CollectionsData) and any(share > 0 for share in data.held_out.values())
+    lexical = isinstance(recipe.model, LexicalModel)
+    no_negatives = isinstance(data, HubData | ScoredData) and not data.negatives
+    return [
+        (bool(tests), f"validation names test splits ({', '.join(tests)}): tests are never looked at while training"),
+        (not losses, f"ranking.losses is empty; accepted: {', '.join(LOSSES)} with their weights"),
+        (bool(unknown), f"ranking.losses names {', '.join(unknown)}; accepted: {', '.join(LOSSES)}"),
+        (bool(idle), f"ranking.losses gives {', '.join(idle)} no weight above 0: it would have no effect; leave it out"),
+        (distils and not has_teacher(recipe), "margin_mse and kl need teacher scores: data of kind 'scored' or 'hub' with scores, or bm25_teacher"),
+        (no_negatives and recipe.ranking.candidates in ("own", "hard"), "data.negatives is empty and the candidate set has no other negatives"),
+        (no_negatives and distils, "margin_mse and kl compare a positive with its negatives, and data.negatives is empty"),
+        (lexical and not isinstance(recipe.queries, TableQueries), "a model of kind 'lexical' encodes queries by a table: queries.kind = 'table'"),
+        (lexical and recipe.sparse_embed is not None, "sparse_embed needs a masked language model, not a model of kind 'lexical'"),
+        (
+            recipe.sparse_embed is not None and isinstance(recipe.queries, TableQueries),
+            "sparse_embed needs a network for queries, and queries.kind is 'table'",
+        ),
+        (
+            getattr(recipe.model, "pooling", "max") == "sum" and getattr(recipe.model, "activation", "log1p_relu") != "log1p_relu",
+            "pooling 'sum' goes with activation 'log1p_relu' only",
+        ),
+        (recipe.optimizer.warmup_steps > training.steps, f"optimizer.warmup_steps ({recipe.optimizer.warmup_steps}) is longer than the run"),
+        (not (recipe.validation.splits or recipe.validation.files or held_out), "nothing is validated on: give validation.splits, files or data.held_out"),
+        (isinstance(data, CollectionsData) and not sum(data.mixture.values()) > 0, "data.mixture gives no source a share above 0"),
+        *_source_names(recipe),
+    ]
+
+
+def _source_names(recipe: Recipe) -> list[tuple[bool, str]]:
+    from training.recipe.reading import suggestion
+
+    data = recipe.data
+    if not isinstance(data, CollectionsData):
+        return []
+    known = {*data.collections, "weak", "cloze"}
+    strange = [name for name in [*data.mixture, *data.held_out] if name not in known]
+    missing = [name for name, has in (("weak", data.pairs), ("cloze", data.cloze_texts)) if data.mixture.get(name) and not has]
+    return [
+        (bool(strange), f"unknown source {strange[0]!r} in [data]{suggestion(strange[0], known)}" if strange else ""),
+        (bool(missing), f"data.mixture names {', '.join(missing)}, and [data] has no {'pairs' if 'weak' in missing else 'cloze_texts'}"),
+    ]
+
+
+def _contrastive(recipe: Recipe) -> bool:
+    return "contrastive" in recipe.ranking.losses
+
+
+def _cloze(recipe: Recipe) -> bool:
+    return isinstance(recipe.data, CollectionsData) and recipe.data.mixture.get("cloze", 0) > 0
+
+
+def _sparsity_effects(side: str) -> list[Effect]:
+    def section(recipe: Recipe) -> Sparsity:
+        found: Sparsity = getattr(recipe.sparsity, side)
+        return found
+
+    steered = "lambda is steered by target_terms"
+    return [
+        (f"sparsity.{side}.ramp_steps", lambda r: section(r).target_terms is None, steered),
+        (f"sparsity.{side}.gain", lambda r: section(r).target_terms is not None, "only target_terms has a controller"),
+        (f"sparsity.{side}.threshold", lambda r: section(r).regularizer == "l0_flops", "only l0_flops has a threshold"),
+        *(
+            (f"sparsity.{side}.{key}", lambda r: section(r).regularizer == "df_flops", f"only df_flops has {key}")
+            for key in ("df_alpha", "df_beta", "df_every")
+        ),
+    ]
+
+
+EFFECTS: list[Effect] = [
+    *_sparsity_effects("query"),
+    *_sparsity_effects("document"),
+    ("sparsity.query.convention", lambda r: False, "queries are one group; the conventions are about documents"),
+    ("ranking.candidates", _contrastive, "only the contrastive loss has in-batch candidates"),
+    ("ranking.learned_scale", lambda r: _contrastive(r) or "kl" in r.ranking.losses, "only contrastive and kl depend on the scale of scores"),
+    ("ranking.teacher_temperature", lambda r: "kl" in r.ranking.losses, "only kl has a temperature"),
+    ("ranking.kl_temperature", lambda r: "kl" in r.ranking.losses, "only kl has a temperature"),
+    ("ranking.bm25_teacher", lambda r: bool({"kl", "margin_mse"} & r.ranking.losses.keys()), "no loss asks a teacher"),
+    ("optimizer.decay_steps", lambda r: r.optimizer.decay == "linear", "the learning rate is constant"),
+    ("optimizer.floor", lambda r: r.optimizer.decay == "linear", "the learning rate is constant"),
+    ("data.cloze_limit", _cloze, "data.mixture gives cloze no share"),
+    ("data.cloze_texts", _cloze, "data.mixture gives cloze no share"),
+    ("data.pairs", lambda r: isinstance(r.data, CollectionsData) and r.data.mixture.get("weak", 0) > 0, "data.mixture gives weak no share"),
+    ("data.texts", lambda r: isinstance(r.data, CollectionsData) and bool(r.data.cloze_texts), "only cloze_texts are read from it"),
+    ("data.fill_documents", lambda r: r.ranking.candidates in ("all", "hard"), "the candidate set has only own hard negatives and positives"),
+    ("queries.idf", lambda r: not isinstance(r.model, LexicalModel), "a model of kind 'lexical' counts its own IDF"),
+    ("model.neighbours", lambda r: getattr(r.model, "lexicon", "") == "stems", "the lexicon is 'none'"),
+    ("model.neighbour_gain", lambda r: getattr(r.model, "lexicon", "") == "stems", "the lexicon is 'none'"),
+    ("model.piece_weight", lambda r: getattr(r.model, "lexicon", "") == "stems", "the lexicon is 'none'"),
+    ("model.importance_share", lambda r: bool(getattr(r.model, "contextual", True)), "the network is off"),
+]
