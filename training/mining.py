@@ -371,7 +371,7 @@ class SpooledTexts:
     """Texts by id in a temporary file of `folder`; in memory only where each begins."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+        self._file = tempfile.TemporaryFile(dir=folder)
         self._places: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> SpooledTexts:

@@ -11,6 +11,7 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelFormatError, ModelNotFoundError
 from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
 from splade_ptbr_connectors.evaluation.runs import read_run
+from splade_ptbr_connectors.text import check_text
 
 LINES_AT_ONCE = 64
 MONO_T5_TEMPLATE = "Query: {query} Document: {document} Relevant:"
@@ -63,6 +65,7 @@ def read_mined(path: Path) -> Iterator[MinedLine]:
 
     Raises:
         InputFileError: naming file and line: not such an object, fewer than two documents, another number of ids.
+        TextError: a text that cannot be encoded (NUL, lone surrogates, over a million characters).
     """
     for number, text in read_lines(path):
         try:
@@ -75,18 +78,22 @@ def read_mined(path: Path) -> Iterator[MinedLine]:
 def _mined_line(path: Path, number: int, raw: Any) -> MinedLine:
     if not isinstance(raw, dict) or not isinstance(raw.get("query"), str):
         bad_line(path, number, 'expected an object with a "query" text.')
-    documents, doc_ids, query_id = raw.get("documents"), raw.get("doc_ids"), raw.get("query_id")
-    if not _texts(documents) or len(documents) < 2:
+    documents, doc_ids, query_id = _texts(raw, "documents"), _texts(raw, "doc_ids"), raw.get("query_id")
+    if documents is None or len(documents) < 2:
         bad_line(path, number, '"documents" must be a list of texts, the positive and at least one negative.')
-    if doc_ids is not None and (not _texts(doc_ids) or len(doc_ids) != len(documents)):
+    if "doc_ids" in raw and (doc_ids is None or len(doc_ids) != len(documents)):
         bad_line(path, number, f'"doc_ids" must be a list of {len(documents)} ids, one for each document.')
     if query_id is not None and not isinstance(query_id, str):
         bad_line(path, number, '"query_id" must be a text.')
+    for text in (raw["query"], *documents):
+        check_text(text, f"{path}, line {number}: a text")
     return MinedLine(number, raw["query"], documents, query_id, doc_ids, raw)
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _texts(raw: Mapping[str, Any], key: str) -> list[str] | None:
+    """The list of texts under a key; None when it is something else."""
+    value = raw.get(key)
+    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
 
 
 class ResumableLines:
@@ -110,9 +117,10 @@ class ResumableLines:
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self._out = out
+        if out.is_dir() or not out.parent.is_dir():
+            raise InputFileError(f"{out} cannot be written: it is a folder, or its folder is missing.")
+        self._out, self.journal, self._items = out, list[dict[str, Any]](), 0
         self._part, self._log = out.with_name(out.name + ".part"), out.with_name(out.name + ".journal")
-        self.journal: list[dict[str, Any]] = []
         unfinished = self._log.exists()
         if unfinished and not resume:
             raise ConfigError(
@@ -120,15 +128,13 @@ class ResumableLines:
             )
         if resume and not unfinished and out.exists():
             raise ConfigError(f"{out} is complete: there is nothing to resume; delete it or name another file.")
-        try:
+        with self._writing():
             if unfinished:
                 self._recover(json.loads(json.dumps(identity)))
             self._lines, self._entries = open(self._part, "ab"), open(self._log, "ab")
             if not self._entries.tell():
                 self._lines.truncate(0)
                 _write(self._entries, [identity])
-        except OSError as error:
-            raise InputFileError(f"{out} cannot be written: {error.strerror or error}.") from error
 
     def __enter__(self) -> ResumableLines:
         return self
@@ -136,42 +142,51 @@ class ResumableLines:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
         self._entries.close()
+        if not self._items:  # nothing to go on with
+            self._part.unlink(missing_ok=True)
+            self._log.unlink(missing_ok=True)
 
     def add(self, lines: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> None:
         """Write an item's lines, then its entry; entry["lines"] says how many there are."""
-        try:
+        with self._writing():
             _write(self._lines, lines)
             _write(self._entries, [entry])
-        except OSError as error:
-            raise InputFileError(f"{self._part} cannot be written: {error.strerror or error}.") from error
+        self._items += 1
 
     def finish(self) -> None:
         """Give the file its name; the journal goes."""
-        os.fsync(self._lines.fileno())
-        self.__exit__()
-        os.replace(self._part, self._out)
-        self._log.unlink()
+        with self._writing():
+            os.fsync(self._lines.fileno())
+            os.replace(self._part, self._out)
+            self._log.unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputFileError(f"{self._out} cannot be written: {error.strerror or error}.") from error
 
     def _recover(self, identity: Any) -> None:
         """Cut both files back to the last item that is there completely."""
-        entries = [line for line in self._log.read_bytes().split(b"\n")[:-1] if line]
-        if not entries:  # broken off before anything was done
-            self._log.unlink()
-            return
-        if json.loads(entries[0]) != identity:
+        try:
+            entries = [json.loads(line) for line in self._log.read_bytes().split(b"\n")[:-1]]
+        except ValueError as error:
+            raise InputFileError(f"{self._log} is damaged ({error}): delete it and {self._part.name}, and start again.") from error
+        if entries and entries[0] != identity:
             raise ConfigError(
-                f"{self._log} is of another run ({entries[0].decode()}), this one is {json.dumps(identity)}: use other settings or name another file."
+                f"{self._log} is of another run ({entries[0]}), this one is {identity}: repeat its settings, or name another file."
             )
-        lines = _line_ends(self._part)
-        written, kept = 0, 1
-        for entry in map(json.loads, entries[1:]):
-            if written + entry["lines"] > len(lines):
+        ends, line_ends, written = [0, *_line_ends(self._log)], [0, *_line_ends(self._part)], 0
+        for entry in entries[1:]:
+            if written + entry["lines"] >= len(line_ends):
                 break
-            written, kept = written + entry["lines"], kept + 1
+            written += entry["lines"]
             self.journal.append(entry)
-        os.truncate(self._log, _line_ends(self._log)[kept - 1])
-        if lines:
-            os.truncate(self._part, lines[written - 1] if written else 0)
+        self._items = len(self.journal)
+        os.truncate(self._log, ends[min(1, len(entries)) + self._items])
+        if self._part.exists():
+            os.truncate(self._part, line_ends[written])
 
 
 def _write(file: IO[bytes], objects: Iterable[Mapping[str, Any]]) -> None:
@@ -391,12 +406,12 @@ def combined(scores: Sequence[Scores], how: str) -> Scores:
         raise ConfigError(f"ensemble {how!r} is not known: expected one of {', '.join(ENSEMBLES)}.")
     if len(scores) == 1:
         return scores[0]
-    if how == "mean":
-        return np.mean(scores, axis=0, dtype=np.float64)
-    mean = np.mean([(row - row.min()) / (np.ptp(row) or 1.0) for row in scores], axis=0, dtype=np.float64)
-    if how == "min_max":
+    rows = scores if how == "mean" else [(row - row.min()) / (np.ptp(row) or 1.0) for row in scores]
+    mean: Scores = np.stack(rows).mean(axis=0)
+    if how != "affine":
         return mean
-    return np.asarray((mean - mean.mean()) / (mean.std() or 1.0) * scores[0].std() + scores[0].mean(), dtype=np.float64)
+    first = scores[0]
+    return np.asarray((mean - mean.mean()) / (mean.std() or 1.0) * first.std() + first.mean())
 
 
 @dataclass(frozen=True, slots=True)

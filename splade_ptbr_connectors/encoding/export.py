@@ -91,7 +91,7 @@ def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32
 
 def _features_graph(model: SpladeModel) -> onnx.ModelProto:
     """The backbone up to the features, with dynamic batch and length."""
-    positions = getattr(model.backbone.config, "max_position_embeddings", None) or 512
+    positions = getattr(model.backbone.config, "max_position_embeddings", None)  # None: relative positions, no limit (T5)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
     example = torch.randint(5, min(50, model.vocab_size), (2, 7))
     mask = torch.ones_like(example)

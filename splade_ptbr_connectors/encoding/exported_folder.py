@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, InputFileError, ModelError
 from ..extras import require
-from .config import EncoderConfig, OnnxSettings
+from .config import OnnxSettings
 from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder, sha256_of
 from .runtime import Runtime
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ModelFormatError, ModelNotFoundError
-from .config import FILE_NAME, EncoderConfig, read_json_object
+from .config import FILE_NAME, EncoderConfig, QuerySettings, read_json_object
 
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
@@ -24,9 +24,9 @@ WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 QUERY_FOLDER = "query"  # of a network for queries alone
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
+RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
-_RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class ModelFolder:
         """The subfolder with the network of the queries; None when they have none of their own."""
         if self.config.query.kind != "separate":
             return None
-        same = self.config.query.model_copy(update={"kind": "same", "onnx": None})
-        return ModelFolder(self.name, self.path / QUERY_FOLDER, self.config.model_copy(update={"query": same, "onnx": self.config.query.onnx}))
+        config = self.config.model_copy(update={"query": QuerySettings(), "onnx": self.config.query.onnx})
+        return ModelFolder(self.name, self.path / QUERY_FOLDER, config)
 
     def weights_sha256(self) -> str:
         """Identity of the weights, the same for a checkpoint and for its export."""
@@ -162,7 +162,7 @@ def _transformers_config(path: Path) -> dict[str, Any]:
 
 
 def _position_limit(raw: dict[str, Any]) -> int:
-    if raw.get("model_type") in _RELATIVE_POSITIONS:
+    if raw.get("model_type") in RELATIVE_POSITIONS:
         return sys.maxsize
     positions = int(raw.get("max_position_embeddings") or DEFAULT_MAX_LENGTH)
     return positions - 2 if raw.get("model_type") in ("roberta", "xlm-roberta", "camembert") else positions
@@ -209,7 +209,7 @@ def _read_json_list(file: Path) -> list[dict[str, Any]]:
 def _check_query_network(query: ModelFolder) -> None:
     """The subfolder is there, and its network has as many terms as the documents': the two share one tokenizer."""
     if not query.path.is_dir():
-        raise ModelFormatError(f"{query.path.parent} has no subfolder {QUERY_FOLDER!r}, its network for queries: the download is incomplete.")
+        raise ModelFormatError(f"{query.path.parent} has no subfolder {QUERY_FOLDER!r} with its query network: the download is incomplete.")
     _check_weights(query)
     if not (query.path / "config.json").is_file() and query.has_onnx and not query.has_weights:
         return  # an exported graph: its width is checked when it is loaded

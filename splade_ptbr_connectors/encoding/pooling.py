@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-_ROWS_ON_CPU, _TERMS_ON_CPU = 256, 2048
-"""A tile of logits that stays in the cache of a core: the products run at full speed and reducing them is nearly free."""
-_LOGITS_ON_DEVICE = 2**26
-"""Logits of a tile elsewhere: large enough to fill a GPU, 256 MiB in float32."""
+_ROWS_ON_CPU, _TERMS_PER_THREAD = 512, 2048
+"""A tile of logits on a CPU: small enough for the caches, so that reducing it costs little beside the products."""
+_LOGITS_ON_DEVICE = 2**25
+"""Logits of a tile elsewhere: enough to fill a GPU, 128 MiB in float32."""
 _MAX_STEPS = 256
 """Slots of a tile: whole numbers up to here are exact in bfloat16."""
 
@@ -77,7 +77,7 @@ class _MaxOverTokens(torch.autograd.Function):
         return pooled
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         features, weight, winners, tokens = ctx.saved_tensors
         gradient = gradient.masked_fill(winners < 0, 0.0)
@@ -86,7 +86,7 @@ class _MaxOverTokens(torch.autograd.Function):
         grad_features = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
             order = token.argsort(stable=True)
-            grad_features = _sums_of_rows(weight, term[order], share[order], token[order], features[..., 0].numel())
+            grad_features = _sums_of_rows(weight, term[order], share[order], token[order], features.shape[0] * features.shape[1])
             grad_features = grad_features.view(features.shape).to(features.dtype)
         if ctx.needs_input_grad[1]:
             grad_weight = _sums_of_rows(features.flatten(0, 1), token, share, term, weight.shape[0]).to(weight.dtype)
@@ -105,13 +105,13 @@ def _sums_of_rows(table: Tensor, row: Tensor, share: Tensor, target: Tensor, cou
 def _search(features: Tensor, weight: Tensor, layout: _Layout, dtype: torch.dtype, winners: Tensor | None) -> Tensor:
     """[B, V] float32 maximum of the products; the winning slots are written into `winners` [B, V]."""
     pooled = torch.full((features.shape[0], weight.shape[0]), -torch.inf, device=features.device)
-    tiles = list(layout.tiles(features, dtype))
-    for block in _blocks(features, weight):
+    tiles = list(layout.tiles(features, dtype, _tile_shape(weight)[0]))
+    for block in _blocks(weight):
         columns = weight.detach()[block].to(dtype).t()
-        best = torch.full((features.shape[0], columns.shape[1]), -torch.inf, dtype=dtype, device=features.device)
+        best = torch.full((len(pooled), columns.shape[1]), -torch.inf, dtype=dtype, device=features.device)
         slots = None if winners is None else torch.full_like(best, -1, dtype=winners.dtype)
         for tile in tiles:
-            _merge(tile, (tile.rows @ columns).view(tile.steps, tile.texts, -1), best, slots)
+            _merge(tile, tile.by_slot(tile.rows @ columns), best, slots)
         pooled[layout.texts, block] = best.to(torch.float32)
         if winners is not None and slots is not None:
             winners[layout.texts, block] = slots
@@ -133,7 +133,7 @@ def _merge(tile: _Tile, logits: Tensor, best: Tensor, slots: Tensor | None) -> N
 
 def _first_maximum(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Maximum over the first dimension and the first place where it is reached; destroys `logits`."""
-    if not logits.device.type == "cpu":
+    if logits.device.type != "cpu":
         largest, step = logits.max(0)
         return largest, step
     # on a CPU max(0) with indices does one element at a time; these passes use its vector instructions
@@ -150,40 +150,51 @@ class _SumOverTokens(torch.autograd.Function):
         layout = _Layout.of(attention_mask)
         total = torch.zeros(features.shape[0], weight.shape[0], device=features.device)
         with _without_autocast(features):
-            tiles = list(layout.tiles(features.detach(), dtype, chunk))
-            for block in _blocks(features, weight):
-                columns = weight.detach()[block].to(dtype).t()
-                sums = torch.zeros(features.shape[0], columns.shape[1], device=features.device)
-                for tile in tiles:
-                    shares = torch.log1p(tile.positive_logits(columns, bias[block]))
-                    sums[: tile.texts] += shares.view(tile.steps, tile.texts, -1).sum(0)
-                total[layout.texts, block] = sums
+            tiles = list(layout.tiles(features, dtype, chunk or _tile_shape(weight)[0]))
+            for block in _blocks(weight):
+                total[layout.texts, block] = _summed(tiles, weight.detach()[block].to(dtype), bias.detach()[block], len(total))
         ctx.save_for_backward(features, weight, bias)
         ctx.layout, ctx.dtype, ctx.chunk = layout, dtype, chunk
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        """With z computed again: d/dz log1p(relu(z)) = 1 / (1 + z) where z > 0, and 0 elsewhere."""
         features, weight, bias = ctx.saved_tensors
+        layout, grad_weight, grad_bias = ctx.layout, torch.zeros_like(weight), torch.zeros_like(bias)
         with _without_autocast(features):
-            tiles = list(ctx.layout.tiles(features, ctx.dtype, ctx.chunk))
+            tiles = list(layout.tiles(features, ctx.dtype, ctx.chunk or _tile_shape(weight)[0]))
             grad_rows = [torch.zeros_like(tile.rows, dtype=torch.float32) for tile in tiles]
-            grad_weight = torch.zeros_like(weight, dtype=torch.float32)
-            grad_bias = torch.zeros_like(bias, dtype=torch.float32)
-            for block in _blocks(features, weight):
-                block_weight, incoming = weight[block].to(ctx.dtype), gradient[ctx.layout.texts, block]
-                for tile, grad_tile in zip(tiles, grad_rows, strict=True):
-                    logits = tile.positive_logits(block_weight.t(), bias[block])
-                    slope = (logits > 0).float().div_(logits.add_(1.0)).view(tile.steps, tile.texts, -1)
-                    share = slope.mul_(incoming[: tile.texts]).flatten(0, 1)
-                    grad_bias[block] += share.sum(0)
-                    share = share.to(ctx.dtype)
-                    grad_tile += share @ block_weight
-                    grad_weight[block] += share.t() @ tile.rows
-            grad_features = ctx.layout.spread(tiles, grad_rows, features)
-        return grad_features, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), None, None, None
+            for block in _blocks(weight):
+                incoming, block_weight = gradient[layout.texts, block], weight[block].to(ctx.dtype)
+                grad_weight[block], grad_bias[block] = _spread_sum(tiles, grad_rows, block_weight, bias[block], incoming)
+        return layout.scattered(tiles, grad_rows, features), grad_weight, grad_bias, None, None, None
+
+
+def _summed(tiles: list[_Tile], weight: Tensor, bias: Tensor, texts: int) -> Tensor:
+    """[B, terms] float32 sum of the activations of all tiles, for one block of the vocabulary."""
+    total = torch.zeros(texts, len(weight), device=weight.device)
+    for tile in tiles:
+        total[: tile.texts] += tile.by_slot(tile.positive_logits(weight, bias).log1p_()).sum(0)
+    return total
+
+
+def _spread_sum(tiles: list[_Tile], grad_rows: list[Tensor], weight: Tensor, bias: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of one block of weights and biases; those of the tiles' rows are added to `grad_rows`.
+
+    The logits are computed again: the slope of log1p(relu(z)) is 1 / (1 + z) where z > 0, and 0 elsewhere.
+    """
+    grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+    grad_bias = torch.zeros_like(bias, dtype=torch.float32)
+    for tile, grad_tile in zip(tiles, grad_rows, strict=True):
+        logits = tile.positive_logits(weight, bias)
+        share = (logits > 0).to(torch.float32).div_(logits.add_(1.0))
+        tile.by_slot(share).mul_(gradient[: tile.texts])
+        grad_bias += share.sum(0)
+        share = share.to(weight.dtype)
+        grad_tile += share @ weight
+        grad_weight += share.t() @ tile.rows
+    return grad_weight, grad_bias
 
 
 class _Tile(NamedTuple):
@@ -192,14 +203,20 @@ class _Tile(NamedTuple):
     start: int
     steps: int
     texts: int
+    tokens: Tensor
+    """[steps * texts] index of each row in [B * L]."""
     rows: Tensor
     """[steps * texts, H]. A text that has no such slot has its last kept token there: of no consequence to a maximum."""
     real: Tensor | None
-    """[steps * texts, 1], 0 where a text has no such slot; None: every slot is real."""
+    """[steps * texts, 1] False where a text has no such slot; None: every slot is real."""
 
-    def positive_logits(self, columns: Tensor, bias: Tensor) -> Tensor:
+    def by_slot(self, logits: Tensor) -> Tensor:
+        """[steps, texts, terms] view of [steps * texts, terms]."""
+        return logits.view(self.steps, self.texts, logits.shape[1])
+
+    def positive_logits(self, weight: Tensor, bias: Tensor) -> Tensor:
         """[steps * texts, terms] float32 relu(z), 0 for slots that are not real."""
-        logits = (self.rows @ columns).to(torch.float32).add_(bias).relu_()
+        logits = (self.rows @ weight.t()).to(torch.float32).add_(bias).relu_()
         return logits if self.real is None else logits.mul_(self.real)
 
 
@@ -210,8 +227,10 @@ class _Layout(NamedTuple):
     """[B] the texts, by falling number of kept tokens."""
     tokens: Tensor
     """[B, L] index in [B * L] of each slot's token, in the order of `texts`; after the last kept token, that one again."""
-    counts: list[int]
-    """Kept tokens of each text, in the order of `texts`."""
+    counts: Tensor
+    """[B] kept tokens of each text, in the order of `texts`."""
+    counted: list[int]
+    """The same numbers on the host."""
 
     @classmethod
     def of(cls, attention_mask: Tensor) -> _Layout:
@@ -220,42 +239,47 @@ class _Layout(NamedTuple):
         counts, texts = kept.sum(1).sort(descending=True, stable=True)
         places = kept[texts].to(torch.uint8).argsort(dim=1, descending=True, stable=True)
         slots = torch.arange(length, device=kept.device).minimum((counts - 1).clamp_min(0).unsqueeze(1))
-        return cls(texts, texts.unsqueeze(1) * length + places.gather(1, slots), counts.tolist())
+        return cls(texts, texts.unsqueeze(1) * length + places.gather(1, slots), counts, counts.tolist())
 
     def tokens_by_text(self) -> Tensor:
         """[B, L] `tokens` in the order of the batch."""
         return torch.empty_like(self.tokens).index_copy_(0, self.texts, self.tokens)
 
-    def tiles(self, features: Tensor, dtype: torch.dtype, rows: int | None = None) -> Iterator[_Tile]:
+    def tiles(self, features: Tensor, dtype: torch.dtype, rows: int) -> Iterator[_Tile]:
         """All kept tokens of [B, L, H] features as `dtype`, about `rows` at a time."""
-        flat, start = features.detach().flatten(0, 1), 0
-        rows = rows or _ROWS_ON_CPU
-        while self.counts and start < self.counts[0]:
-            texts = sum(count > start for count in self.counts)
-            steps = min(max(1, rows // texts), _MAX_STEPS, self.counts[0] - start)
+        flat, start, longest = features.detach().flatten(0, 1), 0, max(self.counted, default=0)
+        while start < longest:
+            texts = sum(count > start for count in self.counted)
+            steps = min(max(1, rows // texts), _MAX_STEPS, longest - start)
             tokens = self.tokens[:texts, start : start + steps].t().flatten()
-            yield _Tile(start, steps, texts, flat[tokens].to(dtype), self._real(start, steps, texts))
+            yield _Tile(start, steps, texts, tokens, flat[tokens].to(dtype), self._real(start, steps, texts))
             start += steps
 
     def _real(self, start: int, steps: int, texts: int) -> Tensor | None:
-        if self.counts[texts - 1] >= start + steps:
+        if self.counted[texts - 1] >= start + steps:
             return None
-        counts = torch.tensor(self.counts[:texts], device=self.tokens.device)
-        return (torch.arange(start, start + steps, device=counts.device).unsqueeze(1) < counts).to(torch.float32).view(-1, 1)
+        slots = torch.arange(start, start + steps, device=self.counts.device)
+        return (slots.unsqueeze(1) < self.counts[:texts]).view(-1, 1)
 
-    def spread(self, tiles: list[_Tile], rows: list[Tensor], features: Tensor) -> Tensor:
+    def scattered(self, tiles: list[_Tile], rows: list[Tensor], features: Tensor) -> Tensor:
         """[B, L, H] like `features`: the rows of each tile at the places of its tokens, 0 elsewhere."""
-        spread = torch.zeros_like(features).flatten(0, 1)
+        scattered = torch.zeros_like(features).flatten(0, 1)
         for tile, values in zip(tiles, rows, strict=True):
-            tokens = self.tokens[: tile.texts, tile.start : tile.start + tile.steps].t().flatten()
-            real = slice(None) if tile.real is None else tile.real.flatten() > 0
-            spread[tokens[real]] = values[real].to(features.dtype)
-        return spread.view(features.shape)
+            real = slice(None) if tile.real is None else tile.real.flatten()
+            scattered[tile.tokens[real]] = values[real].to(features.dtype)
+        return scattered.view(features.shape)
 
 
-def _blocks(features: Tensor, weight: Tensor) -> Iterator[slice]:
+def _tile_shape(weight: Tensor) -> tuple[int, int]:
+    """Rows and terms of a tile of logits."""
+    if weight.device.type == "cpu":
+        return _ROWS_ON_CPU, _TERMS_PER_THREAD * torch.get_num_threads()
+    return max(1, _LOGITS_ON_DEVICE // weight.shape[0]), weight.shape[0]
+
+
+def _blocks(weight: Tensor) -> Iterator[slice]:
     """The vocabulary, a block at a time."""
-    terms = _TERMS_ON_CPU
+    _, terms = _tile_shape(weight)
     for first in range(0, weight.shape[0], terms):
         yield slice(first, first + terms)
 

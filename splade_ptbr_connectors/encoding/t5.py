@@ -32,7 +32,7 @@ class _EncoderWithHead:
     encoder_class: ClassVar[type[PreTrainedModel]]
     # transformers 5 maps a tied weight to its source, transformers 4 lists them
     _tied_weights_keys: Any = _TIED if isinstance(getattr(T5EncoderModel, "_tied_weights_keys", None), dict) else list(_TIED)
-    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^decoder\.", r"^lm_head\."]
+    _keys_to_ignore_on_load_unexpected: ClassVar[Any] = [r"^decoder\.", r"^lm_head\."]
 
     def __init__(self, config: Any) -> None:
         config.tie_word_embeddings = True  # T5 v1.1 says False of its decoder's projection, which is not used here
@@ -48,9 +48,9 @@ class _EncoderWithHead:
     def get_input_embeddings(self) -> nn.Embedding:
         return self.shared
 
-    def set_input_embeddings(self, new_embeddings: nn.Embedding) -> None:
-        self.shared = new_embeddings
-        self.encoder.set_input_embeddings(new_embeddings)
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.shared = value
+        self.encoder.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Linear:
         return self.token_head
@@ -64,19 +64,19 @@ class _EncoderWithHead:
         return MaskedLMOutput(logits=self.token_head(states * self.scale))
 
 
-class T5ForMaskedLM(_EncoderWithHead, T5PreTrainedModel):
+class T5ForMaskedLM(_EncoderWithHead, T5PreTrainedModel):  # type: ignore[misc,no-untyped-call]
     """The encoder of a T5 checkpoint with a head over its vocabulary."""
 
     encoder_class = T5EncoderModel
 
 
-class MT5ForMaskedLM(_EncoderWithHead, MT5PreTrainedModel):
+class MT5ForMaskedLM(_EncoderWithHead, MT5PreTrainedModel):  # type: ignore[misc,no-untyped-call]
     """The encoder of an mT5 checkpoint with a head over its vocabulary."""
 
     encoder_class = MT5EncoderModel
 
 
-class UMT5ForMaskedLM(_EncoderWithHead, UMT5PreTrainedModel):
+class UMT5ForMaskedLM(_EncoderWithHead, UMT5PreTrainedModel):  # type: ignore[misc,no-untyped-call]
     """The encoder of a UMT5 checkpoint with a head over its vocabulary."""
 
     encoder_class = UMT5EncoderModel

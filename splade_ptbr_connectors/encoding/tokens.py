@@ -88,11 +88,16 @@ def special_ids(tokenizer: Tokenizer) -> list[int]:
     return sorted(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
 
 
+def padding_token(tokenizer: Tokenizer) -> str | None:
+    """The token that batches are padded with: the one that the tokenizer declares, else the one of the known names that it has."""
+    names = [tokenizer.padding["pad_token"]] if tokenizer.padding else _PADDING_TOKENS
+    return next((name for name in names if tokenizer.token_to_id(name) is not None), None)
+
+
 def padding_id(tokenizer: Tokenizer) -> int:
     """Id of the padding token, which may be 0; 0 when the tokenizer has none: the mask takes padding out in any case."""
-    declared = tokenizer.padding
-    ids = [declared["pad_id"]] if declared else [tokenizer.token_to_id(token) for token in _PADDING_TOKENS]
-    return next((int(i) for i in ids if i is not None), 0)
+    token = padding_token(tokenizer)
+    return 0 if token is None else int(tokenizer.token_to_id(token))
 
 
 def _read_tokenizer(folder: Path) -> Tokenizer:

@@ -2,8 +2,9 @@
 
 Letters for shapes: B texts, L tokens, V vocabulary, H hidden size, K neighbours of a term.
 
-A model is a transformers masked language model (or a T5 encoder, t5.py) and, optionally, a *lexical channel*: an explicit, learnable bonus for
-the terms that occur in the text, shaped like BM25, so that a small model starts as BM25 and learns what to add:
+A model is a transformers masked language model (or a T5 encoder, t5.py) and, optionally, a *lexical channel*: an explicit,
+learnable bonus for the terms that occur in the text, shaped like BM25, so that a small model starts as BM25 and learns what
+to add:
 
     z_ij = f_i . W_j + b_j                                               any pair of token i and term j
     z_ij = expm1(gain * exp(f_i . v) * tf (k1 + 1) / (tf + k1 (1 - b + b length / average_length)))     where larger

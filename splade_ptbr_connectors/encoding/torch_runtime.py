@@ -32,9 +32,7 @@ class TorchRuntime:
 
     name = "torch"
 
-    def __init__(
-        self, folder: ModelFolder, device: str | None = None, dtype: str = "float32", *, unpooled_ids: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, folder: ModelFolder, device: str | None = None, dtype: str = "float32", *, unpooled_ids: Sequence[int] = ()) -> None:
         self._device = _device(device)
         with _no_progress_bars():
             model = SpladeModel.from_folder(folder.path, folder.config, unpooled_ids=unpooled_ids)

@@ -70,7 +70,10 @@ def made(documents: Sequence[str], queries: Sequence[str], grades: Sequence[int]
 
 
 collections = st.builds(
-    made, st.lists(texts, min_size=1, max_size=9), st.lists(texts, min_size=1, max_size=4), st.lists(st.integers(0, 2), min_size=1, max_size=5)
+    made,
+    st.lists(texts, min_size=1, max_size=9),
+    st.lists(texts, min_size=1, max_size=4),
+    st.lists(st.integers(0, 2), min_size=1, max_size=5),
 ).filter(lambda collection: collection is not None)
 
 
@@ -110,7 +113,9 @@ def test_quality_equals_ir_measures_on_the_full_ranking(collection: JudgedCollec
     """Where no two scores of a query are equal; what happens to ties is tested below."""
     documents = dict(collection.documents())
     scores = (encode(list(collection.queries.values())) @ encode(list(documents.values())).T).toarray().astype(np.float64)
-    scores += np.arange(len(documents), 0, -1) * 1e-6 * (scores > 0)  # equal scores: the earlier document is better
+    scores += (
+        np.arange(len(documents), 0, -1) * 1e-3 * (scores > 0)
+    )  # equal scores: the earlier document is better (trec_eval reads float32)
     run = [
         ir_measures.ScoredDoc(query_id, doc_id, score)
         for query_id, row in zip(collection.queries, scores.tolist(), strict=True)
@@ -149,7 +154,7 @@ def test_a_deeper_ranking_does_not_change_a_measure_with_a_cut_off() -> None:
     assert 0 < shallow["nDCG@5"] < 1
 
 
-@pytest.mark.parametrize("name", ["RR", "nDCG", "AP", "Rprec", "SetP", "NumRet", "IPrec@0.1", "RR@0", "nDCG@-1"])
+@pytest.mark.parametrize("name", ["RR", "nDCG", "AP", "Rprec", "SetP", "NumRet", "IPrec@0.1", "RR@0", "nDCG@0"])
 def test_a_measure_without_a_cut_off_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="has no cut-off"):
         canonical_measure(name)
@@ -157,7 +162,13 @@ def test_a_measure_without_a_cut_off_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nDCG10", "not a measure"), ("", "not a measure"), ("nDCG(judged_only=True)@10", "judged_only"), ("RBP(p=0.8)@10", "computed here")],
+    [
+        ("nDCG10", "not a measure"),
+        ("", "not a measure"),
+        ("nDCG@-1", "not a measure"),
+        ("nDCG(judged_only=True)@10", "judged_only"),
+        ("RBP(p=0.8)@10", "computed here"),
+    ],
 )
 def test_a_measure_that_cannot_be_computed_is_refused_before_anything_is_encoded(name: str, message: str) -> None:
     collection = made(["a"], ["a"], [1])
@@ -180,9 +191,9 @@ def test_the_depth_must_reach_the_deepest_cut_off() -> None:
 def test_spellings_of_a_measure_are_one_measure() -> None:
     collection = made(["a"], ["a"], [1])
     assert collection is not None
-    found = measured(collection, metric="NDCG@10" if canonical_measure("nDCG@10") != "nDCG@10" else "nDCG@10", further=["nDCG@10", "RR(rel=1)@10"])
-    assert found.metric in found.measures
-    assert found.quality == 1.0
+    found = measured(collection, metric="NDCG@10", further=["nDCG@10", "nDCG(cutoff=10)", "MRR@10"])
+    assert found.measures == {"nDCG@10": 1.0, "RR@10": 1.0}
+    assert found.metric == "nDCG@10"
 
 
 def test_measure_hits_takes_rankings_as_they_are_ordered() -> None:
@@ -218,7 +229,7 @@ def test_statistics_equal_a_plain_count(collection: JudgedCollection) -> None:
     assert found.dead_terms == VOCAB_SIZE - len(set().union(*queries, *documents))
     frequency = Counter(term for document in documents for term in document)
     expected = sorted(((term, count / len(documents)) for term, count in frequency.items()), key=lambda pair: (-pair[1], pair[0]))
-    assert found.hot_terms == pytest.approx(tuple(expected[:10]))
+    assert found.hot_terms == tuple(expected[:10])
     common = sum(len(query & document) for query in queries for document in documents)
     assert found.evaluation_flops == pytest.approx(common / len(queries) / len(documents))
 
@@ -234,7 +245,8 @@ def test_pruning_is_the_rule_of_the_saved_model(rows: list[dict[int, float]], mi
         dense[row, list(vector)] = list(vector.values())
     pruned = prune(sparse.csr_matrix(dense), min_weight, max_terms)
     for row, vector in enumerate(rows):
-        kept = SparseVector.from_dict({term: w for term, w in vector.items() if w > 1e-30}).prune(max_terms=max_terms, min_weight=min_weight)
+        normal = SparseVector.from_dict({term: weight for term, weight in vector.items() if weight > 1e-30})
+        kept = normal.prune(max_terms=max_terms, min_weight=min_weight)
         part = slice(pruned.indptr[row], pruned.indptr[row + 1])
         assert dict(zip(pruned.indices[part].tolist(), pruned.data[part].tolist(), strict=True)) == kept.to_dict()
     again = prune(pruned, min_weight, max_terms)
@@ -297,7 +309,7 @@ def test_nan_of_a_model_stops_the_run_and_names_the_text() -> None:
         rows.data[[index for index in range(rows.nnz) if batch[np.searchsorted(rows.indptr, index, side="right") - 1] == "c"]] = np.nan
         return rows
 
-    with pytest.raises(TrainingError, match="document 'd2'.*learning rate"):
+    with pytest.raises(TrainingError, match=r"document 'd2'.*learning rate"):
         measure(encode, broken, collection, vocab_size=VOCAB_SIZE, metric="nDCG@10")
     with pytest.raises(TrainingError, match="query 'q0'"):
         measure(lambda batch: encode(batch) * np.inf, encode, collection, vocab_size=VOCAB_SIZE, metric="nDCG@10")

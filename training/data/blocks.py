@@ -62,12 +62,13 @@ class Block:
     line: int
 
     @property
-    def bytes(self) -> NDArray[np.uint8]:
+    def codes(self) -> NDArray[np.uint8]:
+        """The bytes as numbers."""
         return np.frombuffer(self.data, dtype=np.uint8)
 
     def ends(self) -> NDArray[np.int64]:
         """Place of each line's newline within `data`."""
-        return np.flatnonzero(self.bytes == ord("\n"))
+        return np.flatnonzero(self.codes == ord("\n"))
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """(number, line without its end); a slow look for the exceptional block, and for formats that need one."""
@@ -84,7 +85,8 @@ class Block:
             self.data.decode()
         except UnicodeDecodeError as error:
             line = self.line + self.data.count(b"\n", 0, error.start)
-            self.fail(line, f"not UTF-8 (byte 0x{self.data[error.start]:02X}): convert the file, for example with iconv -f LATIN1 -t UTF-8.")
+            byte = f"0x{self.data[error.start]:02X}"
+            self.fail(line, f"not UTF-8 (byte {byte}): convert the file, for example with iconv -f LATIN1 -t UTF-8.")
         nul = self.data.find(b"\0")
         if nul >= 0:
             self.fail(self.line + self.data.count(b"\n", 0, nul), "a NUL character (binary data?): remove it.")

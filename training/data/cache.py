@@ -102,7 +102,7 @@ class ArrayWriter:
     def append(self, name: str, part: NDArray[Any]) -> None:
         """Rows for the end of an array; all parts have one type and one width."""
         if name not in self._handles:
-            self._handles[name] = open(self.folder / name, "wb")  # noqa: SIM115 - closed by close()
+            self._handles[name] = open(self.folder / name, "wb")
             self._shapes[name] = (part.dtype.str, [0, *part.shape[1:]])
         dtype, shape = self._shapes[name]
         if dtype != part.dtype.str or shape[1:] != list(part.shape[1:]):
@@ -172,7 +172,7 @@ def open_cached(
             return _usable(folder, files, inputs) or _made(folder, files, inputs, build)
     except OSError as error:
         why = error.strerror or str(error)
-        raise TrainingError(f"the cache folder {cache_dir} cannot be used: {why}; make room there, or name another cache folder.") from error
+        raise TrainingError(f"the cache folder {cache_dir} cannot be used: {why}; make room there, or name another.") from error
 
 
 @contextmanager

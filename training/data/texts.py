@@ -47,8 +47,8 @@ class TextStore:
             TrainingError: the cache folder cannot be written.
         """
         is_json = path.suffix.lower() in _JSON_SUFFIXES
-        build = _build_jsonl if is_json else _build_tsv
-        return cls(path, open_cached(cache_dir, "texts", files={"texts": path}, inputs={"variant": "jsonl" if is_json else "tsv"}, build=build))
+        variant, build = ("jsonl", _build_jsonl) if is_json else ("tsv", _build_tsv)
+        return cls(path, open_cached(cache_dir, "texts", files={"texts": path}, inputs={"variant": variant}, build=build))
 
     def __len__(self) -> int:
         return int(self._arrays.facts["texts"])
@@ -102,9 +102,9 @@ class TextStore:
 
     def rows(self, ids: Sequence[str | int] | NDArray[np.int64]) -> Rows:
         """[n] rows of ids, -1 where there is no such id."""
-        asked = ids if isinstance(ids, np.ndarray) else self._asked(ids)
+        asked: NDArray[Any] = ids if isinstance(ids, np.ndarray) else self._asked(ids)
         held = self._ids
-        fits = (asked <= np.iinfo(held.dtype).max) & (asked >= 0) if held.dtype.kind == "i" else np.char.str_len(asked) <= held.dtype.itemsize
+        fits = (asked >= 0) & (asked <= np.iinfo(held.dtype).max) if held.dtype.kind == "i" else np.char.str_len(asked) <= held.itemsize
         wanted = np.where(fits, asked, held[0]).astype(held.dtype)  # of the same type: another one would copy the whole index
         order = self._arrays["order"] if "order" in self._arrays else None
         places = np.minimum(np.searchsorted(held, wanted, sorter=order), len(held) - 1)
@@ -198,12 +198,12 @@ def _tsv_columns(block: Block) -> tuple[Rows, Rows, Rows, Rows]:
     block.require_text()
     ends = block.ends()
     starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1] + 1])
-    tabs = np.flatnonzero(block.bytes == ord("\t"))
+    tabs = np.flatnonzero(block.codes == ord("\t"))
     if len(tabs) != len(ends) or not bool(((starts < tabs) & (tabs < ends)).all()):
         _explain_columns(block)
     for line in np.flatnonzero(ends - tabs > MAX_CHARACTERS):
         _check_length(block, int(line), block.data[tabs[line] + 1 : ends[line]])
-    maybe = np.flatnonzero(np.isin(block.bytes[tabs + 1], _MAYBE_BLANK))
+    maybe = np.flatnonzero(np.isin(block.codes[tabs + 1], _MAYBE_BLANK))
     empty = [line for line in maybe.tolist() if not block.data[tabs[line] + 1 : ends[line]].decode().strip()]
     return starts, tabs, ends, np.array(empty, dtype=np.int64)
 
@@ -227,7 +227,7 @@ def _explain_columns(block: Block) -> None:
 def _tsv_numbers(writer: ArrayWriter) -> Iterator[Part]:
     for block in writer.blocks("texts"):
         starts, tabs, _, empty = _tsv_columns(block)
-        numbers = whole_numbers(block.bytes, starts, tabs)
+        numbers = whole_numbers(block.codes, starts, tabs)
         if numbers is None:
             raise _NotNumbersError
         yield block, starts, {"numbers": numbers}, empty
@@ -267,9 +267,9 @@ def _parsed(block: Block, number: int, line: bytes) -> tuple[bytes, str]:
 
 
 def _check_id(block: Block, number: int, text_id: bytes) -> None:
-    if not text_id or text_id.strip() != text_id or len(text_id) > MAX_ID_BYTES:
+    if not text_id or text_id.strip() != text_id or b"\0" in text_id or len(text_id) > MAX_ID_BYTES:
         shown = text_id[:40].decode(errors="replace")
-        block.fail(number, f"id {shown!r}: an id has 1 to {MAX_ID_BYTES} bytes and no white space around it.")
+        block.fail(number, f"id {shown!r}: an id has 1 to {MAX_ID_BYTES} bytes no NUL and no white space around it.")
 
 
 def _id_arrays(ids: list[bytes]) -> dict[str, NDArray[Any]]:

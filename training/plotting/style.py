@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.float64]
 RAW_POINTS = 2000  # more are drawn as the band between their extremes
+LABEL_INCHES = 0.17  # height of a label with its air
 WINDOWS = 60  # smoothing windows along a whole run
 FONT = "DejaVu Sans"  # comes with matplotlib and has every Portuguese letter
 
@@ -197,11 +198,11 @@ def note(axes: Axes, text: str, theme: Theme) -> None:
 
 def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], *, side: float = 1.015) -> None:
     """Names lines at their right end: (y, text, colour) each, moved apart where they would lie on each other."""
-    figure = axes.get_figure()
+    figure = axes.get_figure(root=True)
     if figure is None or not labels:
         return
-    height = axes.get_position().height * figure.get_size_inches()[1]  # type: ignore[union-attr]
-    gap = 0.155 / max(height, 0.5)
+    axes.autoscale_view()  # limits are wanted now, not when the picture is drawn
+    gap = LABEL_INCHES / max(axes.bbox.height / figure.dpi, 0.5)
     to_axes: Callable[[Any], Any] = (axes.transData + axes.transAxes.inverted()).transform
     wanted = sorted((min(1.0, max(0.0, float(to_axes((0, y))[1]))), text, colour) for y, text, colour in labels if math.isfinite(y))
     for place, (_, text, colour) in zip(spread([y for y, _, _ in wanted], gap), wanted, strict=True):

@@ -1,0 +1,33 @@
+"""python -m training train."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.commands.options import DataOption, default_data
+from training.recipe.reading import load_recipe, recipe_table
+
+
+def train(
+    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as training/recipes/mini.toml.")],
+    data: DataOption = default_data(),
+    out: Annotated[Path | None, typer.Option(help="Output folder; default runs/NAME.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A TOML line that changes the recipe, e.g. 'training.steps = 100'.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe, the data's sizes and an estimate of the cost, and stop.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of the output folder.")] = False,
+) -> None:
+    """Train a recipe: log and checkpoints in OUT, the chosen model in OUT/model."""
+    recipe = load_recipe(recipe_file, set_ or [])
+    if dry_run:
+        from training.dry_run import dry_run_report
+
+        typer.echo(json.dumps(recipe_table(recipe), indent=2, ensure_ascii=False))
+        typer.echo(dry_run_report(recipe, data))
+        return
+    from training.run import train as run_recipe
+
+    typer.echo(run_recipe(recipe, data, out or Path("runs") / recipe.name, resume=resume))

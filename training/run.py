@@ -1,0 +1,113 @@
+"""A whole run: data, model, training, the chosen weights packed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model
+
+from splade_ptbr_connectors.errors import ConfigError, TrainingError
+from training import checkpoints
+from training.data.loading import load_training_data
+from training.distributed import rank_and_world
+from training.models.build import build_model
+from training.monitor import Monitor
+from training.objective import TrainedModel
+from training.pack import pack
+from training.recipe.reading import recipe_table
+from training.recipe.sections import Recipe
+from training.runlog import FILE_NAME, RunLog
+from training.trainer import BEST, CHECKPOINTS, SpladeTrainer
+
+logger = logging.getLogger(__name__)
+MODEL = "model"
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
+
+
+def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False, on_step: Callable[[int], None] | None = None) -> Path:
+    """Trains a recipe in the folder `out` and packs the chosen model; the model's folder.
+
+    Raises:
+        ConfigError: `out` holds a run already and `resume` is False.
+        TrainingError: nothing to resume, a checkpoint of another recipe, a collapsed run, a disk that is full.
+    """
+    if recipe.training.threads is not None:
+        torch.set_num_threads(recipe.training.threads)
+    data = load_training_data(recipe, data_dir)
+    built = build_model(recipe, data_dir, data.passages)
+    model = TrainedModel(built.model, recipe, data.sources)
+    log = _open_log(out, resume=resume)
+    monitor = Monitor(recipe, data.validation, built.tokens, log, out)
+    trainer = SpladeTrainer(model, recipe, data.batches, built.tokens, monitor, out)
+    checkpoint = _resumed(trainer, log) if resume else None
+    if checkpoint is None and log is not None:
+        sizes = dict(data.batches.sizes) | {"sha256": data.batches.sha256}
+        log.append({"event": "start", "recipe": recipe_table(recipe), "data": sizes, **_surroundings(trainer.args.world_size)})
+    if checkpoint is None:
+        monitor.validate(model, 0)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    folder = _finish(trainer, model, recipe, monitor, log, out)
+    if folder is not None:
+        pack(model.encoder, recipe, built.tokens, folder)
+    return out / MODEL
+
+
+def _open_log(out: Path, *, resume: bool) -> RunLog | None:
+    """The log, on the first process only."""
+    if rank_and_world()[0] or int(os.environ.get("RANK", "0")):
+        return None
+    found = checkpoints.last_complete(out / CHECKPOINTS)
+    if found is not None and not resume:
+        raise ConfigError(f"{out} holds a run already ({found.name}): train with --resume, choose another --out, or delete it")
+    if found is None:
+        (out / FILE_NAME).unlink(missing_ok=True)
+        (out / BEST).unlink(missing_ok=True)
+    return RunLog(out / FILE_NAME)
+
+
+def _resumed(trainer: SpladeTrainer, log: RunLog | None) -> Path | None:
+    """The checkpoint that the run goes on from; None when it was cut off before the first."""
+    if log is not None:
+        checkpoints.remove_unfinished(trainer.checkpoint_folder)
+    checkpoint = checkpoints.last_complete(trainer.checkpoint_folder)
+    if checkpoint is None:
+        return None
+    trainer.restore(checkpoint)
+    if log is not None:
+        log.truncate_after(checkpoints.step_of(checkpoint))
+    return checkpoint
+
+
+def _finish(trainer: SpladeTrainer, model: TrainedModel, recipe: Recipe, monitor: Monitor, log: RunLog | None, out: Path) -> Path | None:
+    """Puts the chosen weights into the model, rounds and measures them; the folder to pack into, None on other processes."""
+    if log is None:
+        return None
+    model.to("cpu")
+    if not (out / BEST).is_file():
+        raise TrainingError(f"no checkpoint of {out} can be chosen: {monitor.why_none()}")
+    load_model(model, str(out / BEST))
+    model.encoder.round_weights(recipe.encoding.storage)
+    monitor.measure_packed(model, trainer.state.global_step)
+    log.append({"event": "end", "reason": monitor.reason, "step": trainer.state.global_step, "best_step": monitor.best_step})
+    log.close()
+    return out / MODEL
+
+
+def _surroundings(world_size: int) -> dict[str, Any]:
+    """Versions and machine: what figures of speed and memory belong to."""
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    machine = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count(), "device": device}
+    return {"versions": versions, "machine": machine, "world_size": world_size}
