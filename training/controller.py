@@ -8,7 +8,8 @@ is integral control of log lambda, a pure function of its state and one measurem
     log lambda <- log lambda + gain * clip(expected, -1, 1)       between the limits
 
 Acting on the error that is *expected* `horizon` steps ahead is what keeps it from overshooting: terms that already fall fast
-enough need no larger lambda, and terms that were pushed to zero come back slowly or never.
+enough need no larger lambda, and terms that were pushed to zero come back slowly or never. A lambda that has to change all
+the time, by e^drift a step (a loss on its way to zero), is followed at a distance of drift / gain in log terms.
 """
 
 from __future__ import annotations

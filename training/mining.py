@@ -270,7 +270,9 @@ def mine(
         for line, entry in miner.lines(pairs[len(lines.journal) :], progress=progress):
             lines.add([line] if line else [], entry)
             report.add(entry)
-        _check_any(report)
+        if not report.lines:
+            lines.discard()
+            raise InputError(_nothing_left(report))
         lines.finish()
     return report
 
@@ -283,12 +285,11 @@ def _digest(teacher: Mapping[str, Mapping[str, float]] | None) -> str | None:
     return None if teacher is None else hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest()
 
 
-def _check_any(report: MiningReport) -> None:
-    if not report.lines:
-        raise InputError(
-            f"no negatives were left for any of the {report.pairs} pairs (pairs left out: {dict(report.left_out)}, candidates removed: "
-            f"{dict(report.removed)}): loosen max_share_of_positive, skip_top or the depth."
-        )
+def _nothing_left(report: MiningReport) -> str:
+    return (
+        f"no negatives were left for any of the {report.pairs} pairs (pairs left out: {dict(report.left_out)}, candidates removed: "
+        f"{dict(report.removed)}): loosen max_share_of_positive, skip_top or the depth."
+    )
 
 
 def _indexed(encoder: Encoder, collection: JudgedCollection, texts: SpooledTexts, *, progress: bool) -> ExactIndex:

@@ -20,7 +20,7 @@ from training.models.base import Encoded, Tokens
 from training.objective import TrainedModel
 from training.recipe.sections import Recipe
 from training.runlog import RunLog
-from training.selection import Choice, CollapseGuard, EarlyStop
+from training.selection import Ceilings, Choice, CollapseGuard, EarlyStop
 from training.validation import Measured, Pruning, measure
 
 logger = logging.getLogger(__name__)
@@ -41,20 +41,16 @@ class Monitor:
     ) -> None:
         self.recipe, self.collections, self.tokens, self.log, self.out = recipe, collections, tokens, log, out
         section = recipe.validation
-        self.choice = Choice(
-            max_terms_document=section.max_terms_document,
-            max_terms_query=section.max_terms_query,
-            max_split_loss=section.max_split_loss,
-        )
-        self.early_stop = None if section.patience is None else EarlyStop(section.patience)
-        self.guard = CollapseGuard(max_empty_share=section.max_empty_share)
+        self.choice = Choice(Ceilings(section.max_terms_document, section.max_terms_query, section.max_split_loss))
+        self.early_stop = EarlyStop(section.patience)
+        self.guard = CollapseGuard(section.max_empty_share)
         self.reason = "every step was done"
 
     def step(self, row: Mapping[str, Any]) -> None:
         """Logs an optimiser step. Raises TrainingError when its numbers say that the run has collapsed."""
         if self.log is not None:
             self.log.append(row)
-        self.guard.check_step(row)
+        self.guard.step(row)
 
     def validate(self, model: TrainedModel, step: int) -> bool:
         """Measures; whether the run should stop. Raises TrainingError on every process when it has collapsed."""
@@ -74,15 +70,16 @@ class Monitor:
                 measured = self.measure(model)
             except TrainingError as error:
                 return True, str(error)
-            decision = self.choice.consider(step, measured)
-            if decision.best:
+            splits = {m.name: m for m in measured}
+            verdict = self.choice.consider(step, splits)
+            if verdict.best:
                 save_best(model, self.out / BEST)
-        self._append(step, measured, best=decision.best, eligible=decision.eligible, reason=decision.reason)
+        self._append(step, measured, best=verdict.best, eligible=verdict.eligible, reason=verdict.reason)
         try:
-            self.guard.check_validation(step, measured)
+            self.guard.validation(step, splits)
         except TrainingError as error:
             return True, str(error)
-        if self.early_stop is not None and self.early_stop.stop_after(decision.best):
+        if self.early_stop.measured(best=verdict.best):
             self.reason = f"no better checkpoint in {self.recipe.validation.patience} measurements"
             return True, None
         return False, None
@@ -137,21 +134,18 @@ class Monitor:
         """The step of the chosen checkpoint."""
         return self.choice.best_step
 
-    def why_none(self) -> str:
-        """Why no checkpoint was chosen."""
-        return self.choice.why_none()
+    def outcome(self) -> str:
+        """Which checkpoint was chosen, or why none."""
+        return self.choice.outcome()
 
     def state(self) -> dict[str, Any]:
         """JSON values that `restore` takes back."""
-        early = None if self.early_stop is None else self.early_stop.state()
-        return {"choice": self.choice.state(), "early_stop": early, "guard": self.guard.state()}
+        return {name: getattr(self, name).state_dict() for name in ("choice", "early_stop", "guard")}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The state of a checkpoint."""
-        self.choice.restore(state["choice"])
-        self.guard.restore(state["guard"])
-        if self.early_stop is not None:
-            self.early_stop.restore(state["early_stop"])
+        for name in ("choice", "early_stop", "guard"):
+            getattr(self, name).load_state_dict(state[name])
 
 
 def save_best(model: TrainedModel, path: Path) -> None:

@@ -100,7 +100,7 @@ def batch_loss(
             terms[f"regularizer_{side}"] = _regularized(model, side, activations, section, batch, step)
             total = total + lambdas[side] * terms[f"regularizer_{side}"]
     logged = {name: float(value.detach()) for name, value in terms.items()}
-    logged |= {f"lambda_{side}": value for side, value in lambdas.items()} | {"score_scale": float(scale)}
+    logged |= {f"lambda_{side}": value for side, value in lambdas.items()} | {"score_scale": float(torch.as_tensor(scale).detach())}
     return Loss(total, logged | _sparsity(sides))
 
 

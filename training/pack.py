@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig
-from splade_ptbr_connectors.encoding.exported_folder import write_exported_folder
+from splade_ptbr_connectors.encoding.export import export_onnx
+from splade_ptbr_connectors.encoding.folder import ONNX_FILE, sha256_of
 from splade_ptbr_connectors.encoding.sentence_transformers_format import sentence_transformers_can_read, write_sentence_transformers_files
+from splade_ptbr_connectors.errors import ConfigError
 from training.data.tokenizing import TextTokens
 from training.models.base import BiEncoder
 from training.models.queries import QUERY_FILE
@@ -62,7 +64,10 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
     tokens.tokenizer.no_truncation()
     tokens.tokenizer.save(str(partial / "tokenizer.json"), pretty=False)
     model.save(partial, storage=recipe.encoding.storage)
-    config = EncoderConfig.model_validate(splade_settings(recipe, model, tokens))
+    settings = splade_settings(recipe, model, tokens)
+    if recipe.encoding.onnx:
+        settings["onnx"] = _export(model, partial, recipe.encoding.storage)
+    config = EncoderConfig.model_validate(settings)
     config.write(partial)
     reason = sentence_transformers_can_read(config)
     if reason is None:
@@ -71,6 +76,16 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
         logger.info("not written for sentence-transformers: %s", reason)
     (partial / RECIPE_FILE).write_text(json.dumps(recipe_table(recipe), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _put(partial, folder)
+
+
+def _export(model: BiEncoder, folder: Path, storage: str) -> dict[str, str]:
+    """Writes the graph of the document network; what `splade.json` says about it."""
+    networks = model.networks()
+    if len(networks) != 1:
+        raise ConfigError("encoding.onnx packs one network: leave it out, and export the folder with `splade-ptbr export`")
+    export_onnx(networks[0], folder / ONNX_FILE, storage=storage)
+    weights = sha256_of([*sorted(folder.glob("model*.safetensors")), *sorted(folder.glob("lexical.safetensors"))])
+    return {"sha256": sha256_of([folder / ONNX_FILE]), "source_sha256": weights}
 
 
 def _put(partial: Path, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,20 @@ from training import checkpoints
 from training.data.loading import load_training_data
 from training.distributed import rank_and_world
 from training.models.build import build_model
-from training.monitor import Monitor
+from training.monitor import BEST, Monitor
 from training.objective import TrainedModel
 from training.pack import pack
 from training.recipe.reading import recipe_table
 from training.recipe.sections import Recipe
 from training.runlog import FILE_NAME, RunLog
-from training.trainer import BEST, CHECKPOINTS, SpladeTrainer
+from training.trainer import CHECKPOINTS, SpladeTrainer
 
 logger = logging.getLogger(__name__)
 MODEL = "model"
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
 
 
-def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False, on_step: Callable[[int], None] | None = None) -> Path:
+def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False) -> Path:
     """Trains a recipe in the folder `out` and packs the chosen model; the model's folder.
 
     Raises:
@@ -44,19 +44,25 @@ def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False, on
     built = build_model(recipe, data_dir, data.passages)
     model = TrainedModel(built.model, recipe, data.sources)
     log = _open_log(out, resume=resume)
-    monitor = Monitor(recipe, data.validation, built.tokens, log, out)
-    trainer = SpladeTrainer(model, recipe, data.batches, built.tokens, monitor, out)
-    checkpoint = _resumed(trainer, log) if resume else None
-    if checkpoint is None and log is not None:
-        sizes = dict(data.batches.sizes) | {"sha256": data.batches.sha256}
-        log.append({"event": "start", "recipe": recipe_table(recipe), "data": sizes, **_surroundings(trainer.args.world_size)})
-    if checkpoint is None:
-        monitor.validate(model, 0)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    folder = _finish(trainer, model, recipe, monitor, log, out)
-    if folder is not None:
-        pack(model.encoder, recipe, built.tokens, folder)
+    with log or nullcontext():
+        monitor = Monitor(recipe, data.validation, built.tokens, log, out)
+        trainer = SpladeTrainer(model, recipe, data.batches, built.tokens, monitor, out)
+        checkpoint = _resumed(trainer, log) if resume else None
+        if checkpoint is None:
+            _begin(trainer, log)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if log is not None:
+            _finish(trainer, log)
+            pack(model.encoder, recipe, built.tokens, out / MODEL)
     return out / MODEL
+
+
+def _begin(trainer: SpladeTrainer, log: RunLog | None) -> None:
+    """Logs what the run is, and measures the untrained model."""
+    if log is not None:
+        sizes = dict(trainer.source.sizes) | {"sha256": trainer.source.sha256}
+        log.append({"event": "start", "recipe": recipe_table(trainer.recipe), "data": sizes, **_surroundings(trainer.args.world_size)})
+    trainer.monitor.validate(trainer.trained, 0)
 
 
 def _open_log(out: Path, *, resume: bool) -> RunLog | None:
@@ -85,19 +91,16 @@ def _resumed(trainer: SpladeTrainer, log: RunLog | None) -> Path | None:
     return checkpoint
 
 
-def _finish(trainer: SpladeTrainer, model: TrainedModel, recipe: Recipe, monitor: Monitor, log: RunLog | None, out: Path) -> Path | None:
-    """Puts the chosen weights into the model, rounds and measures them; the folder to pack into, None on other processes."""
-    if log is None:
-        return None
+def _finish(trainer: SpladeTrainer, log: RunLog) -> None:
+    """Puts the chosen weights into the model, rounds them to what is stored, and measures them."""
+    model, monitor = trainer.trained, trainer.monitor
     model.to("cpu")
-    if not (out / BEST).is_file():
-        raise TrainingError(f"no checkpoint of {out} can be chosen: {monitor.why_none()}")
-    load_model(model, str(out / BEST))
-    model.encoder.round_weights(recipe.encoding.storage)
+    if monitor.best_step is None:
+        raise TrainingError(f"{trainer.out}: {monitor.outcome()}")
+    load_model(model, str(trainer.out / BEST))
+    model.encoder.round_weights(trainer.recipe.encoding.storage)
     monitor.measure_packed(model, trainer.state.global_step)
     log.append({"event": "end", "reason": monitor.reason, "step": trainer.state.global_step, "best_step": monitor.best_step})
-    log.close()
-    return out / MODEL
 
 
 def _surroundings(world_size: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class RunLog:
         self._file.flush()
 
     def truncate_after(self, step: int) -> None:
-        """Removes the rows of later steps and every end row, atomically; rows of `step` itself stay.
+        """Removes the rows of later steps and those that are written at the end, atomically; others of `step` itself stay.
 
         Called when a run goes on from the checkpoint of `step`, which is therefore saved after its validation is logged.
         """
@@ -64,7 +64,7 @@ class RunLog:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
-                file.writelines(line for line, row in _raw_rows(self.path) if row["event"] != "end" and row.get("step", 0) <= step)
+                file.writelines(line for line, row in _raw_rows(self.path) if _stays(row, step))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
@@ -81,6 +81,12 @@ class RunLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _stays(row: Row, step: int) -> bool:
+    """Whether a row was written before the checkpoint of `step`."""
+    at_the_end = row["event"] == "end" or bool(row.get("packed"))
+    return not at_the_end and int(row.get("step", 0)) <= step
 
 
 def _check_row(row: Mapping[str, Any]) -> None:
@@ -159,7 +165,10 @@ class SplitResult:
 
 @dataclass(frozen=True)
 class Validation:
-    """One measurement of every validation split; `reason` says why a checkpoint could not be chosen."""
+    """One measurement of every validation split; `reason` says why a checkpoint could not be chosen.
+
+    `packed`: measured at the end, on the chosen weights as they are saved (rounded, pruned).
+    """
 
     step: int
     metric: str
@@ -169,12 +178,22 @@ class Validation:
     eligible: bool = True
     reason: str | None = None
     seconds: float = 0.0
+    packed: bool = False
     extra: Row = field(default_factory=dict)
 
     def mean_of(self, name: str) -> float | None:
         """Mean over the splits of a quantity such as "terms_document"; None when a split lacks it."""
+        values = self._values(name)
+        return float(np.mean(values)) if values else None
+
+    def largest_of(self, name: str) -> float | None:
+        """Maximum over the splits: what a recipe's ceiling is held against; None when a split lacks it."""
+        values = self._values(name)
+        return max(values) if values else None
+
+    def _values(self, name: str) -> list[float]:
         values = [getattr(split, name) for split in self.splits.values()]
-        return None if not values or any(value is None for value in values) else float(np.mean(values))
+        return [] if any(value is None for value in values) else [float(value) for value in values]
 
 
 @dataclass(frozen=True)
@@ -211,12 +230,19 @@ class Steps:
 
 @dataclass(frozen=True)
 class RunLogData:
-    """A whole log. `end` is None for a run that is still going on or was killed."""
+    """A whole log.
+
+    Attributes:
+        validations: in the order of steps, without the one of the packed model.
+        packed: what the saved model was measured as; None when the run has not come to its end.
+        end: None for a run that is still going on or was killed.
+    """
 
     path: Path
     start: Start
     steps: Steps
     validations: tuple[Validation, ...]
+    packed: Validation | None
     end: End | None
 
     @property
@@ -229,7 +255,8 @@ class RunLogData:
     @property
     def seconds(self) -> float:
         """Time spent in steps and validations."""
-        return self.steps.total("seconds") + sum(validation.seconds for validation in self.validations)
+        measured = [*self.validations, *([self.packed] if self.packed else [])]
+        return self.steps.total("seconds") + sum(validation.seconds for validation in measured)
 
     @property
     def steps_done(self) -> int:
@@ -285,6 +312,7 @@ class _Reader:
         self.start: Start | None = None
         self.end: End | None = None
         self.validations: list[Validation] = []
+        self.packed: Validation | None = None
         self.steps: list[int] = []
         self.columns: dict[str, list[Any]] = {}
 
@@ -320,7 +348,10 @@ class _Reader:
         validation = _typed(Validation, row | {"splits": splits, "mean": _number(row["mean"]), "step": int(row["step"])})
         if self.validations and validation.step < self.validations[-1].step:
             self._refuse(f"a validation of step {validation.step} after one of step {self.validations[-1].step}")
-        self.validations.append(validation)
+        if validation.packed:
+            self.packed = validation
+        else:
+            self.validations.append(validation)
 
     def read_end(self, row: Row) -> None:
         self.end = _typed(End, row)
@@ -337,7 +368,7 @@ class _Reader:
         numbers = {name: array for name, column in self.columns.items() if (array := _numbers(column)) is not None}
         values = {name: column for name, column in self.columns.items() if name not in numbers}
         steps = Steps(np.asarray(self.steps, dtype=np.int64), numbers, values)
-        return RunLogData(self.path, self.start, steps, tuple(self.validations), self.end)
+        return RunLogData(self.path, self.start, steps, tuple(self.validations), self.packed, self.end)
 
 
 _READERS: dict[str, Callable[[_Reader, Row], None]] = {

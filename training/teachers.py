@@ -160,6 +160,10 @@ class ResumableLines:
             os.replace(self._part, self._out)
             self._log.unlink()
 
+    def discard(self) -> None:
+        """Leave nothing behind: there is nothing to go on with."""
+        self._items = 0
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:

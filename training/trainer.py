@@ -1,7 +1,7 @@
 """The loop: transformers' Trainer with our batches, losses, schedules, log and checkpoints.
 
 Everything that varies over time is a function of the optimiser step, or is kept with the checkpoint: a resumed run equals an
-unbroken one. This file and training_arguments are the only ones that know about transformers' Trainer.
+unbroken one. No other file knows about transformers' Trainer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from splade_ptbr_connectors.errors import ConfigError
 from training import checkpoints, controller
@@ -26,15 +26,13 @@ from training.data.tokenizing import TextTokens
 from training.distributed import Shares, rank_and_world
 from training.gradcache import batch_backward
 from training.models.base import Tokens
-from training.monitor import Monitor
+from training.monitor import BEST, Monitor
 from training.objective import TrainedModel, batch_loss
 from training.recipe.reading import suggestion
 from training.recipe.sections import Recipe, Sparsity
-from training.runlog import RunLog
 from training.schedules import learning_rate_share, quadratic_ramp
 
 WEIGHTS = "weights.safetensors"
-BEST = "best.safetensors"
 CHECKPOINTS = "checkpoints"
 SIDES = ("query", "document")
 
@@ -82,6 +80,7 @@ class SpladeTrainer(Trainer):
         self.source = source
         arguments = training_arguments(recipe, out)
         super().__init__(model=model, args=arguments, train_dataset=MicroBatches(source, tokens, recipe))
+        self.remove_callback(PrinterCallback)
         self.add_callback(_Watcher(self))
         self.identity = checkpoints.identity_of(recipe, source.sha256, world_size=arguments.world_size)
 
@@ -117,8 +116,8 @@ class SpladeTrainer(Trainer):
 
         def loss_of(query_side: Any, document_side: Any) -> Tensor:
             loss = batch_loss(self.trained, query_side, document_side, batch, self.recipe, lambdas=lambdas, step=step)
-            tokens = float(queries.attention_mask.sum() + documents.attention_mask.sum())
-            self.step_rows.append(loss.logged | {"loss": float(loss.total.detach()), "tokens": tokens * self.args.world_size})
+            tokens = self.accelerator.reduce(queries.attention_mask.sum() + documents.attention_mask.sum())
+            self.step_rows.append(loss.logged | {"loss": float(loss.total.detach()), "tokens": float(tokens)})
             return loss.total
 
         loss = batch_backward(
@@ -332,5 +331,3 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, target)
 
-
-__all__ = ["RunLog", "SpladeTrainer", "learning_rate", "memory_bytes", "parameter_groups", "training_arguments"]

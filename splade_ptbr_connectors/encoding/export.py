@@ -9,6 +9,7 @@ batch, so the largest tensor is [V, L] of one text, never [B, L, V].
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -96,7 +97,8 @@ def _features_graph(model: SpladeModel) -> onnx.ModelProto:
     example = torch.randint(5, min(50, model.vocab_size), (2, 7))
     mask = torch.ones_like(example)
     mask[1, 4:] = 0
-    with tempfile.TemporaryDirectory() as folder:
+    exportable = getattr(model.backbone, "exportable", contextlib.nullcontext)
+    with exportable(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "features.onnx"
         torch.onnx.export(
             _Features(model),

@@ -2,7 +2,8 @@
 
 `splade.json` stays the authority for this package. The vectors are equal, apart from what sentence-transformers has no word
 for: it keeps the special tokens' terms in the vector (see `drop_special_tokens`), it cuts a text that is too long where this
-package takes windows (on_long="truncate" is the same), and a blank text has the terms of its special tokens.
+package takes windows (on_long="truncate" is the same), a blank text has the terms of its special tokens, and a text that
+spells a special token out ("[CLS]") has that token even where the text rule lowercases.
 """
 
 from __future__ import annotations
@@ -68,8 +69,6 @@ def write_sentence_transformers_files(folder: str | Path, config: EncoderConfig)
     if not (path / WEIGHTS_FILE).is_file() and not (path / WEIGHTS_INDEX).is_file():
         raise ModelFormatError(f"{path} has no {WEIGHTS_FILE}: sentence-transformers runs the network in torch.")
     tokenizer = load_tokenizer(path, config.vocab_size)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     settings = _tokenizer_settings(tokenizer, config)
     (path / "tokenizer.json").write_text(with_text_rule(tokenizer.to_str(), config.text), encoding="utf-8")
     _write(path / "tokenizer_config.json", settings)
@@ -88,6 +87,8 @@ def with_text_rule(tokenizer_json: str, text: TextSettings) -> str:
     Lowercasing can leave what its Unicode form would compose, so that form is applied again: the whole has no effect on a
     text that the rule was applied to before.
     """
+    from tokenizers import Tokenizer
+
     form = {"type": text.normalization}
     rule = [form, {"type": "Lowercase"}, form] if text.lowercase else [form]
     tokenizer = json.loads(tokenizer_json)
@@ -96,7 +97,7 @@ def with_text_rule(tokenizer_json: str, text: TextSettings) -> str:
     if steps[: len(rule)] == rule:
         return tokenizer_json
     tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [*rule, *steps]}
-    return json.dumps(tokenizer, ensure_ascii=False, indent=2)
+    return Tokenizer.from_str(json.dumps(tokenizer)).to_str()
 
 
 def _tokenizer_settings(tokenizer: Tokenizer, config: EncoderConfig) -> dict[str, Any]:

@@ -8,6 +8,8 @@ features, so that the head is a plain linear map. A checkpoint's decoder and its
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -62,6 +64,16 @@ class _EncoderWithHead:
         """Logits [B, L, V] of [B, L] token ids."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return MaskedLMOutput(logits=self.token_head(states * self.scale))
+
+    @contextlib.contextmanager
+    def exportable(self) -> Iterator[None]:
+        """Within it, attention is written out: the fused one with a position bias has no export to ONNX."""
+        config = self.encoder.config
+        before, config._attn_implementation = config._attn_implementation, "eager"
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
 
 
 class T5ForMaskedLM(_EncoderWithHead, T5PreTrainedModel):  # type: ignore[misc,no-untyped-call]

@@ -38,6 +38,9 @@ class OnlyTrained(BiEncoder):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"backbone": list(self.parameters())}
 
+    def networks(self) -> list[SpladeModel]:
+        return [module for module in self.modules() if isinstance(module, SpladeModel)]
+
     @property
     def vocab_size(self) -> int:
         return VOCAB

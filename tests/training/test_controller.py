@@ -74,7 +74,7 @@ MODELS = st.builds(
 
 
 @given(MODELS, st.floats(20, 300), st.integers(0, 1000))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_it_reaches_the_target_within_a_tenth_and_stays_there(model: SimulatedModel, target: float, seed: int) -> None:
     history, _ = simulate(model, target, 8000, seed=seed)
     end = history[-1000:]
@@ -83,7 +83,7 @@ def test_it_reaches_the_target_within_a_tenth_and_stays_there(model: SimulatedMo
 
 
 @given(MODELS, st.floats(20, 300))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_oscillations_die_out(model: SimulatedModel, target: float) -> None:
     """Without noise nothing is left of them: neither the terms nor lambda move any more."""
     history, lambdas = simulate(replace(model, noise=0.0), target, 12_000)
@@ -99,6 +99,17 @@ def test_looking_ahead_is_what_stops_the_oscillation() -> None:
     assert farthest(plain[-1000:], 150.0) > 0.2
     assert farthest(ahead[-1000:], 150.0) < 0.05
     assert min(ahead) > 2 * min(plain)
+
+
+@given(st.floats(-0.002, 0.002))
+@settings(max_examples=20)
+def test_a_drifting_model_is_followed_at_the_distance_of_its_drift_over_the_gain(drift: float) -> None:
+    """While the lambda that is needed changes by e^drift a step, the logarithm of the terms is off by drift / gain."""
+    state, terms = initial(), 5000.0
+    for step in range(4000):
+        terms = SimulatedModel(knee=1e-3 * math.exp(drift * step)).moved(terms, state.weight)
+        state = advance(state, measured_terms=terms, target_terms=100.0, gain=0.02)
+    assert math.log(terms / 100.0) == pytest.approx(drift / 0.02, abs=0.01)
 
 
 def test_measurement_noise_moves_lambda_little() -> None:
@@ -230,21 +241,20 @@ def test_a_measurement_that_is_no_number_ends_the_run(measured: float) -> None:
 
 @pytest.mark.parametrize("target", [15.0, 40.0])
 def test_terms_of_a_trained_network_reach_the_target(target: float) -> None:
-    """A ReLU network over 200 terms, trained with Adam on pairs, with FLOPS; it starts with about half of them."""
+    """A ReLU network over 200 terms, trained with Adam on ever new noisy pairs, with FLOPS; it starts with half of them."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.Tanh(), torch.nn.Linear(64, 200))
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    texts, state, terms = torch.randn(64, 32), initial(), []
-    for _ in range(1500):
-        chosen = texts[torch.randint(0, 64, (16,)).unique()]
-        queries, documents = (torch.log1p(torch.relu(network(chosen + 0.3 * torch.randn_like(chosen)))) for _ in range(2))
-        everyone = torch.ones(len(chosen), len(chosen), dtype=torch.bool)
-        loss = contrastive(queries @ documents.t(), torch.arange(len(chosen)), everyone) + state.weight * flops(documents)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    everyone, state, terms = torch.ones(16, 16, dtype=torch.bool), initial(), []
+    for _ in range(1300):
+        texts = torch.randn(16, 32)
+        queries, documents = (torch.log1p(torch.relu(network(texts + torch.randn_like(texts)))) for _ in range(2))
+        loss = contrastive(queries @ documents.t(), torch.arange(16), everyone) + state.weight * flops(documents)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
-        terms.append(float((documents > 0).sum(1).float().mean()))
+        terms.append(float((documents.detach() > 0).sum(1).float().mean()))
         state = advance(state, measured_terms=terms[-1], target_terms=target)
     assert terms[0] > 80
-    assert sum(terms[-200:]) / 200 == pytest.approx(target, rel=0.1)
-    assert float(loss.detach()) < 1.5
+    assert sum(terms[-300:]) / 300 == pytest.approx(target, rel=0.1)
+    assert sum(terms[-300:-150]) == pytest.approx(sum(terms[-150:]), rel=0.1)

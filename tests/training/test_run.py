@@ -1,131 +1,214 @@
-"""Whole runs on toy data: the loss falls, a resumed run equals an unbroken one, the packed folder is the trained model."""
+"""Whole runs on toy data: the loss falls, a killed and resumed run equals an unbroken one, two processes equal one."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import warnings
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 pytest.importorskip("ir_measures")
 pytest.importorskip("bm25s")
 
-from training.config import Recipe, load_recipe
-from training.data import BatchPlan, TrainingData, load_training_data, read_collection, split_train
-from training.loop import LOG, Trainer
-from training.model import TableEncoder, build_model
+from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
+from splade_ptbr_connectors.errors import ConfigError, TrainingError
+from training import checkpoints
+from training.recipe.reading import load_recipe
+from training.run import train
+from training.runlog import read_log
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = ("seconds", "memory_bytes")
 
 
 @pytest.fixture(scope="module")
-def recipe(smoke_recipe: Path) -> Recipe:
-    return load_recipe(smoke_recipe)
+def unbroken(smoke_recipe: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    train(load_recipe(smoke_recipe), data_dir, out)
+    return out
 
 
-@pytest.fixture(scope="module")
-def data(recipe: Recipe, data_dir: Path) -> TrainingData:
-    return load_training_data(recipe.data, data_dir, seed=recipe.seed)
+def rows(out: Path) -> list[dict[str, Any]]:
+    """The log without times."""
+    found = [json.loads(line) for line in (out / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in found:
+        for split in row.get("splits", {}).values():
+            split.pop("seconds")
+        for name in TIMES:
+            row.pop(name, None)
+    return found
 
 
-@pytest.fixture
-def model(recipe: Recipe, data: TrainingData, data_dir: Path) -> TableEncoder:
-    return build_model(recipe, data, data_dir)
+def assert_same_run(one: Path, two: Path) -> None:
+    assert rows(one) == rows(two)
+    for name in ("best.safetensors", "model/model.safetensors", "checkpoints/checkpoint-24/weights.safetensors"):
+        first, second = load_file(one / name), load_file(two / name)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(tensor, second[key]) for key, tensor in first.items()), name
 
 
-def losses(out: Path) -> list[float]:
-    rows = [json.loads(line) for line in (out / LOG).read_text(encoding="utf-8").splitlines()]
-    return [row["ranking"] for row in rows if "step" in row]
+def command(recipe: Path, data_dir: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "training", "train", str(recipe), "--data", str(data_dir), "--out", str(out), *more]
 
 
-def test_held_out_passages_are_not_trained_on(data_dir: Path) -> None:
-    training, held_out = split_train(read_collection(data_dir / "toy"), 0.25)
-    assert len(held_out) == 10 and len(training) == 30
-    used = {passage for judged in training.values() for passage in judged}
-    assert not used & {passage for judged in held_out.values() for passage in judged}
+def test_a_run_reduces_the_loss_and_logs_every_step(unbroken: Path) -> None:
+    log = read_log(unbroken)
+    losses = log.steps.numbers["contrastive"]
+    assert len(losses) == 24
+    assert np.mean(losses[-6:]) < np.mean(losses[:6])
+    assert [v.step for v in log.validations][:5] == [0, 6, 12, 18, 24]
+    assert log.chosen is not None and log.chosen.mean > log.validations[0].mean
+    for name in ("regularizer_query", "lambda_document", "terms_query", "empty_documents", "gradient_norm", "learning_rate", "tokens"):
+        assert np.isfinite(log.steps.numbers[name]).all(), name
 
 
-def test_batches_depend_on_seed_and_step_alone(recipe: Recipe, data: TrainingData) -> None:
-    def batch(seed: int, step: int) -> list[list[int]]:
-        plan = BatchPlan(data.sources, recipe.data.mixture, steps=30, seed=seed)
-        return [row.tolist() for row in plan.batch(step, queries=4, documents=8, teacher=False).queries]
-
-    assert batch(1, 7) == batch(1, 7)
-    assert batch(1, 7) != batch(2, 7)
-    assert batch(1, 7) != batch(1, 8)
+def test_lambda_and_learning_rate_follow_the_optimiser_step(unbroken: Path) -> None:
+    numbers = read_log(unbroken).steps.numbers
+    ramp = np.minimum(1.0, (np.arange(24) / 10) ** 2)
+    np.testing.assert_allclose(numbers["lambda_document"], 0.001 * ramp)
+    assert numbers["learning_rate"][0] == pytest.approx(0.001) and numbers["learning_rate"].max() == pytest.approx(0.002)
 
 
-def test_positives_are_marked(recipe: Recipe, data: TrainingData) -> None:
-    batch = BatchPlan(data.sources, recipe.data.mixture, steps=3, seed=0).batch(1, queries=4, documents=8, teacher=True)
-    assert batch.relevant.shape == (4, 8)
-    assert batch.relevant[np.arange(4), batch.positive].all()
-    assert batch.teacher is not None and (batch.teacher[np.arange(4), batch.positive] > 0).all()
+def test_the_same_recipe_twice_is_the_same_run(unbroken: Path, smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    train(load_recipe(smoke_recipe), data_dir, tmp_path / "run")
+    assert_same_run(unbroken, tmp_path / "run")
 
 
-def test_the_start_is_lexical(model: TableEncoder, data: TrainingData) -> None:
-    """Without its transformer the model is BM25; stop words and punctuation have no weight on either side."""
-    stop = [data.vocabulary.index(token) for token in ("de", "que", "?", ".", "[CLS]")]
-    model.splade.contextual = False
-    documents = model.documents(data.sources["toy"].documents[:4])
-    assert (documents[:, stop] == 0).all() and (documents.sum(1) > 0).all()
-    assert (model.query_weights()[stop] == 0).all()
+@pytest.mark.parametrize("kill_at", [3, 9, 20])
+def test_killed_and_resumed_equals_unbroken(unbroken: Path, smoke_recipe: Path, data_dir: Path, tmp_path: Path, kill_at: int) -> None:
+    """Dropout is on: random numbers must go on where they were."""
+    out = tmp_path / "run"
+    process = subprocess.Popen(command(smoke_recipe, data_dir, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    log, deadline = out / "training.jsonl", time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.is_file() and log.read_text(encoding="utf-8").count('"event": "step"') >= kill_at:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    assert process.wait() == -signal.SIGKILL
+    subprocess.run(command(smoke_recipe, data_dir, out, "--resume"), cwd=ROOT, check=True, capture_output=True)
+    assert_same_run(unbroken, out)
 
 
-def test_smoke_run_reduces_the_loss(model: TableEncoder, recipe: Recipe, data: TrainingData, tmp_path: Path) -> None:
-    progress = Trainer(model, recipe, data, tmp_path).run()
-    found = losses(tmp_path)
-    assert len(found) == 24
-    assert np.mean(found[8:12]) < np.mean(found[:4])
-    assert progress.best > 0.5
+def test_two_processes_equal_one(unbroken: Path, smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    """Negatives and FLOPS belong to the whole batch, whoever encodes it; without dropout, which differs by process."""
+    still = ("--set", "model.dropout = 0.0")
+    subprocess.run(command(smoke_recipe, data_dir, tmp_path / "one", *still), cwd=ROOT, check=True, capture_output=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0", "--standalone"]
+    two = [*torchrun, *command(smoke_recipe, data_dir, tmp_path / "two", *still)[1:]]
+    result = subprocess.run(two, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert result.returncode == 0, result.stderr[-2000:]
+    first, second = (read_log(tmp_path / name).steps.numbers for name in ("one", "two"))
+    for name in ("loss", "contrastive", "regularizer_document", "gradient_norm", "tokens", "terms_document"):
+        np.testing.assert_allclose(first[name], second[name], rtol=2e-4, err_msg=name)
+    one, other = (load_file(tmp_path / name / "best.safetensors") for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=2e-5)
 
 
-def test_resumed_run_equals_the_unbroken_one(recipe: Recipe, data: TrainingData, data_dir: Path, tmp_path: Path) -> None:
-    unbroken = build_model(recipe, data, data_dir)
-    Trainer(unbroken, recipe, data, tmp_path / "one").run()
-    for stop_after in (7, 9, None):
-        resumed = build_model(recipe, data, data_dir)
-        trainer = Trainer(resumed, recipe, data, tmp_path / "two")
-        assert trainer.resume() == (stop_after != 7)
-        trainer.run(stop_after=stop_after)
-    assert losses(tmp_path / "one") == losses(tmp_path / "two")
-    for name, tensor in unbroken.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
+def test_gradcache_gives_the_same_run(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    found = []
+    for name, change in (("whole", []), ("pieces", ["training.gradcache_chunk = 7"])):
+        train(load_recipe(smoke_recipe, ["model.dropout = 0.0", *change]), data_dir, tmp_path / name)
+        found.append(read_log(tmp_path / name).steps.numbers)
+    for name in ("loss", "gradient_norm"):
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=2e-4)
 
 
-def test_checkpoint_of_another_recipe_is_refused(recipe: Recipe, data: TrainingData, model: TableEncoder, tmp_path: Path) -> None:
-    from splade_ptbr_connectors.errors import ConfigError
+def test_the_saved_folder_is_the_measured_model(unbroken: Path, data_dir: Path) -> None:
+    """The package's encoder gives the vectors whose quality is in the log."""
+    encoder = SpladeEncoder.load(unbroken / "model", runtime="torch")
+    texts = [json.loads(line)["text"] for line in (data_dir / "toy" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
+    held_out = read_log(unbroken).validations[-1].splits["toy:held-out"]
+    lengths = [len(vector) for vector in encoder.encode_documents(texts[:40])]
+    assert abs(np.mean(lengths) - held_out.terms_document) < 5
 
-    Trainer(model, recipe, data, tmp_path).save_checkpoint()
-    other = dataclasses.replace(recipe, seed=recipe.seed + 1)
-    with pytest.raises(ConfigError, match="another recipe"):
-        Trainer(model, other, data, tmp_path).resume()
+
+def test_a_run_is_not_overwritten_and_another_recipe_is_not_resumed(unbroken: Path, smoke_recipe: Path, data_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="--resume"):
+        train(load_recipe(smoke_recipe), data_dir, unbroken)
+    with pytest.raises(TrainingError, match="another recipe"):
+        train(load_recipe(smoke_recipe, ["optimizer.lr = 0.1"]), data_dir, unbroken, resume=True)
 
 
-def test_more_flops_fewer_terms(recipe: Recipe, data: TrainingData, data_dir: Path, tmp_path: Path) -> None:
+def test_a_collapsed_run_is_stopped_with_its_reason(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    heavy = ["validation.every = 4", "sparsity.document.weight = 1e4", "sparsity.document.ramp_steps = 0", "optimizer.lr = 0.1"]
+    with pytest.raises(TrainingError, match=r"collapsed at step .* vectors .* are empty.*lower lambda"):
+        train(load_recipe(smoke_recipe, heavy), data_dir, tmp_path)
+
+
+def test_a_ceiling_that_no_checkpoint_keeps_is_an_error(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="none keeps the ceilings"):
+        train(load_recipe(smoke_recipe, ["validation.max_terms_document = 1.0", "training.steps = 6"]), data_dir, tmp_path)
+
+
+def test_more_flops_fewer_terms(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
     terms = []
-    for strength in (0.0, 3.0):
-        stage = dataclasses.replace(recipe.stages[1], steps=25, lambda_document=strength, ramp_steps=0, lr_lexical=0.05)
-        trained = build_model(recipe, data, data_dir)
-        Trainer(trained, dataclasses.replace(recipe, stages=(stage,)), data, tmp_path / str(strength)).run()
-        rows = [json.loads(line) for line in (tmp_path / str(strength) / LOG).read_text(encoding="utf-8").splitlines()]
-        terms.append([row["flops_document"] for row in rows if "step" in row][-1])
-    assert terms[1] < terms[0]
+    for weight in (0.001, 0.1, 1.0):
+        changes = [f"sparsity.document.weight = {weight}", "training.steps = 40", "validation.every = 40", "optimizer.lr = 0.02"]
+        train(load_recipe(smoke_recipe, changes), data_dir, tmp_path / str(weight))
+        terms.append(read_log(tmp_path / str(weight)).steps.last("regularizer_document"))
+    assert terms == sorted(terms, reverse=True)
 
 
-def test_packed_folder_is_the_trained_model(data_dir: Path, smoke_recipe: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    from training.__main__ import train_recipe
-    from training.card import split_table
+def test_disk_full_while_saving_keeps_the_last_checkpoint(
+    smoke_recipe: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import trainer as trainer_module
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = train_recipe(load_recipe(smoke_recipe), data_dir, tmp_path / "run")
-    names = {path.name for path in folder.iterdir()}
-    assert names >= {"splade.json", "tokenizer.json", "model.onnx", "model.safetensors", "lexical.safetensors", "query_weights.safetensors"}
-    rows = split_table(folder, data_dir, split="test", bm25=True)
-    assert rows[0]["split"] == "toy:test" and 0.5 < rows[0]["ndcg10"] <= 1.0
-    rows_again = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text(encoding="utf-8").splitlines()]
-    assert rows_again[-1]["evaluation"] == "packed"
+    whole = trainer_module.save_model
+
+    def failing(model: torch.nn.Module, filename: str) -> None:
+        if "checkpoint-12" in filename:
+            Path(filename).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        whole(model, filename)
+
+    monkeypatch.setattr(trainer_module, "save_model", failing)
+    with pytest.raises(TrainingError, match=r"No space left on device.*last good checkpoint is .*checkpoint-6.*--resume"):
+        train(load_recipe(smoke_recipe), data_dir, tmp_path)
+    monkeypatch.undo()
+    found = checkpoints.last_complete(tmp_path / "checkpoints")
+    assert found is not None and found.name == "checkpoint-6"
+    train(load_recipe(smoke_recipe), data_dir, tmp_path, resume=True)
+    assert read_log(tmp_path).end is not None
+
+
+@pytest.mark.parametrize("regularizer", ["l0_flops", "df_flops"])
+def test_every_regularizer_runs(smoke_recipe: Path, data_dir: Path, tmp_path: Path, regularizer: str) -> None:
+    more = {"l0_flops": ["sparsity.document.threshold = 5"], "df_flops": ["sparsity.document.df_every = 4"]}[regularizer]
+    train(load_recipe(smoke_recipe, [f"sparsity.document.regularizer = '{regularizer}'", *more]), data_dir, tmp_path)
+
+
+def test_separate_queries_are_saved(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    out = train(load_recipe(smoke_recipe, ["queries.kind = 'separate'"]), data_dir, tmp_path)
+    assert SpladeEncoder.load(out, runtime="torch").config.query.kind == "separate"
+
+
+def test_the_controller_steers_lambda(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "steered.toml"
+    section = '[sparsity.document]\nregularizer = "flops"\ntarget_terms = 20.0\ngain = 0.5\n'
+    recipe.write_text(f'extends = "{smoke_recipe}"\ndrop = ["sparsity.document"]\n{section}', encoding="utf-8")
+    train(load_recipe(recipe), data_dir, tmp_path / "run")
+    lambdas = read_log(tmp_path / "run").steps.numbers["lambda_document"]
+    assert (np.diff(lambdas) > 0).all()  # 45 terms at the start, and no step overshoots in so short a run
+
+
+def test_a_learned_query_table_is_saved(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    out = train(load_recipe(smoke_recipe, ["queries.kind = 'table'"]), data_dir, tmp_path)
+    assert len(SpladeEncoder.load(out, runtime="torch").encode_query("qual imposto?")) > 0
+
+
+def test_distillation_from_bm25_runs(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    changes = ["ranking = {losses = {kl = 1.0, margin_mse = 0.05}, bm25_teacher = true}"]
+    train(load_recipe(smoke_recipe, changes), data_dir, tmp_path)
+    assert np.isfinite(read_log(tmp_path).steps.numbers["kl"]).all()

@@ -20,6 +20,7 @@ from splade_ptbr_connectors.errors import ConfigError, InputError, TrainingError
 from splade_ptbr_connectors.vectors import SparseVector
 from training.data.collections import Evaluation
 from training.judged import JudgedCollection, collection_of
+from training.selection import Ceilings, Choice, CollapseGuard
 from training.validation import (
     Encode,
     Measured,
@@ -272,6 +273,15 @@ def test_the_log_entry_is_json_with_named_terms_and_no_values_per_query() -> Non
     assert "per_query" not in entry
     assert entry["hot_terms"][0] == [f"term {term_of('a')}", 1.0]
     assert (entry["quality"], entry["documents"]) == (1.0, 2)
+
+
+def test_what_is_measured_can_be_judged_and_guarded() -> None:
+    collection = made(["a b", "a"], ["a"], [1])
+    assert collection is not None
+    found = measured(collection)
+    choice = Choice(Ceilings(max_terms_document=1.4))
+    assert choice.consider(1, {found.name: found}).reason == "made: 1.5 terms per document, the ceiling is 1.4"
+    CollapseGuard(0.0).validation(1, {found.name: found})
 
 
 # -- encoders and collections ------------------------------------------------------------------------------------------------

@@ -99,6 +99,10 @@ class ArrayWriter:
         """Where one of the files lies."""
         return self._files[name]
 
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return name in self._files
+
     def append(self, name: str, part: NDArray[Any]) -> None:
         """Rows for the end of an array; all parts have one type and one width."""
         if name not in self._handles:

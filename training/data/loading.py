@@ -8,7 +8,6 @@ from pathlib import Path
 
 from training.data.batches import BatchSource
 from training.data.collections import evaluation_of, read_collection
-from training.data.open import open_batches
 from training.data.sources import MixtureBatches, load_sources
 from training.judged import JudgedCollection, collection_of, judged_collection
 from training.recipe.sections import CollectionsData, Recipe
@@ -37,6 +36,8 @@ def load_training_data(recipe: Recipe, data_dir: Path) -> TrainingData:
     validation += [judged_collection(files, data_dir=data_dir, seed=recipe.seed) for files in recipe.validation.files]
     if isinstance(recipe.data, CollectionsData):
         return _collections(recipe, recipe.data, data_dir, validation)
+    from training.data.open import open_batches
+
     batches = open_batches(
         recipe.data, data_dir, data_dir / ".cache", batch_queries=recipe.training.batch_queries, seed=recipe.seed
     )

@@ -66,6 +66,10 @@ class TextStore:
         """Rows whose text is nothing but white space."""
         return self._arrays["empty"]
 
+    def empty(self, rows: Sequence[int]) -> list[int]:
+        """Places of those of the rows whose text is empty."""
+        return np.flatnonzero(np.isin(rows, self.empty_rows)).tolist() if len(self.empty_rows) else []
+
     @property
     def sha256(self) -> str:
         """Of the whole content of the file."""

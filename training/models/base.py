@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from splade_ptbr_connectors.encoding.torch_model import SpladeModel
+
 Encoded = dict[str, Tensor]
 """Representations of B texts, every tensor with B rows. "activations" [B, V] float32 >= 0 is always there."""
 
@@ -55,6 +57,10 @@ class BiEncoder(nn.Module, ABC):
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Every trainable parameter once, under the names that [optimizer] lr_of may use. "backbone" is the network itself."""
+
+    @abstractmethod
+    def networks(self) -> list[SpladeModel]:
+        """The document network first, and the query network where it is another one."""
 
     @property
     @abstractmethod

@@ -66,6 +66,10 @@ class LexicalBiEncoder(BiEncoder):
             groups["backbone"] = [p for p in self.parameters() if id(p) not in named]
         return groups
 
+    def networks(self) -> list[SpladeModel]:
+        """The document network; queries have none."""
+        return [self.splade]
+
     def _channel(self) -> LexicalChannel:
         if self.splade.lexical is None:
             raise ConfigError("a lexical model needs a lexical channel")

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -92,6 +93,10 @@ class SparseEmbedEncoder(BiEncoder):
         """The network with its head as "backbone", the projection W as "embedding"."""
         modules = {"backbone": self.splade, "embedding": self.projection}
         return {name: [p for p in module.parameters() if p.requires_grad] for name, module in modules.items()}
+
+    def networks(self) -> list[SpladeModel]:
+        """The one network of both sides."""
+        return [self.splade]
 
     @torch.no_grad()
     def round_weights(self, storage: str) -> None:
@@ -205,7 +210,7 @@ def _read_projection(folder: Path) -> Tensor:
     path = folder / WEIGHTS_FILE
     try:
         tensors = load_file(str(path))
-    except (OSError, ValueError) as error:
+    except (OSError, SafetensorError) as error:
         raise ModelFormatError(f"{path} cannot be read: {error}. Save the model again.") from error
     if "projection" not in tensors:
         found = ", ".join(sorted(tensors)) or "nothing"

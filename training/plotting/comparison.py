@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .picture import NamedRun, Picture
-from .quality import mark_checkpoints
+from .quality import mark_checkpoints, terms_axis
 from .recipes import differences, shown
-from .style import Theme, draw_series, label_ends, new_figure, note, plain_numbers, printable, spans_decades, step_axis, value_axis
+from .style import Theme, clip_outliers, draw_series, label_ends, new_figure, note, printable, spans_decades, step_axis, value_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,10 +50,22 @@ def _series(axes: Axes, runs: Sequence[NamedRun], name: str, title: str, label: 
     if not columns:
         return note(axes, f"{label}: not logged", theme)
     log = spans_decades([column for _, column, _ in columns])
-    ends = [(draw_series(axes, run.log.steps.step, column, colour), run.label, colour) for run, column, colour in columns]
+    ends = [(run, draw_series(axes, run.log.steps.step, column, colour), colour) for run, column, colour in columns]
     step_axis(axes, max(run.last_step for run in runs))
-    value_axis(axes, label, log=log, from_zero=not log and all((column[column == column] >= 0).all() for _, column, _ in columns))
-    label_ends(axes, ends)
+    value_axis(axes, label, log=log, from_zero=not log and all(np.nanmin(column) >= 0 for _, column, _ in columns))
+    if log:
+        clip_outliers(axes, [column for _, column, _ in columns])
+    _label_runs(axes, ends)
+
+
+def _label_runs(axes: Axes, ends: Sequence[tuple[NamedRun, float, str]]) -> None:
+    """Names at the right for runs that go that far, at their last step for shorter ones."""
+    longest = max(run.last_step for run, _, _ in ends)
+    label_ends(axes, [(y, run.label, colour) for run, y, colour in ends if run.last_step > 0.9 * longest])
+    for run, y, colour in ends:
+        if run.last_step <= 0.9 * longest and np.isfinite(y):
+            style = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9, "color": colour}
+            axes.annotate(printable(run.label), (run.last_step, y), **style)  # type: ignore[arg-type]
 
 
 def comparable(runs: Sequence[NamedRun]) -> str | None:
@@ -75,11 +89,11 @@ def _quality(axes: Axes, runs: Sequence[NamedRun], theme: Theme) -> None:
         if run.log.validations:
             steps, means = [v.step for v in run.log.validations], [v.mean for v in run.log.validations]
             axes.plot(steps, means, color=_colour(theme, i))
-            mark_checkpoints(axes, steps, means, run.log.validations, run.log.chosen, theme)
-            ends.append((means[-1], run.label, _colour(theme, i)))
+            mark_checkpoints(axes, steps, means, run.log.validations, run.log.chosen, theme, colour=_colour(theme, i))
+            ends.append((run, means[-1], _colour(theme, i)))
     step_axis(axes, max(run.last_step for run in runs))
     value_axis(axes, _metric(runs))
-    label_ends(axes, ends)
+    _label_runs(axes, ends)
 
 
 def _metric(runs: Sequence[NamedRun]) -> str:
@@ -90,20 +104,19 @@ def _size(axes: Axes, runs: Sequence[NamedRun], theme: Theme) -> None:
     axes.set_title("Quality against size")
     if why := comparable(runs):
         return note(axes, why, theme)
-    ends = []
+    sizes: list[float] = []
     for i, run in enumerate(runs):
-        measured = tuple(v for v in run.log.validations if v.mean_of("terms_document") is not None)
-        x, y = [v.mean_of("terms_document") or 0.0 for v in measured], [v.mean for v in measured]
+        measured = tuple(v for v in run.log.validations if v.largest_of("terms_document") is not None)
+        x, y = [v.largest_of("terms_document") or 0.0 for v in measured], [v.mean for v in measured]
         if measured:
             axes.plot(x, y, color=_colour(theme, i), linewidth=1.1, alpha=0.7)
-            mark_checkpoints(axes, x, y, measured, run.log.chosen, theme)
-            ends.append((y[-1], run.label, _colour(theme, i)))
-    if not ends:
+            mark_checkpoints(axes, x, y, measured, run.log.chosen, theme, colour=_colour(theme, i))
+            sizes += x
+    if not sizes:
         return note(axes, "terms per document: not logged", theme)
-    axes.set_xlabel("terms per document, mean of the splits")
     value_axis(axes, _metric(runs))
-    plain_numbers(axes.xaxis)
-    label_ends(axes, ends)
+    axes.margins(0.06)
+    terms_axis(axes, sizes)
 
 
 def _table(axes: Axes, runs: Sequence[NamedRun], found: dict[str, list[object]], theme: Theme) -> None:

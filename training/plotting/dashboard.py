@@ -22,32 +22,42 @@ Splits = dict[str, SplitResult]
 
 
 def dashboard_picture(run: NamedRun) -> Picture | None:
-    """The picture of the last validation, None when there is none."""
-    if not run.log.validations:
+    """The picture of the packed model's measurement, or of the last validation; None when there is none."""
+    last = measured_last(run)
+    if last is None:
         return None
-    last = run.log.validations[-1]
+    where = "saved model" if last.packed else f"step {last.step:,}"
     splits = dict(list(last.splits.items())[:SPLITS_SHOWN])
     hidden = len(last.splits) - len(splits)
     caption = (
-        f"Measured by the validation of step {last.step:,}"
+        f"Measured on the validation splits, {where}"
         + (f" ({hidden} more splits are in the table)" if hidden else "")
-        + ". Evaluation FLOPS: expected postings that a query and a document share. Dead terms: no document of the split has them. "
+        + ". Evaluation FLOPS: expected postings that a query and a document share. Dead terms: in no query and no document of the split. "
         "Hot terms: those that most documents have."
     )
 
     def draw(theme: Theme) -> Figure:
-        height = 1.6 + 2 * max(2.3, 0.62 * len(splits))
-        figure = new_figure(12.6, height, "Sparsity measured on validation", f"{run.label}, step {last.step:,}")
-        grid = figure.subplots(2, 3)
-        _terms(grid[0, 0], run, splits, theme)
-        _zeros(grid[0, 1], run, splits, theme)
-        _bars(grid[0, 2], splits, "evaluation_flops", "Evaluation FLOPS", "postings per query and document", theme)
-        _bars(grid[1, 0], splits, "dead_terms", "Dead terms", "terms no document has", theme, whole=vocab_size(run))
-        _activation(grid[1, 1], run, theme)
-        _hot(grid[1, 2], last, theme)
+        upper = max(1.9, 0.62 * len(splits) + 0.5)
+        figure = new_figure(13.2, upper + 4.4, "Sparsity measured on validation", f"{run.label}, {where}")
+        grid = figure.add_gridspec(2, 12, height_ratios=[upper, 2.9])
+        widths = [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)]
+        terms, zeros, flops, dead = (figure.add_subplot(grid[0, width]) for width in widths)
+        _terms(terms, run, splits, theme)
+        _zeros(zeros, run, splits, theme)
+        _bars(flops, splits, "evaluation_flops", "Evaluation FLOPS", "postings per query and document", theme)
+        _bars(dead, splits, "dead_terms", "Dead terms", "terms that nothing uses", theme, whole=vocab_size(run))
+        for panel in (zeros, flops, dead):
+            panel.tick_params(axis="y", labelleft=False)
+        _activation(figure.add_subplot(grid[1, 0:6]), run, theme)
+        _hot(figure.add_subplot(grid[1, 6:12]), last, theme)
         return figure
 
     return Picture("dashboard", "Sparsity measured on validation", caption, draw)
+
+
+def measured_last(run: NamedRun) -> Validation | None:
+    """The measurement of the saved model where the run came to its end, otherwise the last validation."""
+    return run.log.packed or (run.log.validations[-1] if run.log.validations else None)
 
 
 def vocab_size(run: NamedRun) -> int | None:
@@ -71,8 +81,9 @@ def _rows(axes: Axes, names: Sequence[str]) -> list[int]:
 
 
 def _value_labels(axes: Axes, values: Sequence[float], texts: Sequence[str], colour: str, offset: float = 0.0) -> None:
+    under = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 0.8}
     for place, (value, text) in enumerate(zip(values, texts, strict=True)):
-        label: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+        label: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9, "bbox": under}
         axes.annotate(text, (value, place + offset), color=colour, **label)
 
 
@@ -87,18 +98,19 @@ def _terms(axes: Axes, run: NamedRun, splits: Splits, theme: Theme) -> None:
         return note(axes, "active terms: not logged", theme)
     _rows(axes, list(splits))
     for side, colour, offset in sides:
+        for limit in limits_of(run, side).values():
+            axes.axvline(limit, color=colour, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0.9, label="limit")
         values = list(_measured(splits, f"terms_{side}").values())
         axes.barh(np.arange(len(values)) + offset, values, height=0.32, color=colour)
-        _value_labels(axes, values, [f"{number(value)}{f' per {side}' * (not i)}" for i, value in enumerate(values)], colour, offset)
-        for name, limit in limits_of(run, side).items():
-            axes.axvline(limit, color=colour, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0.9, label=name)
-    _value_x(axes, "terms (dashed: target or ceiling)" if axes.get_legend_handles_labels()[0] else "terms")
+        texts = [f"{number(value)}{f' per {side}' * (not i)}" for i, value in enumerate(values)]
+        _value_labels(axes, values, texts, colour, offset)
+    _value_x(axes, "terms (dashed: target or ceiling)" if axes.get_legend_handles_labels()[0] else "terms", room=1.75)
 
 
 def _value_x(axes: Axes, label: str, *, room: float = 1.28) -> None:
     axes.set_xlim(0, room * max(axes.dataLim.x1, 1e-9))
     axes.set_xlabel(label)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
     plain_numbers(axes.xaxis)
 
 
@@ -119,8 +131,8 @@ def _zeros(axes: Axes, run: NamedRun, splits: Splits, theme: Theme) -> None:
         for i, (share, place) in enumerate(zip(shares, places, strict=True)):
             label: dict[str, Any] = {"xytext": (-7, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
             axes.annotate(f"{side}  " * (not i) + f"{share:.2f} %", (share, place), color=colour, **label)
-    axes.set_xlim(100 - max(1e-6, 2.6 * (100 - lowest)), 100)
-    axes.set_xlabel("% zeros, mean (axis does not start at 0)")
+    axes.set_xlim(100 - max(1e-6, 2.9 * (100 - lowest)), 100)
+    axes.set_xlabel("% zeros, mean; axis does not start at 0")
     axes.locator_params(axis="x", nbins=4)
     plain_numbers(axes.xaxis)
 
@@ -134,7 +146,7 @@ def _bars(axes: Axes, splits: Splits, name: str, title: str, unit: str, theme: T
     axes.barh(range(len(values)), list(values.values()), height=0.5, color=theme.muted)
     texts = [number(value) + (f"  ({100 * value / whole:.1f} %)" if whole else "") for value in values.values()]
     _value_labels(axes, list(values.values()), texts, theme.ink)
-    _value_x(axes, unit + (f", of {whole:,}" if whole else ""), room=1.5 if whole else 1.3)
+    _value_x(axes, unit + (f", of {whole:,}" if whole else ""), room=1.85 if whole else 1.35)
 
 
 def _activation(axes: Axes, run: NamedRun, theme: Theme) -> None:
@@ -163,7 +175,7 @@ def _hot(axes: Axes, last: Validation, theme: Theme) -> None:
     several = len(last.splits) > 1
     texts = [f"{100 * share:.0f} %" + (f"  {printable(where)}" if several else "") for _, (share, where) in hottest]
     _value_labels(axes, shares, texts, theme.ink)
-    axes.set_xlim(0, 160 if several else 120)
+    axes.set_xlim(0, 170 if several else 120)
     axes.set_xticks([0, 50, 100])
     axes.set_xticklabels(["0 %", "50 %", "100 %"])
     axes.set_xlabel("documents that have the term" + (", where most do" if several else ""))

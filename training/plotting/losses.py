@@ -12,6 +12,7 @@ from .recipes import section
 from .style import (
     Numbers,
     Theme,
+    clip_outliers,
     draw_series,
     label_ends,
     new_figure,
@@ -51,16 +52,20 @@ def loss_picture(run: NamedRun) -> Picture | None:
     return Picture("loss", "Loss", caption, draw)
 
 
-def _draw(axes: Axes, run: NamedRun, named: list[Series], label: str, *, log: bool | None = None, zero: bool = False) -> None:
+def _draw(
+    axes: Axes, run: NamedRun, named: list[Series], label: str, *, log: bool | None = None, zero: bool = False, exact: bool = False
+) -> None:
     """Series with their names at the right end. `log` None: decided by how far apart they are."""
     if log is None:
         log = spans_decades([values for _, values, _ in named])
     ends = []
     for name, values, colour in named:
         positive = np.where(values > 0, values, np.nan) if log else values
-        ends.append((draw_series(axes, run.log.steps.step, positive, colour), name, colour))
+        ends.append((draw_series(axes, run.log.steps.step, positive, colour, exact=exact), name, colour))
     step_axis(axes, run.last_step)
     value_axis(axes, label, log=log, from_zero=zero and not log)
+    if log and not exact:
+        clip_outliers(axes, [values for _, values, _ in named])
     if len(ends) > 1:
         label_ends(axes, ends)
 
@@ -88,7 +93,7 @@ def _lambdas(axes: Axes, run: NamedRun, theme: Theme) -> None:
     axes.set_title("Lambda")
     sides = (("query", theme.query), ("document", theme.document))
     series = [(side, column, colour) for side, colour in sides if (column := run.column(f"lambda_{side}")) is not None]
-    _draw(axes, run, series, "weight of the regulariser", log=_far_apart(series), zero=True)
+    _draw(axes, run, series, "weight of the regulariser", log=_far_apart(series), zero=True, exact=True)
 
 
 def _far_apart(series: list[Series]) -> bool:
@@ -99,7 +104,7 @@ def _far_apart(series: list[Series]) -> bool:
 
 def _learning_rate(axes: Axes, run: NamedRun, theme: Theme) -> None:
     axes.set_title("Learning rate")
-    _draw(axes, run, _one(run, "learning_rate", theme), "learning rate", log=False, zero=True)
+    _draw(axes, run, _one(run, "learning_rate", theme), "learning rate", log=False, zero=True, exact=True)
 
 
 def _gradient(axes: Axes, run: NamedRun, theme: Theme) -> None:

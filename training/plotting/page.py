@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from .dashboard import measured_last
 from .picture import NamedRun
 from .recipes import differences, flat, shown
 from .style import number
@@ -92,14 +93,13 @@ def _validations(run: NamedRun) -> str:
 
 
 def _hot_terms(run: NamedRun) -> str:
-    last = run.log.validations[-1:]
-    rows = [
-        (name, number(split.dead_terms), number(split.empty_queries), number(split.empty_documents), _hot(split.hot_terms))
-        for validation in last
-        for name, split in validation.splits.items()
-    ]
-    head = ("split", "dead terms", "empty queries", "empty documents", "hot terms (share of documents)")
-    return f"<h3>Vectors at step {last[0].step:,}</h3>{table(head, rows)}" if rows else ""
+    last = measured_last(run)
+    if last is None:
+        return ""
+    counts = ("quality", "terms_query", "terms_document", "evaluation_flops", "dead_terms", "empty_queries", "empty_documents", "queries")
+    rows = [(name, *(number(getattr(split, count)) for count in counts), _hot(split.hot_terms)) for name, split in last.splits.items()]
+    head = ("split", last.metric, *(count.replace("_", " ") for count in counts[1:]), "hot terms (share of documents)")
+    return f"<h3>{'The saved model' if last.packed else f'Vectors at step {last.step:,}'}</h3>{table(head, rows)}"
 
 
 def _hot(terms: Sequence[tuple[str, float]]) -> str:

@@ -92,37 +92,59 @@ def _mark_chosen_step(axes: Axes, chosen: Validation | None, theme: Theme) -> No
 
 
 def mark_checkpoints(
-    axes: Axes, x: list[int] | list[float], y: list[float], validations: tuple[Validation, ...], chosen: Validation | None, theme: Theme
+    axes: Axes,
+    x: list[int] | list[float],
+    y: list[float],
+    validations: tuple[Validation, ...],
+    chosen: Validation | None,
+    theme: Theme,
+    *,
+    colour: str | None = None,
 ) -> None:
     """A dot for each checkpoint, a cross for one that could not be chosen, a ring around the one that was."""
     for horizontal, vertical, validation in zip(x, y, validations, strict=True):
         if not math.isfinite(vertical):
             continue
         marker = {"marker": "o", "s": 22} if validation.eligible else {"marker": "x", "s": 42, "linewidths": 1.6}
-        axes.scatter([horizontal], [vertical], color=theme.ink if validation.eligible else theme.muted, zorder=4, clip_on=False, **marker)  # type: ignore[arg-type]
+        paint = colour or (theme.ink if validation.eligible else theme.muted)
+        axes.scatter([horizontal], [vertical], color=paint, zorder=4, clip_on=False, **marker)  # type: ignore[arg-type]
         if validation is chosen:
-            ring = {"s": 150, "facecolors": "none", "edgecolors": theme.document, "linewidths": 2.0}
+            ring = {"s": 150, "facecolors": "none", "edgecolors": colour or theme.document, "linewidths": 2.0}
             axes.scatter([horizontal], [vertical], zorder=5, clip_on=False, **ring)  # type: ignore[arg-type]
 
 
 def _against_terms(axes: Axes, run: NamedRun, theme: Theme) -> None:
     axes.set_title("Quality against size")
-    measured = tuple(v for v in run.log.validations if v.mean_of("terms_document") is not None)
+    measured = tuple(v for v in run.log.validations if v.largest_of("terms_document") is not None)
     if not measured:
         return note(axes, "terms per document: not logged", theme)
-    x = [v.mean_of("terms_document") or 0.0 for v in measured]
+    x = [v.largest_of("terms_document") or 0.0 for v in measured]
     y = [v.mean for v in measured]
-    axes.plot(x, y, color=theme.grid, linewidth=1.4, zorder=1)
+    axes.plot(x, y, color=theme.muted, alpha=0.5, linewidth=1.0, zorder=1)
     mark_checkpoints(axes, x, y, measured, run.log.chosen, theme)
-    axes.set_xlabel("terms per document, mean of the splits (line: order of steps)")
     value_axis(axes, measured[-1].metric)
-    plain_numbers(axes.xaxis)
     axes.margins(0.09)
+    terms_axis(axes, x)
     for name, value in limits_of(run, "document").items():
         axes.axvline(value, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1.1)
-        axes.annotate(f"{name} {number(value)}", (value, 0.985), xycoords=axes.get_xaxis_transform(), fontsize=8.5, color=theme.muted,
-                      xytext=(-4, 0), textcoords="offset points", ha="right", va="top")  # fmt: skip
+        place = axes.get_xaxis_transform()
+        axes.annotate(f"{name} {number(value)}", (value, 0.02), xycoords=place, xytext=(-3, 0), textcoords="offset points",
+                      rotation=90, ha="right", va="bottom", fontsize=8.5, color=theme.muted)  # fmt: skip
     _label_steps(axes, x, y, measured, run.log.chosen, theme)
+
+
+def terms_axis(axes: Axes, terms: list[float]) -> None:
+    """x: terms per document, logarithmic where they differ by more than a factor of three."""
+    axes.set_xlabel("terms per document, largest of the splits")
+    if terms and min(terms) > 0 and max(terms) > 3 * min(terms):
+        axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.set_xticks([tick for tick in _ROUND if low <= tick <= high], minor=False)
+        axes.minorticks_off()
+    plain_numbers(axes.xaxis)
+
+
+_ROUND = [factor * 10**power for power in range(7) for factor in (1, 2, 5)]
 
 
 def _label_steps(
@@ -133,4 +155,7 @@ def _label_steps(
     for i in sorted(named):
         if np.isfinite(y[i]):
             style = {"fontsize": 8.5, "color": theme.ink if validations[i] is chosen else theme.muted}
-            axes.annotate(f"{validations[i].step:,}", (x[i], y[i]), xytext=(8, -9), textcoords="offset points", **style)  # type: ignore[arg-type]
+            left = axes.transData.transform((x[i], y[i]))[0] < axes.bbox.x0 + 0.5 * axes.bbox.width
+            shift = (10 if left else -10, 7 if validations[i] is chosen else -11)
+            side = {"ha": "left" if left else "right", "xytext": shift, "textcoords": "offset points"}
+            axes.annotate(f"step {validations[i].step:,}", (x[i], y[i]), **side, **style)  # type: ignore[arg-type]

@@ -22,6 +22,8 @@ def flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def shown(value: Any) -> str:
     """A recipe's value in one line, as JSON; "absent" where a recipe has no such key."""
+    if isinstance(value, float):
+        return f"{value:.12g}"
     return "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
 
 

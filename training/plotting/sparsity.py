@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .picture import NamedRun, Picture
 from .recipes import section
-from .style import Theme, draw_series, new_figure, note, step_axis, threshold, value_axis
+from .style import Theme, draw_series, label_ends, new_figure, note, number, step_axis, value_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +21,8 @@ def sparsity_picture(run: NamedRun) -> Picture | None:
     if all(run.column(f"terms_{side}") is None for side in EMPTY):
         return None
     caption = (
-        "Terms with a weight above 0 in the batches of training, and vectors without any term. Circles: mean over the validation "
-        "splits, texts at their full length. Dashed: target or ceiling of the recipe."
+        "Terms with a weight above 0 in the batches of training, and vectors without any term. Circles: the validation split "
+        "with most terms, texts at their full length. Dashed: target or ceiling of the recipe."
     )
 
     def draw(theme: Theme) -> Figure:
@@ -52,14 +52,15 @@ def _terms(axes: Axes, run: NamedRun, side: str, colour: str, theme: Theme) -> N
     if column is None:
         return note(axes, f"terms per {side}: not logged", theme)
     draw_series(axes, run.log.steps.step, column, colour)
-    measured = {v.step: terms for v in run.log.validations if (terms := v.mean_of(f"terms_{side}")) is not None}
+    measured = {v.step: terms for v in run.log.validations if (terms := v.largest_of(f"terms_{side}")) is not None}
     circles = {"facecolors": theme.background, "edgecolors": colour, "linewidths": 1.6}
     axes.scatter(list(measured), list(measured.values()), s=34, zorder=4, clip_on=False, **circles)  # type: ignore[arg-type]
-    for name, value in limits_of(run, side).items():
-        threshold(axes, value, name, theme)
+    limits = limits_of(run, side)
+    for value in limits.values():
+        axes.axhline(value, color=theme.muted, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1.5)
     step_axis(axes, run.last_step, label=False)
     value_axis(axes, f"terms per {side}", from_zero=True)
-    axes.set_ylim(top=1.08 * axes.get_ylim()[1])
+    label_ends(axes, [(value, f"{name} {number(value)}", theme.muted) for name, value in limits.items()])
 
 
 def _empty(axes: Axes, run: NamedRun, side: str, colour: str, theme: Theme) -> None:

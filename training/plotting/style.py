@@ -144,19 +144,18 @@ def number(value: float | None) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}" if size else "0"
 
 
-def _plain_axis(value: float, _: int) -> str:
-    size = abs(value)
-    if size >= 1e6:
-        return f"{value / 1e6:g}M"
-    if size >= 10_000:
-        return f"{value / 1e3:g}k"
-    return f"{value:,.10g}" if size >= 1e-3 or not size else f"{value:.3g}".replace("e-0", "e-")
+def _tick(value: float, largest: float) -> str:
+    if largest >= 1e6 and value:
+        return f"{value / 1e6:.6g}M"
+    if largest >= 1e5 and value:
+        return f"{value / 1e3:.6g}k"
+    return f"{value:,.10g}" if abs(value) >= 1e-3 or not value else f"{value:.3g}".replace("e-0", "e-")
 
 
 def plain_numbers(axis: Any) -> None:
-    """Tick labels without exponents or offsets."""
+    """Tick labels without exponents or offsets, all of an axis in the same unit."""
     ticker = matplotlib("ticker")
-    axis.set_major_formatter(ticker.FuncFormatter(_plain_axis))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _tick(value, max(map(abs, axis.get_view_interval())))))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
@@ -167,10 +166,18 @@ def step_axis(axes: Axes, last: int, *, label: bool = True) -> None:
     """x: optimiser steps, with room on the right for labels at the lines."""
     axes.set_xlim(0, max(1, last))
     axes.xaxis.grid(False)
-    axes.locator_params(axis="x", nbins=6, integer=True)
+    axes.locator_params(axis="x", nbins=5, integer=True)
     plain_numbers(axes.xaxis)
     if label:
         axes.set_xlabel("optimiser steps")
+
+
+def clip_outliers(axes: Axes, columns: Sequence[Numbers]) -> None:
+    """Ends a logarithmic axis where single values would stretch it: at the thousandth smallest and largest of a thousand."""
+    values = np.concatenate([column[np.isfinite(column) & (column > 0)] for column in columns])
+    if len(values):
+        low, high = np.quantile(values, [0.001, 0.999])
+        axes.set_ylim(low / 1.3, high * 1.3)
 
 
 def value_axis(axes: Axes, label: str, *, log: bool = False, from_zero: bool = False) -> None:
@@ -242,13 +249,13 @@ def smoothed(values: Numbers) -> tuple[Numbers, int]:
         return (sums[last] - sums[first]) / (counts[last] - counts[first]), window
 
 
-def draw_series(axes: Axes, steps: NDArray[np.int64], values: Numbers, colour: str, *, style: str = "-") -> float:
-    """A smoothed line over its faint raw values; the line's last value, NaN when there is none."""
-    line, window = smoothed(values)
+def draw_series(axes: Axes, steps: NDArray[np.int64], values: Numbers, colour: str, *, exact: bool = False) -> float:
+    """A smoothed line over its faint raw values, or with `exact` the values alone; the line's last value, NaN without any."""
+    line, window = (values, 1) if exact else smoothed(values)
     if window > 1:
         _draw_raw(axes, steps, values, colour)
     alone = "o" if np.isfinite(values).sum() == 1 else None
-    axes.plot(*thinned(steps, line), color=colour, linestyle=style, zorder=3, marker=alone)
+    axes.plot(*thinned(steps, line), color=colour, zorder=3, marker=alone)
     finite = line[np.isfinite(line)]
     return float(finite[-1]) if len(finite) else math.nan
 
@@ -272,12 +279,3 @@ def thinned(steps: NDArray[np.int64], line: Numbers) -> tuple[NDArray[np.int64],
         return steps, line
     chosen = np.unique(np.linspace(0, len(line) - 1, RAW_POINTS).astype(np.int64))
     return steps[chosen], line[chosen]
-
-
-def threshold(axes: Axes, value: float | None, text: str, theme: Theme, colour: str | None = None) -> None:
-    """A dashed line at a target or ceiling, named in place."""
-    if value is None:
-        return
-    axes.axhline(value, color=colour or theme.muted, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1.5)
-    place = axes.get_yaxis_transform()
-    axes.text(0.99, value, f"{text} {number(value)}", transform=place, ha="right", va="bottom", fontsize=8.5, color=theme.muted)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from huggingface_hub.utils import filter_repo_objects
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding import folder as folder_module
@@ -19,6 +18,7 @@ from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
 from tests.conftest import WORDS, make_tiny_model
 
+from .test_folder import edit_json
 from .tiny import dense, make_tiny_t5, write_settings
 
 EXPORTER = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -95,11 +95,11 @@ def test_t5_queries_for_t5_documents(tmp_path: Path) -> None:
     assert SpladeEncoder.load(pair).encode_query("a lei") == SpladeEncoder.load(tmp_path / "queries").encode_query("a lei")
 
 
+@pytest.mark.filterwarnings(*EXPORTER)
 class TestExport:
     @pytest.fixture(scope="class")
     def exported(self, pair_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        with pytest.MonkeyPatch.context(), _quiet():
-            return SpladeEncoder.load(pair_folder).export_onnx(tmp_path_factory.mktemp("export") / "model")
+        return SpladeEncoder.load(pair_folder).export_onnx(tmp_path_factory.mktemp("export") / "model")
 
     def test_both_networks_are_exported_and_agree(self, exported: Path, pair_folder: Path) -> None:
         ours, theirs = SpladeEncoder.load(pair_folder), SpladeEncoder.load(exported)
@@ -127,22 +127,6 @@ class TestExport:
             SpladeEncoder.load(exported).export_onnx(tmp_path / "again")
 
 
-def _quiet():
-    import warnings
-
-    context = warnings.catch_warnings()
-    context.__enter__()
-    warnings.simplefilter("ignore")
-
-    class _Exit:
-        def __enter__(self) -> None: ...
-
-        def __exit__(self, *arguments: object) -> None:
-            context.__exit__(None, None, None)
-
-    return _Exit()
-
-
 class TestBrokenFolders:
     def refused(self, folder: Path, message: str, error: type[Exception] = ModelFormatError) -> None:
         with pytest.raises(error, match=message) as raised:
@@ -167,13 +151,11 @@ class TestBrokenFolders:
         self.refused(broken, "broken or incomplete")
 
     def test_another_vocabulary(self, broken: Path) -> None:
-        file = broken / "query" / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"vocab_size": 99}), encoding="utf-8")
+        edit_json(broken / "query" / "config.json", vocab_size=99)
         self.refused(broken, "vocabulary of 99 terms")
 
     def test_code_of_its_own(self, broken: Path) -> None:
-        file = broken / "query" / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"auto_map": {"AutoModel": "evil.Evil"}}), encoding="utf-8")
+        edit_json(broken / "query" / "config.json", auto_map={"AutoModel": "evil.Evil"})
         self.refused(broken, "auto_map")
 
     def test_longer_queries_than_the_query_network_has_positions(self, broken: Path) -> None:

@@ -81,14 +81,14 @@ class TestNetwork:
 
     def test_the_decoders_own_projection_is_not_used(self, tmp_path: Path) -> None:
         """T5 v1.1 stores lm_head.weight apart from the embeddings: the head stays tied to the embeddings."""
-        model = make_tiny_t5(tmp_path)
-        state = load_file(str(tmp_path / "model.safetensors"))
-        save_file(state | {"lm_head.weight": torch.randn_like(state["shared.weight"])}, str(tmp_path / "model.safetensors"), {"format": "pt"})
-        (tmp_path / "config.json").write_text(
-            json.dumps(json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) | {"tie_word_embeddings": False}), encoding="utf-8"
-        )
+        model, weights, config = make_tiny_t5(tmp_path), tmp_path / "model.safetensors", tmp_path / "config.json"
+        state = load_file(str(weights))
+        save_file(state | {"lm_head.weight": torch.randn_like(state["shared.weight"])}, str(weights), {"format": "pt"})
+        untied = json.loads(config.read_text(encoding="utf-8")) | {"tie_word_embeddings": False}
+        config.write_text(json.dumps(untied), encoding="utf-8")
         ids, mask = batch(model.config.vocab_size)
-        torch.testing.assert_close(load_backbone(tmp_path).eval()(input_ids=ids, attention_mask=mask).logits, naive_logits(model, ids, mask))
+        loaded = load_backbone(tmp_path).eval()
+        torch.testing.assert_close(loaded(input_ids=ids, attention_mask=mask).logits, naive_logits(model, ids, mask))
 
     @pytest.mark.parametrize("dtype", [None, torch.float16])
     def test_save_and_load_keep_every_weight_and_the_bias(self, tmp_path: Path, dtype: torch.dtype | None) -> None:
@@ -128,9 +128,7 @@ class TestNetwork:
 class TestEncoder:
     @settings(max_examples=25)
     @given(text=texts)
-    def test_equals_the_definition_on_any_text(
-        self, encoder: SpladeEncoder, checkpoint: tuple[Path, PreTrainedModel], text: str
-    ) -> None:
+    def test_equals_the_definition_on_any_text(self, encoder: SpladeEncoder, checkpoint: tuple[Path, PreTrainedModel], text: str) -> None:
         tokenizer = load_tokenizer(checkpoint[0], encoder.vocab_size)
         expected = naive_vector(checkpoint[1], tokenizer.encode(text).ids, special_ids(tokenizer))
         np.testing.assert_allclose(dense(encoder.encode_document(text), encoder.vocab_size), expected, atol=1e-5)
