@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +19,8 @@ from .report import Comparison, Rates, compare, machine
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 
 VOCABULARY, HIDDEN = 29_794, 768
 SHARES = {"untrained": 1.0, "trained": 0.006}
@@ -71,14 +71,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Measured:
-    """Texts (or triplets) a second, and the bytes a step needed beyond what was there before it."""
+    """Texts (or triplets) a second, bytes a step needed beyond what was there before it, share of activations > 0."""
 
     rate: float
     peak_bytes: float
+    active: float
 
 
 def head(
-    part: Annotated[Part, typer.Option(help="The head alone (features are given), or a step of a whole BERT-base on triplets.")] = Part.head,
+    part: Annotated[Part, typer.Option(help="The head alone on given features, or a step of a whole BERT on triplets.")] = Part.head,
     texts: Annotated[int | None, typer.Option(help="Texts of a step (default: 32), or triplets (default: 4).", min=1)] = None,
     tokens: Annotated[int, typer.Option(help="Tokens of a text, or of each document.", min=1, max=512)] = 256,
     query_tokens: Annotated[int, typer.Option(help="Tokens of a query; of --part model only.", min=1, max=512)] = 32,
@@ -103,6 +104,7 @@ def head(
     settings = {"part": part, unit: size, "tokens": tokens, "device": device, "precision": precision, "rounds": rounds}
     if part is Part.model:
         settings |= {"query_tokens": query_tokens, "layers": layers}
+    settings["active"] = {name: round(statistics.median(each.active for each in found), 4) for name, found in measured.items()}
     rates = {name: [each.rate for each in found] for name, found in measured.items()}
     peaks = {name: [each.peak_bytes for each in found] for name, found in measured.items()}
     _show(settings, unit, rates, peaks, _comparisons(rates, peaks), as_json=as_json)
@@ -164,20 +166,21 @@ def _show(settings: dict[str, Any], unit: str, rates: Rates, peaks: Rates, compa
 
 
 def measure_step(step: Step) -> Measured:
-    """One forward and backward pass in this process, after a small one that is not measured."""
+    """Forward and backward passes in this process, after the libraries have been started."""
     import torch
 
     torch.manual_seed(0)
-    with _huge_pages_off():
-        run = _head_step(step) if step.part == Part.head else _model_step(step)
-        run(1)
-        before = _memory(step.device, restart=True)
-        started = time.perf_counter()
-        run(step.texts)
-        if step.device == Device.cuda:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - started
-        return Measured(step.texts / seconds, _memory(step.device) - before)
+    on_gpu = step.device == Device.cuda
+    run = _head_step(step) if step.part == Part.head else _model_step(step)
+    for _ in range(2 if on_gpu else 0):  # a GPU gets its kernels at first use; on a CPU, what is freed would hide in the peak
+        run()
+    repeats = 10 if on_gpu else 1
+    before = _memory(step.device, restart=True)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        active = run()
+    seconds = (time.perf_counter() - started) / repeats
+    return Measured(step.texts / seconds, _memory(step.device) - before, active)
 
 
 def _memory(device: str, *, restart: bool = False) -> float:
@@ -185,9 +188,98 @@ def _memory(device: str, *, restart: bool = False) -> float:
     if device == Device.cuda:
         import torch
 
-        torch.cuda.synchronize()
         if restart:
             torch.cuda.reset_peak_memory_stats()
         return float(torch.cuda.max_memory_allocated())
+    import resource  # not there on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _head_step(step: Step) -> Callable[[], float]:
+    """The head alone on given features; returns the share of activations > 0."""
+    import torch
+
+    features = torch.randn(step.texts, step.tokens, HIDDEN, device=step.device)
+    if step.precision == Precision.bfloat16:  # what a linear layer gives under autocast
+        features = features.to(torch.bfloat16)
+    weight = torch.randn(VOCABULARY, HIDDEN, device=step.device).mul_(HIDDEN**-0.5).requires_grad_()
+    bias = torch.zeros(VOCABULARY, device=step.device, requires_grad=True)
+    mask = torch.ones(step.texts, step.tokens, dtype=torch.long, device=step.device)
+    _set_regime(step, bias, _lean(features[:2], weight, bias, mask[:2]))
+    features.requires_grad_()
+    chosen = _lean if step.head == "lean" else _plain
+
+    def run() -> float:
+        features.grad = weight.grad = bias.grad = None
+        with torch.autocast(step.device, torch.bfloat16, enabled=step.precision == Precision.bfloat16):
+            activations = chosen(features, weight, bias, mask)
+            torch.autograd.backward(activations.sum())
+        return _active(activations)
+
+    return run
+
+
+def _model_step(step: Step) -> Callable[[], float]:
+    """A step on triplets through a BERT with random weights; returns the share of document activations > 0."""
+    import torch
+    from torch.nn import functional
+    from transformers import BertConfig, BertForMaskedLM
+
+    from splade_ptbr_connectors.encoding.torch_model import SpladeModel
+
+    backbone = BertForMaskedLM(BertConfig(vocab_size=VOCABULARY, num_hidden_layers=step.layers)).train()
+    queries, documents = (
+        torch.randint(5, VOCABULARY, size, device=step.device) for size in ((step.texts, step.query_tokens), (2 * step.texts, step.tokens))
+    )
+    lean = SpladeModel(backbone).to(step.device)
+    with torch.no_grad():
+        _set_regime(step, lean.head_bias, lean.activations(documents[:2], torch.ones_like(documents[:2])))
+    encode = lean.activations if step.head == "lean" else _plain_encoder(lean)
+
+    def run() -> float:
+        lean.zero_grad(set_to_none=True)
+        with torch.autocast(step.device, torch.bfloat16, enabled=step.precision == Precision.bfloat16):
+            query, found = encode(queries, torch.ones_like(queries)), encode(documents, torch.ones_like(documents))
+            scores = (query.unsqueeze(1) * found.view(step.texts, 2, -1)).sum(2)
+            flops = found.mean(0).square().sum()
+            torch.autograd.backward(functional.softplus(scores[:, 1] - scores[:, 0]).mean() + 1e-3 * flops)
+        return _active(found)
+
+    return run
+
+
+def _plain_encoder(model: SpladeModel) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda ids, mask: _plain(model.features(ids, mask), model.head.weight, model.head_bias, mask)
+
+
+def _plain(features: Tensor, weight: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
+    """[B, V] activations by the definition: all logits, then their maximum."""
+    import torch
+    from torch.nn import functional
+
+    logits = functional.linear(features, weight, bias).masked_fill(~mask.bool().unsqueeze(2), -torch.inf)
+    return torch.log1p(torch.relu(logits.max(1).values.float()))
+
+
+def _lean(features: Tensor, weight: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
+    import torch
+
+    from splade_ptbr_connectors.encoding.pooling import max_over_tokens
+
+    return torch.log1p(torch.relu(max_over_tokens(features, weight, bias, mask)))
+
+
+def _set_regime(step: Step, bias: Tensor, activations: Tensor) -> None:
+    """Lowers every bias until the wanted share of activations is > 0. `activations`: of a few texts, with bias 0."""
+    import torch
+
+    share = SHARES[step.regime]
+    if share < 1.0:
+        with torch.no_grad():
+            bias.fill_(-float(torch.quantile(torch.expm1(activations).flatten(), 1.0 - share)))
+
+
+def _active(activations: Tensor) -> float:
+    return float((activations > 0).float().mean())

@@ -25,7 +25,8 @@ Identity = dict[str, Any]
 def identity_of(recipe: Recipe, data_sha256: str, *, world_size: int) -> Identity:
     """What a checkpoint must share with the run that goes on from it."""
     table = json.dumps(recipe_table(recipe), sort_keys=True, ensure_ascii=False)
-    return {"recipe": recipe.name, "recipe_sha256": hashlib.sha256(table.encode()).hexdigest(), "data_sha256": data_sha256, "processes": world_size}
+    digest = hashlib.sha256(table.encode()).hexdigest()
+    return {"recipe": recipe.name, "recipe_sha256": digest, "data_sha256": data_sha256, "processes": world_size}
 
 
 def complete(folder: Path, identity: Identity, state: dict[str, Any]) -> None:
@@ -84,4 +85,5 @@ def saving(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
         good = last_complete(folder.parent)
         kept = f"the last good checkpoint is {good}" if good else "there is no earlier checkpoint"
-        raise TrainingError(f"cannot save {folder} ({str(error).splitlines()[0]:.200}): {kept}; make room and run again with --resume") from error
+        reason = str(error).splitlines()[0][:200]
+        raise TrainingError(f"cannot save {folder} ({reason}): {kept}; make room and run again with --resume") from error

@@ -18,7 +18,10 @@ def dry_run_report(recipe: Recipe, data_dir: Path) -> str:
     section = recipe.training
     batches = [data.batches.batch(step) for step in range(SAMPLED_BATCHES)]
     rows = [
-        (built.tokens.rows(batch.queries, max_length=section.length_query), built.tokens.rows(batch.documents, max_length=section.length_document))
+        (
+            built.tokens.rows(batch.queries, max_length=section.length_query),
+            built.tokens.rows(batch.documents, max_length=section.length_document),
+        )
         for batch in batches
     ]
     tokens = sum(len(row) for queries, documents in rows for row in [*queries, *documents]) / SAMPLED_BATCHES

@@ -9,7 +9,6 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -320,7 +319,7 @@ def _scan(path: Path, qrels: Qrels) -> _Scan:
     hashes, digest, blank = array("q"), hashlib.sha256(), 0
     for doc_id, text in read_documents(path):
         hashes.append(hash(doc_id))
-        digest.update(_line(doc_id, text))
+        digest.update(_document_bytes(doc_id, text))
         blank += not text.strip()
         if doc_id in judged:
             found.add(doc_id)
@@ -355,7 +354,7 @@ def _sampled_documents(path: Path, scan: _Scan, size: int, seed: int) -> dict[st
 def _in_memory(name: str, documents: Mapping[str, str], queries: dict[str, str], qrels: Qrels, numbers: _Numbers) -> JudgedCollection:
     digest, blank = hashlib.sha256(), 0
     for doc_id, text in documents.items():
-        digest.update(_line(doc_id, text))
+        digest.update(_document_bytes(doc_id, text))
         blank += not text.strip()
     counts = _counts(numbers, qrels, documents, documents=len(documents), blank=blank)
     return JudgedCollection(name, queries, qrels, counts, _identity(queries, qrels, digest.hexdigest()), lambda: documents.items())
@@ -375,8 +374,9 @@ def _counts(numbers: _Numbers, qrels: Qrels, found: Collection[str], *, document
 
 
 def _identity(queries: dict[str, str], qrels: Qrels, documents_sha256: str) -> str:
-    return hashlib.sha256(_line(queries, qrels, documents_sha256)).hexdigest()
+    return hashlib.sha256(json.dumps([queries, qrels, documents_sha256]).encode()).hexdigest()
 
 
-def _line(*values: Any) -> bytes:
-    return json.dumps(values, ensure_ascii=True).encode()
+def _document_bytes(doc_id: str, text: str) -> bytes:
+    """What is hashed of a document: lengths first, so that no two collections give the same bytes."""
+    return f"{len(doc_id)} {len(text)} {doc_id}{text}".encode("utf-8", "surrogatepass")

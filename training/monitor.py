@@ -36,9 +36,7 @@ class Monitor:
         out: folder that the best weights are written to.
     """
 
-    def __init__(
-        self, recipe: Recipe, collections: Sequence[JudgedCollection], tokens: TextTokens, log: RunLog | None, out: Path
-    ) -> None:
+    def __init__(self, recipe: Recipe, collections: Sequence[JudgedCollection], tokens: TextTokens, log: RunLog | None, out: Path) -> None:
         self.recipe, self.collections, self.tokens, self.log, self.out = recipe, collections, tokens, log, out
         section = recipe.validation
         self.choice = Choice(Ceilings(section.max_terms_document, section.max_terms_query, section.max_split_loss))
@@ -90,15 +88,16 @@ class Monitor:
         pruning = Pruning(
             encoding.min_weight_document, encoding.max_active_terms_document, encoding.min_weight_query, encoding.max_active_terms_query
         )
-        sides = [
+        queries, documents = (
             self._encoder(model, model.encoder.encode_queries, encoding.max_length_query),
             self._encoder(model, model.encoder.encode_documents, encoding.max_length_document),
-        ]
+        )
         was_training = model.training
         model.eval()
         try:
             size = model.encoder.vocab_size
-            return [measure(*sides, collection, vocab_size=size, metric=section.metric, pruning=pruning) for collection in self.collections]
+            options: dict[str, Any] = {"vocab_size": size, "metric": section.metric, "pruning": pruning}
+            return [measure(queries, documents, collection, **options) for collection in self.collections]
         finally:
             model.train(was_training)
 

@@ -102,7 +102,7 @@ class SpladeTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The learning rate as a pure function of the optimiser step."""
         if self.lr_scheduler is None:
-            chosen = self.optimizer if optimizer is None else optimizer
+            chosen = optimizer or self.create_optimizer()
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(chosen, lambda step: learning_rate(self.recipe, step))
             self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -142,7 +142,7 @@ class SpladeTrainer(Trainer):
         return weights
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        norm: Tensor = super()._clip_grad_norm(model)
+        norm: Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         self.gradient_norm = float(norm)
         return norm
 
@@ -183,7 +183,7 @@ class SpladeTrainer(Trainer):
                 checkpoints.complete(folder, self.identity, self.state_to_keep())
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or self.checkpoint_folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.trained, str(folder / WEIGHTS))
 
@@ -221,12 +221,16 @@ class _Watcher(TrainerCallback):
         summed = {"tokens", "empty_queries", "empty_documents"}
         numbers = {name: sum(row[name] for row in rows) / (1 if name in summed else len(rows)) for name in rows[0]}
         rate = learning_rate(trainer.recipe, step - 1) * trainer.recipe.optimizer.lr
-        return {"event": "step", "step": step, "source": trainer.last_source} | numbers | {
-            "gradient_norm": trainer.gradient_norm,
-            "learning_rate": rate,
-            "seconds": time.perf_counter() - self.began,
-            "memory_bytes": memory_bytes(),
-        }
+        return (
+            {"event": "step", "step": step, "source": trainer.last_source}
+            | numbers
+            | {
+                "gradient_norm": trainer.gradient_norm,
+                "learning_rate": rate,
+                "seconds": time.perf_counter() - self.began,
+                "memory_bytes": memory_bytes(),
+            }
+        )
 
 
 def memory_bytes() -> int:
@@ -285,9 +289,7 @@ def parameter_groups(model: TrainedModel, recipe: Recipe) -> list[dict[str, Any]
         for name in names:
             if name not in groups:
                 raise ConfigError(f"optimizer.{key} names the parameter group {name!r}{suggestion(name, groups)}")
-    made: list[dict[str, Any]] = [
-        {"params": groups[name], "lr": rate, "weight_decay": 0.0} for name, rate in section.lr_of.items()
-    ]
+    made: list[dict[str, Any]] = [{"params": groups[name], "lr": rate, "weight_decay": 0.0} for name, rate in section.lr_of.items()]
     rest = [parameter for name, group in groups.items() if name not in section.lr_of for parameter in group]
     for decayed in (True, False):
         chosen = [parameter for parameter in rest if (parameter.dim() > 1) == decayed]
@@ -330,4 +332,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-

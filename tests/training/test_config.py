@@ -57,7 +57,7 @@ def test_bad_recipe(tmp_path: Path, smoke_recipe: Path, old: str, new: str, mess
         ("ranking.losses.kl = 1.0", "need teacher scores"),
         ("ranking.losses.margin_mse = 0.0", "no weight above 0"),
         ("sparsity.document.weight = 0.0", "no effect"),
-        ("sparsity.document.target_terms = 20.0", "exactly one of them"),
+        ("sparsity.document.target_terms = 20.0", "lambda is steered by target_terms"),
         ("data.cloze_limit = 5", "gives cloze no share"),
         ("optimizer = {lr = 0.1, decay = 'constant', floor = 0.1}", "the learning rate is constant"),
         ("ranking = {losses = {contrastive = 1.0}, candidates = 'own'}\ndata.fill_documents = 9", "only own hard negatives"),

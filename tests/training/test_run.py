@@ -103,7 +103,15 @@ def test_two_processes_equal_one(unbroken: Path, smoke_recipe: Path, data_dir: P
     """Negatives and FLOPS belong to the whole batch, whoever encodes it; without dropout, which differs by process."""
     still = ("--set", "model.dropout = 0.0")
     subprocess.run(command(smoke_recipe, data_dir, tmp_path / "one", *still), cwd=ROOT, check=True, capture_output=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0", "--standalone"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-addr=127.0.0.1",
+        "--master-port=0",
+        "--standalone",
+    ]
     two = [*torchrun, *command(smoke_recipe, data_dir, tmp_path / "two", *still)[1:]]
     result = subprocess.run(two, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert result.returncode == 0, result.stderr[-2000:]

@@ -8,8 +8,4 @@ from typing import Annotated
 import typer
 
 DataOption = Annotated[Path, typer.Option("--data", envvar="SPLADE_DATA", help="Folder that a recipe's paths are relative to.")]
-
-
-def default_data() -> Path:
-    """`../shared/data` beside the checkout."""
-    return Path(__file__).resolve().parents[3] / "shared" / "data"
+DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

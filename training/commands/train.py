@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import DataOption, default_data
+from training.commands.options import DEFAULT_DATA, DataOption
 from training.recipe.reading import load_recipe, recipe_table
 
 
 def train(
     recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML file, such as training/recipes/mini.toml.")],
-    data: DataOption = default_data(),
+    data: DataOption = DEFAULT_DATA,
     out: Annotated[Path | None, typer.Option(help="Output folder; default runs/NAME.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A TOML line that changes the recipe, e.g. 'training.steps = 100'.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe, the data's sizes and an estimate of the cost, and stop.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A TOML line that changes the recipe: 'training.steps = 100'.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe, sizes, steps and cost, and stop.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of the output folder.")] = False,
 ) -> None:
     """Train a recipe: log and checkpoints in OUT, the chosen model in OUT/model."""

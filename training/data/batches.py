@@ -94,7 +94,8 @@ def collate(examples: list[Example], *, source: str) -> Batch:
     relevant, own = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     scored = [example.scores is not None for example in examples]
     if any(scored) and not all(scored):
-        raise ConfigError(f"{source}: {scored.count(False)} of {len(scored)} examples of a batch have no teacher scores; every one needs them")
+        missing = scored.count(False)
+        raise ConfigError(f"{source}: {missing} of {len(scored)} examples of a batch have no teacher scores; every one needs them")
     teacher = np.full(shape, np.nan, dtype=np.float32) if any(scored) else None
     for row, example in enumerate(examples):
         places = [columns[key] for key in example.keys]

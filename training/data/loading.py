@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class TrainingData:
 
     batches: BatchSource
     validation: list[JudgedCollection]
-    passages: dict[str, Sequence[str]]
+    passages: Mapping[str, Sequence[str]]
     sources: list[str]
 
 
@@ -32,15 +32,14 @@ def load_training_data(recipe: Recipe, data_dir: Path) -> TrainingData:
     Raises:
         InputFileError: a file that is missing or broken, with its line; an empty validation set.
     """
-    validation = [collection_of(evaluation_of(read_collection(data_dir / name), split)) for name, split in map(_split, recipe.validation.splits)]
+    named = [(read_collection(data_dir / name), split) for name, split in map(_split, recipe.validation.splits)]
+    validation = [collection_of(evaluation_of(collection, split)) for collection, split in named]
     validation += [judged_collection(files, data_dir=data_dir, seed=recipe.seed) for files in recipe.validation.files]
     if isinstance(recipe.data, CollectionsData):
         return _collections(recipe, recipe.data, data_dir, validation)
     from training.data.open import open_batches
 
-    batches = open_batches(
-        recipe.data, data_dir, data_dir / ".cache", batch_queries=recipe.training.batch_queries, seed=recipe.seed
-    )
+    batches = open_batches(recipe.data, data_dir, data_dir / ".cache", batch_queries=recipe.training.batch_queries, seed=recipe.seed)
     first = batches.batch(0)
     sampled = dict.fromkeys(text for step in range(SAMPLED_STEPS) for text in batches.batch(step).documents)
     return TrainingData(batches, validation, {first.source: list(sampled)}, [first.source])

@@ -66,7 +66,7 @@ def build_model(recipe: Recipe, data_dir: Path, passages: Passages) -> Built:
         backbone = loaded.backbone
         tokens = TextTokens(load_tokenizer(loaded.folder, backbone.config.vocab_size), _rule(recipe.encoding))
         if section.gradient_checkpointing:
-            backbone.gradient_checkpointing_enable()
+            backbone.gradient_checkpointing_enable()  # type: ignore[no-untyped-call]
     return Built(_around(recipe, section, backbone, tokens, data_dir, passages), tokens)
 
 
@@ -130,7 +130,9 @@ def _query_weights(section: TableQueries, tokens: TextTokens, vocab_size: int, d
     return padded
 
 
-def _counted_rows(section: SmallModel | LexicalModel, tokens: TextTokens, data_dir: Path, passages: Passages, max_length: int) -> list[NDArray[np.int32]]:
+def _counted_rows(
+    section: SmallModel | LexicalModel, tokens: TextTokens, data_dir: Path, passages: Passages, max_length: int
+) -> list[NDArray[np.int32]]:
     """The tokens of each text file and of each source's training passages, one row each."""
     files = sorted((data_dir / section.texts).glob("*.txt.gz"))
     if not files:

@@ -59,7 +59,7 @@ def read_idf(path: Path, vocabulary: Mapping[str, int]) -> Tensor:
         weights = torch.zeros(len(vocabulary))
         unknown = [token for token in table if token not in vocabulary]
         if unknown:
-            raise InputFileError(f"{path}: {len(unknown)} tokens are not in the vocabulary, {unknown[0]!r} among them: is it another model's?")
+            raise InputFileError(f"{path}: {len(unknown)} tokens, {unknown[0]!r} among them, are not in the vocabulary: another model's?")
         for token, weight in table.items():
             weights[vocabulary[token]] = float(weight)
     except (ValueError, TypeError, AttributeError) as error:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table of rules, one a line)
 """Keys that would do nothing in a recipe, and settings that contradict each other: errors before anything is read.
 
 Both published Portuguese SPLADE trainings ran without a regulariser or without in-batch negatives that their files named.
@@ -109,7 +110,9 @@ def _check_sparsity(section: Sparsity | None, where: str) -> None:
     if section is None:
         return
     if (section.weight is None) == (section.target_terms is None):
-        raise ConfigError(f"{where} needs weight (a fixed lambda) or target_terms (lambda steered to a number of terms): exactly one of them")
+        raise ConfigError(
+            f"{where} needs weight (a fixed lambda) or target_terms (lambda steered to a number of terms): exactly one of them"
+        )
     for name in ("weight", "target_terms"):
         value = getattr(section, name)
         if value is not None and not value > 0:
@@ -130,10 +133,19 @@ def _contradictions(recipe: Recipe) -> list[tuple[bool, str]]:
         (not losses, f"ranking.losses is empty; accepted: {', '.join(LOSSES)} with their weights"),
         (bool(unknown), f"ranking.losses names {', '.join(unknown)}; accepted: {', '.join(LOSSES)}"),
         (bool(idle), f"ranking.losses gives {', '.join(idle)} no weight above 0: it would have no effect; leave it out"),
-        (distils and not has_teacher(recipe), "margin_mse and kl need teacher scores: data of kind 'scored' or 'hub' with scores, or bm25_teacher"),
-        (no_negatives and recipe.ranking.candidates in ("own", "hard"), "data.negatives is empty and the candidate set has no other negatives"),
+        (
+            distils and not has_teacher(recipe),
+            "margin_mse and kl need teacher scores: data of kind 'scored' or 'hub' with scores, or bm25_teacher",
+        ),
+        (
+            no_negatives and recipe.ranking.candidates in ("own", "hard"),
+            "data.negatives is empty and the candidate set has no other negatives",
+        ),
         (no_negatives and distils, "margin_mse and kl compare a positive with its negatives, and data.negatives is empty"),
-        (lexical and not isinstance(recipe.queries, TableQueries), "a model of kind 'lexical' encodes queries by a table: queries.kind = 'table'"),
+        (
+            lexical and not isinstance(recipe.queries, TableQueries),
+            "a model of kind 'lexical' encodes queries by a table: queries.kind = 'table'",
+        ),
         (lexical and recipe.sparse_embed is not None, "sparse_embed needs a masked language model, not a model of kind 'lexical'"),
         (
             recipe.sparse_embed is not None and isinstance(recipe.queries, TableQueries),
@@ -143,8 +155,14 @@ def _contradictions(recipe: Recipe) -> list[tuple[bool, str]]:
             getattr(recipe.model, "pooling", "max") == "sum" and getattr(recipe.model, "activation", "log1p_relu") != "log1p_relu",
             "pooling 'sum' goes with activation 'log1p_relu' only",
         ),
-        (recipe.optimizer.warmup_steps > training.steps, f"optimizer.warmup_steps ({recipe.optimizer.warmup_steps}) is longer than the run"),
-        (not (recipe.validation.splits or recipe.validation.files or held_out), "nothing is validated on: give validation.splits, files or data.held_out"),
+        (
+            recipe.optimizer.warmup_steps > training.steps,
+            f"optimizer.warmup_steps ({recipe.optimizer.warmup_steps}) is longer than the run",
+        ),
+        (
+            not (recipe.validation.splits or recipe.validation.files or held_out),
+            "nothing is validated on: give validation.splits, files or data.held_out",
+        ),
         (isinstance(data, CollectionsData) and not sum(data.mixture.values()) > 0, "data.mixture gives no source a share above 0"),
         *_source_names(recipe),
     ]
@@ -195,7 +213,11 @@ EFFECTS: list[Effect] = [
     *_sparsity_effects("document"),
     ("sparsity.query.convention", lambda r: False, "queries are one group; the conventions are about documents"),
     ("ranking.candidates", _contrastive, "only the contrastive loss has in-batch candidates"),
-    ("ranking.learned_scale", lambda r: _contrastive(r) or "kl" in r.ranking.losses, "only contrastive and kl depend on the scale of scores"),
+    (
+        "ranking.learned_scale",
+        lambda r: _contrastive(r) or "kl" in r.ranking.losses,
+        "only contrastive and kl depend on the scale of scores",
+    ),
     ("ranking.teacher_temperature", lambda r: "kl" in r.ranking.losses, "only kl has a temperature"),
     ("ranking.kl_temperature", lambda r: "kl" in r.ranking.losses, "only kl has a temperature"),
     ("ranking.bm25_teacher", lambda r: bool({"kl", "margin_mse"} & r.ranking.losses.keys()), "no loss asks a teacher"),
@@ -205,7 +227,11 @@ EFFECTS: list[Effect] = [
     ("data.cloze_texts", _cloze, "data.mixture gives cloze no share"),
     ("data.pairs", lambda r: isinstance(r.data, CollectionsData) and r.data.mixture.get("weak", 0) > 0, "data.mixture gives weak no share"),
     ("data.texts", lambda r: isinstance(r.data, CollectionsData) and bool(r.data.cloze_texts), "only cloze_texts are read from it"),
-    ("data.fill_documents", lambda r: r.ranking.candidates in ("all", "hard"), "the candidate set has only own hard negatives and positives"),
+    (
+        "data.fill_documents",
+        lambda r: r.ranking.candidates in ("all", "hard"),
+        "the candidate set has only own hard negatives and positives",
+    ),
     ("queries.idf", lambda r: not isinstance(r.model, LexicalModel), "a model of kind 'lexical' counts its own IDF"),
     ("model.neighbours", lambda r: getattr(r.model, "lexicon", "") == "stems", "the lexicon is 'none'"),
     ("model.neighbour_gain", lambda r: getattr(r.model, "lexicon", "") == "stems", "the lexicon is 'none'"),

@@ -36,7 +36,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def recipe_table(recipe: Recipe) -> Table:
     """The resolved recipe as plain JSON values, every default written out, every section with its kind."""
-    return _plain(recipe)
+    table: Table = _plain(recipe)
+    return table
 
 
 def recipe_of(table: Mapping[str, Any], *, where: str) -> Recipe:
