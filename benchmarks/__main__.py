@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from .head import head
 from .ingest import ingest
+from .triplets import triplets
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
+app.command("head")(head)
+app.command("triplets")(triplets)
 
 
 @app.callback()

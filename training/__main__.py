@@ -8,10 +8,17 @@ import sys
 import typer
 
 from splade_ptbr_connectors.errors import SpladeConnectorsError
+from training.commands.card import card
+from training.commands.compare import compare
+from training.commands.evaluate import evaluate
+from training.commands.mine import mine
+from training.commands.plot import plot
+from training.commands.push import push
+from training.commands.score import score
 from training.commands.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, measure and publish learned sparse models.")
-for command in (train,):
+for command in (train, evaluate, mine, score, compare, card, plot, push):
     app.command(command.__name__)(command)
 NOISY = ("onnxscript", "onnx_ir", "torch.onnx", "httpx", "huggingface_hub")
 

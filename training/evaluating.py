@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,6 @@ from training.recipe.sections import JudgedFiles
 from training.teachers import bar
 from training.validation import Measured, _measured, canonical_measure, measure_bm25, measure_hits, retrieval_depth
 
-DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DOCUMENTS_AT_ONCE = 2048
 Run = dict[str, Hits]
 
@@ -97,15 +96,15 @@ def files_of(text: str) -> JudgedCollection:
     parts = [part.strip() for part in (rest if equals else text).split(",")]
     if len(parts) != 3 or not all(parts):
         raise ConfigError(f"{text!r} names {len(parts)} files: expected collection,queries,qrels (a name and = may stand before them).")
-    return judged_collection(JudgedFiles(name if equals else Path(parts[0]).name, *parts), data_dir=Path(), seed=0)
+    collection, queries, qrels = parts
+    files = JudgedFiles(name if equals else Path(collection).name, collection, queries, qrels)
+    return judged_collection(files, data_dir=Path(), seed=0)
 
 
-def chosen_collections(data: Path | None, split: str, folders: Sequence[Path], files: Sequence[str]) -> Iterator[JudgedCollection]:
-    """What the options of a command name: folders and files, or else every collection of the data folder with the split."""
+def chosen_collections(data: Path, split: str, folders: Sequence[Path] = (), files: Sequence[str] = ()) -> Iterator[JudgedCollection]:
+    """What the options of a command name: single folders and files, or else every collection of `data` that has the split."""
     if not folders and not files:
-        yield from splits_in(data or DEFAULT_DATA, split)
-    elif data is not None:
-        raise ConfigError("a data folder was named as well as single collections: name one or the other.")
+        yield from splits_in(data, split)
     yield from (split_of(folder, split) for folder in folders)
     yield from (files_of(text) for text in files)
 
@@ -191,7 +190,7 @@ class ComparedCollection:
 def compare(
     a: Encoder,
     b: Encoder,
-    collections: Sequence[JudgedCollection] | Iterator[JudgedCollection],
+    collections: Iterable[JudgedCollection],
     metric: str = "nDCG@10",
     *,
     seed: int = 0,

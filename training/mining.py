@@ -227,7 +227,7 @@ class MiningReport:
         if entry["left_out"]:
             self.left_out[entry["left_out"]] += 1
             named = self.examples.setdefault(entry["left_out"], [])
-            if len(named) < NAMED_EXAMPLES:
+            if len(named) < NAMED_EXAMPLES and entry["query_id"] not in named:
                 named.append(entry["query_id"])
 
 

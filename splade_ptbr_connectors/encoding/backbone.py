@@ -54,11 +54,13 @@ def load_backbone(path_or_hub_id: str | Path, revision: str | None = None) -> Pr
 
 def _raw_config(name: str, revision: str | None) -> dict[str, Any]:
     """The content of config.json."""
+    kind = ModelFormatError if Path(name).is_dir() else ModelNotFoundError
     try:
         raw, _ = PretrainedConfig.get_config_dict(name, revision=revision or "main", trust_remote_code=False)
     except (OSError, ValueError) as error:
-        kind = ModelFormatError if Path(name).is_dir() else ModelNotFoundError
         raise kind(f"no usable config.json in {name!r} ({_first_line(error)}): give a model's folder or its hub id.") from error
+    if not raw:
+        raise kind(f"no usable config.json in {name!r}: give a model's folder or its hub id.")
     if "auto_map" in raw:
         raise ModelFormatError(f"{name!r} asks for code of its own (auto_map): models that bring code are not loaded.")
     return dict(raw)

@@ -110,7 +110,7 @@ class SpladeEncoder:
         """Load a model by shipped name ("mini"), folder, or hub id ("AxelPCG/splade-pt-br").
 
         Args:
-            runtime: "onnx" (an exported graph), "torch" (any masked language model), "auto": the graph if there is one.
+            runtime: "onnx" (an exported graph), "torch" (any masked language model or T5 encoder), "auto": the graph if there is one.
             device: "cpu", "cuda", ...
             dtype: "float32", "bfloat16" or "float16" (torch only).
             tokenizer: another folder or hub id to take the tokenizer from, when the model's has none.

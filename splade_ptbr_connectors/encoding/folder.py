@@ -1,8 +1,9 @@
 """From a model's name to a checked folder on disk: shipped models, folders, hub ids.
 
 Three layouts are understood: ours (splade.json), sentence-transformers' SparseEncoder (modules.json) and a plain
-transformers masked language model (config.json alone). Weights are safetensors or ONNX: nothing here unpickles, and no
-code of a model folder is ever run.
+transformers masked language model or T5 model (config.json alone). Ours may have a second network, for queries, in the
+subfolder `query`: config.json and weights, for the tokenizer and the vocabulary of the folder above. Weights are safetensors
+or ONNX: nothing here unpickles, and no code of a model folder is ever run.
 """
 
 from __future__ import annotations

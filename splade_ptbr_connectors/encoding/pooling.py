@@ -128,7 +128,7 @@ def _merge(tile: _Tile, logits: Tensor, best: Tensor, slots: Tensor | None) -> N
     largest, step = _first_maximum(logits)
     better = largest > best
     torch.maximum(best, largest, out=best)
-    torch.where(better, (step + tile.start).to(slots.dtype), slots, out=slots)
+    torch.where(better, step.to(slots.dtype) + tile.start, slots, out=slots)
 
 
 def _first_maximum(logits: Tensor) -> tuple[Tensor, Tensor]:

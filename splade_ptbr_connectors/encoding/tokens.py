@@ -97,7 +97,8 @@ def padding_token(tokenizer: Tokenizer) -> str | None:
 def padding_id(tokenizer: Tokenizer) -> int:
     """Id of the padding token, which may be 0; 0 when the tokenizer has none: the mask takes padding out in any case."""
     token = padding_token(tokenizer)
-    return 0 if token is None else int(tokenizer.token_to_id(token))
+    found = None if token is None else tokenizer.token_to_id(token)
+    return 0 if found is None else int(found)
 
 
 def _read_tokenizer(folder: Path) -> Tokenizer:

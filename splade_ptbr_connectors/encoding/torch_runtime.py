@@ -1,4 +1,4 @@
-"""The torch side of Runtime: any masked language model, any device, bfloat16 and float16 by choice."""
+"""The torch side of Runtime: any masked language model or T5 encoder, any device, bfloat16 and float16 by choice."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
+from training.gradcache import batch_backward
 from training.models.base import BiEncoder, Encoded, Tokens
 
 VOCAB = 50
@@ -132,3 +134,52 @@ def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> floa
     """Over all tensors of two gradients or states with the same names."""
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+# -- peak memory, measured in a process of its own ---------------------------------------------------------------------------
+
+MID_SIZE = {"vocab_size": 20_000, "hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 1024}
+MID_BATCH = {"queries": 6, "documents": 12, "length_query": 32, "length_document": 128}
+MID_CHUNK = 6
+
+
+class BertBiEncoder(TinyBiEncoder):
+    """Both sides by a random BERT of any size."""
+
+    def __init__(self, **sizes: int) -> None:
+        OnlyTrained.__init__(self)
+        config = BertConfig(**sizes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        self.splade = SpladeModel(BertForMaskedLM(config)).train()
+
+
+def _status(field: str) -> int:
+    """Bytes of a line of /proc/self/status; ru_maxrss would include what the parent had at its start."""
+    line = next(line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(field))
+    return 1024 * int(line.split()[1])
+
+
+def measure_peaks() -> str:
+    """JSON [bytes in pieces, bytes at once]: peaks of AdamW steps of the mid-size model beside what an imported torch takes."""
+    torch.set_num_threads(1)
+    tiny = BertBiEncoder(vocab_size=20, hidden_size=8, num_attention_heads=1, intermediate_size=8, num_hidden_layers=1)
+    adamw_step(tiny, torch.optim.AdamW(tiny.parameters()), {"queries": 2, "documents": 2, "length_query": 3, "length_document": 3}, None)
+    before = _status("VmRSS")
+    model = BertBiEncoder(**MID_SIZE)
+    optimizer, peaks = torch.optim.AdamW(model.parameters(), lr=1e-5), []
+    adamw_step(model, optimizer, MID_BATCH, MID_CHUNK)  # from now on there are moments
+    for chunk in (MID_CHUNK, None):
+        adamw_step(model, optimizer, MID_BATCH, chunk)
+        peaks.append(_status("VmHWM") - before)
+    return json.dumps(peaks)
+
+
+def adamw_step(model: TinyBiEncoder, optimizer: torch.optim.Optimizer, batch: dict[str, int], chunk: int | None) -> None:
+    optimizer.zero_grad()
+    queries, documents = full_tokens(batch["queries"], batch["length_query"]), full_tokens(batch["documents"], batch["length_document"])
+    batch_backward(model, queries, documents, whole_loss(model), chunk=chunk)
+    optimizer.step()
+
+
+def full_tokens(texts: int, length: int) -> Tokens:
+    """Texts without padding."""
+    return Tokens(torch.randint(5, 20, (texts, length)), torch.ones(texts, length, dtype=torch.long))

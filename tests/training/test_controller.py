@@ -35,7 +35,7 @@ class SimulatedModel:
     noise: float = 0.0
 
     def at_rest(self, weight: float) -> float:
-        return self.most / (1 + weight / self.knee) ** self.steepness
+        return self.most * math.exp(-self.steepness * math.log1p(weight / self.knee))
 
     def moved(self, terms: float, weight: float) -> float:
         change = math.log(self.at_rest(weight) / terms) / self.steps
@@ -251,7 +251,7 @@ def test_terms_of_a_trained_network_reach_the_target(target: float) -> None:
         queries, documents = (torch.log1p(torch.relu(network(texts + torch.randn_like(texts)))) for _ in range(2))
         loss = contrastive(queries @ documents.t(), torch.arange(16), everyone) + state.weight * flops(documents)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         terms.append(float((documents.detach() > 0).sum(1).float().mean()))
         state = advance(state, measured_terms=terms[-1], target_terms=target)

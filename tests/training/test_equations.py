@@ -213,8 +213,8 @@ def test_linear_decay_without_an_end_of_its_own_is_warmup_linear(total: int, ste
 @given(st.integers(1, 300), st.integers(0, 300), st.floats(0, 1), st.sampled_from(["linear", "constant"]))
 def test_learning_rate_rises_through_the_warmup_then_never_rises_again(total: int, warmup: int, floor: float, decay: str) -> None:
     warmup = min(warmup, total)
-    options = {"floor": floor} if decay == "linear" else {}
-    shares = [learning_rate_share(step, warmup_steps=warmup, total_steps=total, decay=decay, **options) for step in range(total + 5)]
+    floor = floor if decay == "linear" else 0.0
+    shares = [learning_rate_share(step, warmup_steps=warmup, total_steps=total, decay=decay, floor=floor) for step in range(total + 5)]
     assert all(0.0 <= share <= 1.0 for share in shares)
     assert shares[:warmup] == sorted(shares[:warmup]) and shares[warmup:] == sorted(shares[warmup:], reverse=True)
     assert shares[:warmup] == pytest.approx([(step + 1) / warmup for step in range(warmup)])

@@ -295,5 +295,5 @@ def test_kl_refuses_a_temperature_that_is_none(bad: float) -> None:
 def test_teachers_get_no_gradient() -> None:
     mask, positive, own = torch.ones(1, 2, dtype=torch.bool), torch.tensor([0]), torch.tensor([[False, True]])
     teacher, scores = torch.tensor([[1.0, 0.0]], requires_grad=True), torch.zeros(1, 2, requires_grad=True)
-    (kl_distillation(scores, teacher, mask) + margin_mse(scores, teacher, positive, own)).backward()
+    (kl_distillation(scores, teacher, mask) + margin_mse(scores, teacher, positive, own)).backward()  # type: ignore[no-untyped-call]
     assert teacher.grad is None and scores.grad is not None

@@ -42,7 +42,8 @@ def bert(seed: int = 0) -> BertForMaskedLM:
     )
     model = BertForMaskedLM(config)
     torch.nn.init.normal_(model.cls.predictions.bias, std=0.5)
-    return model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
 
 
 def splade(seed: int = 0) -> SpladeModel:
@@ -172,7 +173,7 @@ def test_a_pair_without_a_common_term_scores_zero_and_stays_in_the_loss() -> Non
 def test_batches_without_any_common_term_have_scores_and_gradients_of_zero(terms: list[list[int]]) -> None:
     left, right = torch.ones(1, 2, 3, requires_grad=True), torch.ones(1, 2, 3, requires_grad=True)
     scores = common_term_scores(torch.tensor(terms), left, torch.tensor([[-1, 4]]), right)
-    scores.sum().backward()
+    scores.sum().backward()  # type: ignore[no-untyped-call]
     assert scores.tolist() == [[0.0]] and left.grad is not None and not left.grad.any()
 
 
@@ -182,7 +183,7 @@ def test_a_text_of_padding_only_has_no_terms_and_no_nan() -> None:
     mask[1] = 0
     encoded = model.encode_documents(Tokens(tokens.input_ids, mask))
     assert (encoded["terms"][1] == -1).all() and not encoded["embeddings"][1].any()
-    model.scores(encoded, encoded).sum().backward()
+    model.scores(encoded, encoded).sum().backward()  # type: ignore[no-untyped-call]
     assert model.projection.weight.grad is not None and model.projection.weight.grad.isfinite().all()
 
 
@@ -210,7 +211,7 @@ def test_padding_and_what_stands_in_it_change_nothing(seed: int, more: int) -> N
 def test_gradients_reach_the_projection_the_head_and_every_layer() -> None:
     model = encoder().train()
     queries, documents = model(texts(1), texts(1))
-    contrastive(model.scores(queries, documents), torch.arange(3), torch.ones(3, 3, dtype=torch.bool)).backward()
+    contrastive(model.scores(queries, documents), torch.arange(3), torch.ones(3, 3, dtype=torch.bool)).backward()  # type: ignore[no-untyped-call]
     gradients = {name: p.grad for name, p in model.named_parameters()}
     for part in ("projection.weight", "embeddings.word_embeddings", "layer.0.", "layer.1."):
         found = [g for name, g in gradients.items() if part in name and g is not None]

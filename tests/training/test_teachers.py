@@ -130,9 +130,10 @@ def test_batches_change_no_score(classifier: Path, mined: Path, tmp_path: Path, 
 def test_a_line_keeps_everything_and_gains_scores(classifier: Path, mined: Path, tmp_path: Path) -> None:
     written(mined, [{**row, "positives": ["d1"], "extra": "ção"} for row in lines(2)])
     score(mined, tmp_path / "scored.jsonl", [cross_encoder(str(classifier))])
-    found = [json.loads(line) for line in (tmp_path / "scored.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [{key: value for key, value in row.items() if key != "scores"} for row in found] == [json.loads(x) for x in mined.read_text(encoding="utf-8").splitlines()]
-    assert "ção" in (tmp_path / "scored.jsonl").read_text(encoding="utf-8")
+    text = (tmp_path / "scored.jsonl").read_text(encoding="utf-8")
+    for before, after in zip(mined.read_text(encoding="utf-8").splitlines(), map(json.loads, text.splitlines()), strict=True):
+        assert {key: value for key, value in after.items() if key != "scores"} == json.loads(before)
+    assert "ção" in text
 
 
 def test_a_model_that_is_no_cross_encoder_is_an_error(tiny_model: Path, tiny_t5: Path, tmp_path: Path) -> None:

@@ -260,8 +260,10 @@ def test_pruning_works_on_the_side_it_is_asked_for() -> None:
     assert measured(collection).terms_document == measured(collection).terms_query > 2
     found = measured(collection, pruning=Pruning(max_terms_document=2, max_terms_query=1))
     assert (found.terms_document, found.terms_query) == (2.0, 1.0)
-    found = measured(collection, pruning=Pruning(min_weight_document=100, min_weight_query=100))
-    assert (found.empty_documents, found.empty_queries, found.unanswered, found.quality) == (1, 1, 1, 0.0)
+    for pruning, empty in ((Pruning(min_weight_document=100), (1, 0)), (Pruning(min_weight_query=100), (0, 1))):
+        found = measured(collection, pruning=pruning)
+        assert (found.empty_documents, found.empty_queries) == empty
+        assert (found.unanswered, found.quality) == (1, 0.0)
 
 
 def test_the_log_entry_is_json_with_named_terms_and_no_values_per_query() -> None:

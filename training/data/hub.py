@@ -133,8 +133,7 @@ def load(section: HubData, data_dir: Path, cache_dir: Path) -> Any:
     folder = next((place for place in (data_dir / section.dataset, Path(section.dataset)) if place.is_dir()), None)
     try:
         if folder is not None and any((folder / name).is_file() for name in _SAVED):
-            loaded: Any = datasets.load_from_disk(str(folder))
-            return loaded[section.split] if isinstance(loaded, datasets.DatasetDict) else loaded
+            return _saved_split(section, datasets.load_from_disk(str(folder)))
         name = section.dataset if folder is None else str(folder)
         return datasets.load_dataset(name, section.subset, split=section.split, cache_dir=str(cache_dir / "datasets"))
     except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -142,3 +141,13 @@ def load(section: HubData, data_dir: Path, cache_dir: Path) -> Any:
         raise ConfigError(
             f"{section.dataset} cannot be loaded (subset {section.subset}, split {section.split}): {type(error).__name__}: {why}"
         ) from error
+
+
+def _saved_split(section: HubData, loaded: Any) -> Any:
+    """The split of what `save_to_disk` wrote: several splits by name, or one without a name, which is taken as `train`."""
+    splits = loaded if isinstance(loaded, dict) else {"train": loaded}
+    if section.subset is not None:
+        raise ConfigError(f"data.subset has no effect: {section.dataset} was saved by save_to_disk and has no subsets; leave it out.")
+    if section.split not in splits:
+        raise ConfigError(f"{section.dataset} has no split {section.split!r}; it has {', '.join(splits)}.")
+    return splits[section.split]

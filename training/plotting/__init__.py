@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .render import plot_runs
+from .render import default_folder, plot_runs
 
-__all__ = ["plot_runs"]
+__all__ = ["default_folder", "plot_runs"]

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (a table of rules, one a line)
 """Keys that would do nothing in a recipe, and settings that contradict each other: errors before anything is read.
 
 Both published Portuguese SPLADE trainings ran without a regulariser or without in-batch negatives that their files named.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import InputFileError
+from tests.training.data.support import travelled
 from training.data import blocks
 from training.data.blocks import ByteFile, FileState, read_blocks, require_plain, whole_numbers
 
@@ -76,7 +76,12 @@ def test_files_that_have_no_byte_offsets_are_refused_with_a_hint(tmp_path: Path)
     (tmp_path / "mark.tsv").write_bytes(b"\xef\xbb\xbf")
     (tmp_path / "sixteen.tsv").write_bytes("1\ttexto".encode("utf-16"))
     (tmp_path / "packed.tsv").write_bytes(gzip.compress(b"1\ttexto\n"))
-    for name, why in (("empty.tsv", "is empty"), ("mark.tsv", "is empty"), ("sixteen.tsv", "UTF-16"), ("packed.tsv", "gunzip --keep packed.tsv")):
+    for name, why in (
+        ("empty.tsv", "is empty"),
+        ("mark.tsv", "is empty"),
+        ("sixteen.tsv", "UTF-16"),
+        ("packed.tsv", "gunzip --keep packed.tsv"),
+    ):
         with pytest.raises(InputFileError, match=why):
             require_plain(tmp_path / name)
 
@@ -136,7 +141,7 @@ def test_bytes_at_offsets_by_pread_and_without_it(tmp_path: Path, monkeypatch: p
     monkeypatch.delattr(os, "pread", raising=False)
     assert [file.read(0, 5), file.read(5, 8)] == expected
     assert [file.line_number(offset) for offset in (0, 4, 5, 8)] == [1, 1, 2, 3]
-    assert pickle.loads(pickle.dumps(file)).read(8, 12) == b"dois"
+    assert travelled(file).read(8, 12) == b"dois"
 
 
 def test_a_file_that_became_shorter_is_an_error_and_no_crash(tmp_path: Path) -> None:

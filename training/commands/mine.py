@@ -1,0 +1,89 @@
+"""python -m training mine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from splade_ptbr_connectors.errors import ConfigError
+from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption, SetOption
+
+if TYPE_CHECKING:
+    from training.judged import JudgedCollection
+    from training.mining import Draw
+
+
+def mine(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, hub id or shipped name of the model that retrieves.")],
+    collection: Annotated[str, typer.Option(help="A BEIR folder, or a file of documents (then --queries and --qrels).")],
+    out: Annotated[Path, typer.Option(help="JSONL, one line for each query and positive.")],
+    queries: Annotated[str | None, typer.Option(help="File of queries.")] = None,
+    qrels: Annotated[str | None, typer.Option(help="File of judgments.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a BEIR folder.")] = "train",
+    depth: Annotated[int, typer.Option(help="Ranks that negatives are drawn from.")] = 200,
+    negatives: Annotated[int, typer.Option(help="Drawn for each line.")] = 50,
+    draw: Annotated[
+        list[str] | None, typer.Option(metavar="N:DEPTH", help="Instead of both; SPLADE-v3: --draw 50:50 --draw 50:1000.")
+    ] = None,
+    skip_top: Annotated[int, typer.Option(help="First ranks that are never taken.")] = 0,
+    max_share_of_positive: Annotated[
+        float, typer.Option(help="Candidates of at least this share of the positive's score are taken for false negatives; inf keeps them.")
+    ] = 0.95,
+    teacher_run: Annotated[Path | None, typer.Option(help="TREC run of a teacher: negatives must score below the positive.")] = None,
+    teacher_margin: Annotated[float, typer.Option(help="By more than this.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    as_json: JsonOption = False,
+    set_: SetOption = None,
+    device: DeviceOption = None,
+    batch_size: BatchSizeOption = 32,
+) -> None:
+    """Mine hard negatives: what a model retrieves, without known positives, copies of them and likely false negatives."""
+    from splade_ptbr_connectors.evaluation.runs import read_run
+    from training.evaluating import load_encoder
+    from training.mining import Draw, Selection
+    from training.mining import mine as mine_collection
+
+    draws = tuple(map(_draw, draw)) if draw else (Draw(negatives, depth),)
+    selection = Selection(draws, skip_top, max_share_of_positive, teacher_margin, seed)
+    teacher = read_run(teacher_run) if teacher_run else None
+    judged = _judged(collection, queries, qrels, split)
+    encoder = load_encoder(model, set_ or (), device=device, batch_size=batch_size)
+    report = mine_collection(encoder, judged, out, selection, teacher=teacher, resume=resume, progress=True)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "about": judged.counts.describe(), **report.to_dict()}, indent=1, ensure_ascii=False))
+    else:
+        _show(out, judged, report.to_dict())
+
+
+def _draw(text: str) -> Draw:
+    from training.mining import Draw
+
+    count, colon, depth = text.partition(":")
+    if not colon or not count.isdecimal() or not depth.isdecimal():
+        raise ConfigError(f"{text!r} is no draw: write N:DEPTH, e.g. 50:1000 for 50 negatives from the first 1000 ranks.")
+    return Draw(int(count), int(depth))
+
+
+def _judged(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:
+    from training.evaluating import split_of
+    from training.judged import judged_collection
+    from training.recipe.sections import JudgedFiles
+
+    if queries is None and qrels is None:
+        return split_of(Path(collection), split)
+    if queries is None or qrels is None:
+        raise ConfigError("only one of --queries and --qrels is given: name both files, or neither for a BEIR folder.")
+    return judged_collection(JudgedFiles(Path(collection).name, collection, queries, qrels), data_dir=Path(), seed=0)
+
+
+def _show(out: Path, judged: JudgedCollection, report: dict[str, Any]) -> None:
+    typer.echo(f"{out}: {report['lines']:,} lines, {report['negatives']:,} negatives; {report['short']:,} lines have fewer than asked for")
+    typer.echo(judged.counts.describe())
+    for what, counts in (("candidates removed", report["removed"]), ("pairs left out", report["left_out"])):
+        for reason, count in sorted(counts.items()):
+            named = report["examples"].get(reason, []) if what == "pairs left out" else []
+            typer.echo(f"{what}: {count:,} {reason}" + (f" (queries {', '.join(named)} ...)" if named else ""))
