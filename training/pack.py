@@ -69,7 +69,7 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
         settings["onnx"] = _export(model, partial, recipe.encoding.storage)
     config = EncoderConfig.model_validate(settings)
     config.write(partial)
-    reason = sentence_transformers_can_read(config)
+    reason = sentence_transformers_can_read(config, model_type=model.networks()[0].backbone.config.model_type)
     if reason is None:
         write_sentence_transformers_files(partial, config)
     else:

@@ -64,24 +64,24 @@ def plan(folder: Path) -> Planned:
     Raises:
         ModelFormatError: no loadable model, no card with a licence, a pickle, a file of an unfinished training, a link that
             leads out of the folder, or an access token written in a file. Every such file is named.
-        ModelNotFoundError: no such folder.
     """
-    _check_model(folder)
+    if not folder.is_dir():
+        raise ModelFormatError(f"{folder} is no folder: give the folder of a packed model, such as runs/NAME/model.")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
     token = _stored_token()
     problems = [f"{path.relative_to(folder).as_posix()}: {why}" for path in paths for why in _problems(path, folder, token)]
     if problems:
         more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ModelFormatError(f"{folder} cannot be pushed. {'; '.join(problems[:10])}{more}.")
+    license_id = _license_of(folder / CARD)
+    _check_model(folder)
     files = tuple((path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths)
     left_out = tuple(sorted(path.name for path in folder.iterdir() if _hidden(path.relative_to(folder))))
-    return Planned(folder, files, _license_of(folder / CARD), left_out)
+    return Planned(folder, files, license_id, left_out)
 
 
 def _check_model(folder: Path) -> None:
     """The folder gives vectors: what nobody can load is of no use on the hub."""
-    if not folder.is_dir():
-        raise ModelFormatError(f"{folder} is no folder: give the folder of a packed model, such as runs/NAME/model.")
     vector = SpladeEncoder.load(folder).encode_document("O prazo da declaração termina em maio.")
     if not len(vector):
         raise ModelFormatError(f"{folder} loads, but gives an empty vector for a Portuguese sentence: it is not a trained model.")
@@ -101,7 +101,8 @@ def _problems(path: Path, folder: Path, token: str | None) -> Iterator[str]:
     names = path.relative_to(folder).parts
     if any(TRAINING_STATE.fullmatch(name.lower()) for name in names) or path.suffix.lower() in UNFINISHED:
         yield "belongs to the training, not to the model; move it out of the folder"
-    if path.stat().st_size <= SEARCHED_BYTES and path.suffix.lower() not in (".onnx", ".safetensors") and _has_secret(path.read_bytes(), token):
+    searched = path.stat().st_size <= SEARCHED_BYTES and path.suffix.lower() not in (".onnx", ".safetensors")
+    if searched and _has_secret(path.read_bytes(), token):
         yield "holds an access token; remove it, and revoke the token if others may have seen it"
 
 
@@ -275,7 +276,8 @@ def _explained(what: str, then: str) -> Iterator[None]:
 
 
 def _explain(error: Exception, what: str, then: str) -> NoReturn:
-    status = _status(error)
+    refused = next((one for one in _chain(error) if getattr(one, "response", None) is not None), None)
+    status = getattr(getattr(refused, "response", None), "status_code", None)
     reason = {
         401: "the hub does not know the access token (401): run `hf auth login` again, or set HF_TOKEN",
         403: "the access token may not write there (403): make one with write permission, or ask the owner",
@@ -285,7 +287,9 @@ def _explain(error: Exception, what: str, then: str) -> NoReturn:
         429: "the hub asks to wait: too many requests (429)",
     }.get(status or 0)
     if reason is None:
-        reason = f"{_first(error)} ({status})" if status else f"{type(_root(error)).__name__}: {_first(_root(error))}"
+        told = getattr(refused, "server_message", None) or _first(error)
+        root = _chain(error)[-1]
+        reason = f"the hub says: {told} ({status})" if status else f"{type(root).__name__}: {_first(root)}"
     # not chained: requests and headers within the original hold the token
     raise ModelError(f"{what}: {redacted(reason)}. {then}") from None
 
@@ -297,16 +301,6 @@ def _chain(error: BaseException) -> Sequence[BaseException]:
         chain.append(current)
         current = current.__cause__ or current.__context__
     return chain
-
-
-def _root(error: BaseException) -> BaseException:
-    return _chain(error)[-1]
-
-
-def _status(error: BaseException) -> int | None:
-    """HTTP status of the first error in the chain that has one."""
-    found = (getattr(getattr(one, "response", None), "status_code", None) for one in _chain(error))
-    return next((status for status in found if isinstance(status, int)), None)
 
 
 def _first(error: BaseException) -> str:

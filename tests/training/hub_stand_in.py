@@ -56,7 +56,7 @@ class Hub:
             return 401, {"error": "Invalid credentials in Authorization header"}
         for pattern, handle in self._routes().items():
             if found := re.fullmatch(pattern, f"{method} {path}"):
-                given = {name: unquote(value) for name, value in found.groupdict().items()}
+                given = {name: unquote(value) for name, value in found.groupdict().items() if value}
                 return handle(body, **given)
         return 404, {"error": f"the stand-in has no {method} {path}"}
 

@@ -227,6 +227,22 @@ def test_a_guard_that_is_interrupted_anywhere_raises_at_the_same_event(history: 
     assert fate(CollapseGuard(0.5), history) == fate(CollapseGuard(0.5), history, place)
 
 
+@pytest.mark.parametrize(
+    "history",
+    [
+        [entry(max_activation=30.0), *[entry(max_activation=310.0)] * 3],
+        [entry(), *[entry(gradient_norm=math.inf)] * 20],
+        [{"dev": Numbers()}, *[{"dev": Numbers(empty_documents=6)}] * 2],
+    ],
+    ids=["activations", "gradients", "empty"],
+)
+def test_what_was_counted_before_an_interruption_still_counts(history: list[Any]) -> None:
+    for place in range(len(history)):
+        found = fate(CollapseGuard(0.5), history, place)
+        assert found is not None
+        assert found[0] == len(history) - 1
+
+
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where_it_came_from(loss: float) -> None:
     guard = CollapseGuard(0.5)

@@ -140,7 +140,7 @@ class _Conversion:
         for rows in _chunks(writer["read"]):
             wrong = known.contains(rows[:, 0], rows[:, 2])
             self._counts["left_out_negative_is_positive"] += int(wrong.sum())
-            writer.append("rows", rows)
+            writer.append("rows", rows[~wrong])
 
     def _report(self, writer: ArrayWriter) -> None:
         path = writer.path("triples")

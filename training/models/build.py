@@ -89,7 +89,7 @@ def _around(
     """The trainable pair around a backbone."""
     network = _network(section, backbone, tokens)
     if recipe.sparse_embed is not None:
-        return SparseEmbedEncoder(network, recipe.sparse_embed)
+        return SparseEmbedEncoder(network, recipe.sparse_embed, activation=section.activation, special=tokens.special)
     queries: SpladeModel | QueryTable | None = None
     if isinstance(recipe.queries, SeparateQueries):
         own = recipe.queries.path

@@ -15,6 +15,7 @@ from training.recipe.sections import (
     LexicalModel,
     Recipe,
     ScoredData,
+    SharedQueries,
     Sparsity,
     TableQueries,
 )
@@ -112,6 +113,10 @@ def _check_sparsity(section: Sparsity | None, where: str) -> None:
         raise ConfigError(
             f"{where} needs weight (a fixed lambda) or target_terms (lambda steered to a number of terms): exactly one of them"
         )
+    if section.regularizer == "l0_flops" and section.target_terms is not None and section.target_terms <= section.threshold:
+        raise ConfigError(
+            f"{where}: l0_flops has no gradient at {section.target_terms:g} terms, its threshold is {section.threshold}: lower it"
+        )
     for name in ("weight", "target_terms"):
         value = getattr(section, name)
         if value is not None and not value > 0:
@@ -147,8 +152,8 @@ def _contradictions(recipe: Recipe) -> list[tuple[bool, str]]:
         ),
         (lexical and recipe.sparse_embed is not None, "sparse_embed needs a masked language model, not a model of kind 'lexical'"),
         (
-            recipe.sparse_embed is not None and isinstance(recipe.queries, TableQueries),
-            "sparse_embed needs a network for queries, and queries.kind is 'table'",
+            recipe.sparse_embed is not None and not isinstance(recipe.queries, SharedQueries),
+            "sparse_embed encodes both sides by one network: queries.kind = 'shared'",
         ),
         (
             getattr(recipe.model, "pooling", "max") == "sum" and getattr(recipe.model, "activation", "log1p_relu") != "log1p_relu",

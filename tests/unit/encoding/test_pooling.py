@@ -199,6 +199,14 @@ def test_searching_in_bfloat16_finds_the_same_winners_where_the_products_are_exa
     assert all(torch.equal(*pair) for pair in zip(with_gradients(searched, inputs, mask, incoming, activate=False), exact, strict=True))
 
 
+def test_autocast_searches_in_its_own_type() -> None:
+    inputs, mask = random_inputs(4, 11, 200, 16), ragged_mask()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = max_over_tokens(*inputs, mask)
+    assert torch.equal(found, max_over_tokens(*inputs, mask, search_dtype=torch.bfloat16))
+    assert not torch.equal(found, max_over_tokens(*inputs, mask))
+
+
 def test_positions_beyond_16_bits_are_kept() -> None:
     features = torch.zeros(1, 33_000, 1)
     features[0, 32_900] = 1.0
