@@ -22,7 +22,7 @@ from training.index import Hits, StreamingSearch, TermCounts
 from training.judged import JudgedCollection, judged_collection
 from training.recipe.sections import JudgedFiles
 from training.teachers import bar
-from training.validation import Measured, _measured, canonical_measure, measure_bm25, measure_hits, retrieval_depth
+from training.validation import Measured, canonical_measure, measure_bm25, measure_hits, measured_of, retrieval_depth
 
 DOCUMENTS_AT_ONCE = 2048
 Run = dict[str, Hits]
@@ -142,7 +142,7 @@ def evaluate(encoder: Encoder, collection: JudgedCollection, metrics: Sequence[s
         search.add([doc_id for doc_id, _ in block], vectors)
     run = search.run()
     found = measure_hits(run, collection, names)
-    return _measured(collection, names[0], found, query_counts, document_counts, time.perf_counter() - began), run
+    return measured_of(collection, names[0], found, query_counts, document_counts, time.perf_counter() - began), run
 
 
 def _matrix(encoder: Encoder, vectors: Iterator[Any]) -> sparse.csr_matrix:

@@ -332,6 +332,8 @@ class _Miner:
         """`score` is None for a positive that the collection does not hold."""
         if score is None:
             return None, _entry(query_id, left_out="positive_not_in_collection")
+        if not self.texts[doc_id].strip():
+            return None, _entry(query_id, left_out="positive_is_blank")
         known = _positives(self.collection, query_id)
         copies = frozenset(normalized(self.texts[name]) for name in known if name in self.texts)
         positive = Positive(doc_id, score, frozenset(known), copies)

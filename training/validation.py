@@ -139,10 +139,10 @@ def measure(
     if not document_counts.vectors:
         raise InputError(f"{collection.name} has no documents: nothing can be searched.")
     found = measure_hits(search.run(), collection, names)
-    return _measured(collection, names[0], found, query_counts, document_counts, time.perf_counter() - began)
+    return measured_of(collection, names[0], found, query_counts, document_counts, time.perf_counter() - began)
 
 
-def _measured(
+def measured_of(
     collection: JudgedCollection, metric: str, found: Effectiveness, queries: TermCounts, documents: TermCounts, seconds: float
 ) -> Measured:
     return Measured(

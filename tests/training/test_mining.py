@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +20,11 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from training import mining
 from training.data.collections import Evaluation
+from training.data.open import open_batches
 from training.judged import JudgedCollection, collection_of
 from training.mining import Candidate, Draw, MiningReport, Positive, Selection, choose, mine, normalized
+from training.recipe.sections import ScoredData
+from training.teachers import SparseTeacher, score
 
 WORDS = "imposto renda vacina café água rio mar lei prazo banco conta texto busca palavra termo ano dia casa cidade país".split()
 KEEP_ALL = Selection((Draw(20, 40),), max_share_of_positive=float("inf"))
@@ -165,6 +169,35 @@ def test_pairs_without_a_line_are_counted_and_named(tmp_path: Path) -> None:
     assert report.examples == {"nothing_retrieved": ["q-alone"], "positive_not_in_collection": ["q3"]}
     assert report.removed["copy_of_positive"] > 0  # "copy" is d7 in capitals
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_blank_positive_is_left_out_and_counted(tmp_path: Path) -> None:
+    documents = {"blank": "  ", "d1": "imposto de renda", "d2": "renda"}
+    collection = collection_of(Evaluation("toy", documents, {"q": "renda"}, {"q": {"blank": 1, "d2": 1}}))
+    report = mine(HashingEncoder(), collection, tmp_path / "mined.jsonl", KEEP_ALL)
+    assert report.lines == 1 and report.left_out == {"positive_is_blank": 1}
+
+
+def test_what_is_mined_and_scored_can_be_trained_on(tmp_path: Path) -> None:
+    report = mine(HashingEncoder(), a_collection(), tmp_path / "mined.jsonl", KEEP_ALL)
+    score(tmp_path / "mined.jsonl", tmp_path / "scored.jsonl", [SparseTeacher(HashingEncoder())])
+    section = ScoredData(path="scored.jsonl", negatives=3)
+    source = open_batches(section, tmp_path, tmp_path / "cache", batch_queries=4, seed=0)
+    batch = source.batch(0)
+    assert len(batch.queries) == 4 and batch.own.sum(axis=1).max() == 3 and batch.teacher is not None
+    lines = {
+        (line["query"], text): value
+        for line in lines_of(tmp_path / "scored.jsonl")
+        for text, value in zip(*texts_scores(line), strict=True)
+    }
+    rows, columns = (~np.isnan(batch.teacher)).nonzero()
+    assert report.lines > 4 and len(rows) >= 8
+    for row, column in zip(rows, columns, strict=True):
+        assert batch.teacher[row, column] == pytest.approx(lines[batch.queries[row], batch.documents[column]])
+
+
+def texts_scores(line: dict[str, Any]) -> tuple[list[str], list[float]]:
+    return line["documents"], line["scores"]
 
 
 def test_a_share_of_the_positives_score_bounds_every_negative(tmp_path: Path) -> None:

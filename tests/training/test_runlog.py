@@ -25,7 +25,7 @@ JSON_VALUES = st.recursive(
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def written(path: Path, made: list[dict[str, Any]]) -> Path:

@@ -24,7 +24,7 @@ Splits = dict[str, SplitResult]
 def dashboard_picture(run: NamedRun) -> Picture | None:
     """The picture of the packed model's measurement, or of the last validation; None when there is none."""
     last = measured_last(run)
-    if last is None:
+    if last is None or not last.splits:
         return None
     where = "saved model" if last.packed else f"step {last.step:,}"
     splits = dict(list(last.splits.items())[:SPLITS_SHOWN])

@@ -286,7 +286,7 @@ class Training:
     accumulation: int = 1
     """Batches a step, each with its own in-batch negatives and its own FLOPS."""
     gradcache_chunk: int | None = None
-    """Texts, queries and documents together (2 or more), that are held in memory at a time; the batch stays whole for negatives and FLOPS (GradCache, arXiv 2101.06983)."""
+    """Texts, queries and documents together (2 or more), held in memory at a time; negatives and FLOPS stay whole (arXiv 2101.06983)."""
     precision: str = "float32"
     """`float32`, `bfloat16` or `float16` (activations and losses are float32 always)."""
     gradient_norm: float = 1.0
