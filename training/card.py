@@ -22,14 +22,14 @@ from training.card_text import (
     described_model,
     described_queries,
     described_sparsity,
-    duration,
     figure,
     is_hub_id,
     markdown_table,
     published,
-    section,
     trained_collections,
 )
+from training.plotting.page import duration
+from training.plotting.recipes import section
 from training.runlog import FILE_NAME as LOG_FILE
 from training.runlog import RunLogData, Validation
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig
+from training.plotting.recipes import section
 from training.runlog import RunLogData
 
 CANDIDATES = {
@@ -31,14 +32,6 @@ PRIVATE = ("host", "hostname", "node", "user", "username", "home")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
-def section(recipe: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """A nested section; empty where it is missing or null."""
-    value: Any = recipe
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
 # -- writing --------------------------------------------------------------------------------------------------------------
 
 
@@ -59,14 +52,6 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def duration(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    minutes = round(seconds / 60)
-    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def is_hub_id(path: str) -> bool:
     """owner/name, and no folder here."""
     return _HUB_ID.fullmatch(path) is not None and not Path(path).exists()
@@ -81,7 +66,7 @@ def published(value: Any) -> Any:
     return _ABSOLUTE.sub(_last_name, value) if isinstance(value, str) else value
 
 
-_ABSOLUTE = re.compile(r"(?<![^\s'\"=,])(?:~?/[^\s'\",]*|~[^\s'\",]*|[A-Za-z]:[\\/][^\s'\",]*)")
+_ABSOLUTE = re.compile(r"(?<![^\s'\"=,])(?:(?:~[\w.-]*)?/[^\s'\",]+|[A-Za-z]:[\\/][^\s'\",]*)")
 
 
 def _last_name(found: re.Match[str]) -> str:

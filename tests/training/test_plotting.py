@@ -117,8 +117,8 @@ def test_reasons_are_listed_once_with_their_steps(tmp_path: Path) -> None:
     made = [run_logs.start_row(), *(run_logs.validation_row(step, 0.5, reason="too many terms") for step in range(10))]
     made += [run_logs.validation_row(10 + step, 0.5, reason=f"reason {step}") for step in range(9)]
     lines = reason_lines(named(tmp_path, made).log.validations)
-    assert lines[0] == "x  step 0, 1, 2 and 7 more: too many terms"
-    assert len(lines) == 6 and lines[-1] == "   and 5 more checkpoints, in the table"
+    assert lines[0] == "x step 0, 1, 2 and 7 more: too many terms"
+    assert len(lines) == 6 and lines[-1] == "and 5 more checkpoints, in the table"
 
 
 def test_runs_share_axes_and_the_picture_names_their_differences(tmp_path: Path) -> None:

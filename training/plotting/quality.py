@@ -49,10 +49,10 @@ def reason_lines(validations: tuple[Validation, ...]) -> list[str]:
     for validation in validations:
         if not validation.eligible:
             steps.setdefault(validation.reason or "no reason logged", []).append(f"{validation.step:,}")
-    lines = [f"x  step {_some(where)}: {reason}" for reason, where in steps.items()]
+    lines = [f"x step {_some(where)}: {reason}" for reason, where in steps.items()]
     hidden = len(lines) - REASONS_SHOWN
     shown = [textwrap.shorten(line, 150, placeholder=" ...") for line in lines[:REASONS_SHOWN]]
-    return shown + ([f"   and {hidden} more checkpoints, in the table"] if hidden > 0 else [])
+    return shown + ([f"and {hidden} more checkpoints, in the table"] if hidden > 0 else [])
 
 
 def _some(steps: list[str]) -> str:
