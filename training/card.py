@@ -30,6 +30,7 @@ from training.card_text import (
 )
 from training.plotting.page import duration
 from training.plotting.recipes import section
+from training.plotting.style import number
 from training.runlog import FILE_NAME as LOG_FILE
 from training.runlog import RunLogData, Validation
 
@@ -46,7 +47,7 @@ class CardOptions:
 
     Attributes:
         license: of the weights, an identifier of the hub such as "apache-2.0".
-        repo_id: what the model will be loaded as; None: the name of its folder.
+        repo_id: OWNER/NAME that it will be loaded as; None: as a folder.
         base_model: hub id; None: the recipe's, when that is a hub id.
         sections: further sections, Markdown, put before the limits.
         command: what the run was started with; None: what the log says, if it does.
@@ -105,7 +106,7 @@ def model_card(folder: Path, log: RunLogData, rows: Sequence[Row], options: Card
         f"# {title(log, options)}",
         _what_it_is(folder, log, config),
         _quality(log, rows),
-        _loading(folder, log, options),
+        _loading(folder, options),
         _training(log, options),
         _data(log, rows),
         options.sections.strip(),
@@ -190,7 +191,7 @@ def _what_it_is(folder: Path, log: RunLogData, config: EncoderConfig) -> str:
         f"- Lengths: {config.max_length_query:,} tokens of a query, {config.max_length_document:,} of a document, special ones included",
         f"- Text: {config.text.normalization}" + (", lower-cased" if config.text.lowercase else ", case kept"),
         f"- Pruning: {_pruning(config)}",
-        f"- On disk: {size / 1e6:.1f} MB",
+        f"- On disk: {number(size / 1e6)} MB",
     ]
     return "\n".join(lines)
 
@@ -253,8 +254,8 @@ def _validation(log: RunLogData) -> str:
     return f"Validation (what choices were made on), {what}, {last.metric}: {splits}; mean {figure(last.mean)}."
 
 
-def _loading(folder: Path, log: RunLogData, options: CardOptions) -> str:
-    name = options.repo_id or log.start.name
+def _loading(folder: Path, options: CardOptions) -> str:
+    name = options.repo_id or "path/of/this/folder"
     ours = f"""## Use
 
 With splade-ptbr-connectors:
@@ -294,7 +295,7 @@ def _training(log: RunLogData, options: CardOptions) -> str:
         f"- Chosen: step {log.chosen.step:,}, by the mean {log.chosen.metric} of the validation splits" if log.chosen else "",
         f"- Losses: {described_losses(recipe)}",
         *(f"- Sparsity, {side}: {described_sparsity(log, side)}" for side in ("query", "document")),
-        f"- Batches: {cell(training.get('batch_queries', '?'))} queries, {cell(training.get('accumulation', 1))} a step; "
+        f"- Batches: {cell(training.get('batch_queries', '?'))} queries, batches a step: {cell(training.get('accumulation', 1))}; "
         f"{cell(training.get('length_query', '?'))} tokens of a query and {cell(training.get('length_document', '?'))} of a document",
         f"- AdamW: learning rate {optimizer.get('lr'):g} after {optimizer.get('warmup_steps', 0):,} optimiser steps of warm-up, "
         f"then {optimizer.get('decay', 'linear')}"

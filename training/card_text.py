@@ -82,7 +82,7 @@ def described_model(recipe: Mapping[str, Any]) -> str:
     """The network that was trained, from its section."""
     model = section(recipe, "model")
     kind = model.get("kind")
-    shape = ", ".join(f"{model[key]:,} {label}" for key, label in _SHAPE.items() if isinstance(model.get(key), int))
+    shape = ", ".join(f"{label} {model[key]:,}" for key, label in _SHAPE.items() if isinstance(model.get(key), int))
     embedded = section(recipe, "sparse_embed")
     more = f", with an embedding of {embedded['size']} numbers for each kept term (SparseEmbed)" if "size" in embedded else ""
     if kind == "pretrained":
@@ -92,7 +92,7 @@ def described_model(recipe: Mapping[str, Any]) -> str:
     return f"masked language model made here ({shape}){more}" if kind == "small" else f"{cell(kind)}{more}"
 
 
-_SHAPE = {"layers": "layers", "hidden_size": "hidden units", "heads": "heads"}
+_SHAPE = {"layers": "layers", "hidden_size": "hidden size", "heads": "heads"}
 
 
 def described_queries(config: EncoderConfig) -> str:

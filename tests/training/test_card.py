@@ -141,7 +141,8 @@ def test_every_figure_in_the_prose_was_measured_or_set(run: Path) -> None:
     text = re.sub(r"arXiv [\d.]+|BM25|L1|1e-05", "", prose(card_of(run, [evaluated("faquad:test", 0.123, terms_query=3.5)])))
     log = read_log(run)
     known = json.dumps([run_logs.rows(), EncoderConfig(vocab_size=29794, max_length_query=64, max_length_document=256).model_dump()])
-    known += f" 0.123 404 5123 3.5 161 0.900 {log.seconds} 16 0.620 0.720 0.520 0.0 8 10 100"
+    size = sum(file.stat().st_size for file in (run / "model").iterdir()) / 1e6
+    known += f" {size} 0.123 404 5123 3.5 161 0.900 {log.seconds} 16 0.620 0.720 0.520 0.0 8 10 100"
     allowed = {float(value) for value in re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", known)}
     for figure in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])", text):
         value = float(figure.replace(",", ""))

@@ -68,7 +68,7 @@ def _summary(run: NamedRun) -> str:
 def duration(seconds: float) -> str:
     """A time for people."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -185,7 +185,7 @@ def value_axis(axes: Axes, label: str, *, log: bool = False, from_zero: bool = F
     if log:
         axes.set_yscale("log")
     elif from_zero:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * axes.dataLim.y1 if 0 < axes.dataLim.y1 < math.inf else 1)
     axes.set_ylabel(label)
     plain_numbers(axes.yaxis)
 
@@ -203,7 +203,7 @@ def note(axes: Axes, text: str, theme: Theme) -> None:
     axes.text(0.5, 0.5, printable(text), transform=axes.transAxes, ha="center", va="center", color=theme.muted, wrap=True)
 
 
-def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], *, side: float = 1.015) -> None:
+def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], *, side: float = 1.025) -> None:
     """Names lines at their right end: (y, text, colour) each, moved apart where they would lie on each other."""
     figure = axes.get_figure(root=True)
     if figure is None or not labels:
