@@ -17,6 +17,10 @@
     │   ├── StoreLockedError          another process holds it
     │   ├── StoreFormatError          not a store, or of a future format version
     │   ├── StoreWriteError           the medium refused a write: disk full, no permission
+    │   ├── StoreRefusedError         the engine refused single documents; the others of their batch are stored
+    │   ├── StoreRequestTooLargeError one document is more than a server takes in a request
+    │   ├── StoreUnavailableError     a server cannot be reached, or stayed overloaded beyond the deadline
+    │   ├── StoreAccessError          a server does not accept the credentials, or its certificate is not trusted
     │   ├── StoreCorruptError         the engine gave up on its own data
     │   └── StoreClosedError          used after close()
     ├── IngestError                   a checkpoint or dead-letter file that does not fit this run
@@ -26,6 +30,8 @@ A message says what was wrong, the value, what is accepted and what to do next, 
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class SpladeConnectorsError(Exception):
@@ -98,6 +104,26 @@ class StoreFormatError(StoreError):
 
 class StoreWriteError(StoreError):
     """The medium refused a write: disk full, no permission, read-only."""
+
+
+class StoreRefusedError(StoreError):
+    """The engine refused single documents; `refusals` names each with its reason, the others of their batch are stored."""
+
+    def __init__(self, message: str, refusals: Sequence[tuple[str, str]]) -> None:
+        self.refusals = tuple(refusals)
+        super().__init__(message)
+
+
+class StoreRequestTooLargeError(StoreError):
+    """More than a server takes in one request."""
+
+
+class StoreUnavailableError(StoreError):
+    """A server cannot be reached, does not answer in time, or stayed overloaded beyond the deadline."""
+
+
+class StoreAccessError(StoreError):
+    """A server does not accept the credentials, or its certificate is not trusted."""
 
 
 class StoreCorruptError(StoreError):

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from .extras import require
 from .filters import parse_filter
-from .retrieval import combine_filters, content_and_metadata, search_async
+from .retrieval import combine_filters, content_and_metadata
 from .stores.base import Hit, Store, check_top_k
 
 try:
@@ -74,7 +74,7 @@ class SpladeRetriever(BaseRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        return self._documents(await search_async(self.store, query, self._k(k), combine_filters(self.filter, filter)))
+        return self._documents(await self.store.asearch(query, self._k(k), filter=combine_filters(self.filter, filter)))
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
-from .retrieval import content_and_metadata, search_async
+from .retrieval import content_and_metadata
 from .stores.base import Hit, Store, check_top_k
 
 try:
@@ -68,7 +68,7 @@ class SpladeRetriever(BaseRetriever):
 
     # The base class would call _retrieve on the event loop and block it.
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(await search_async(self.store, query_bundle.query_str, self.similarity_top_k, self._filter))
+        return self._nodes(await self.store.asearch(query_bundle.query_str, self.similarity_top_k, filter=self._filter))
 
     def _nodes(self, hits: list[Hit]) -> list[NodeWithScore]:
         return [self._node(hit) for hit in hits]

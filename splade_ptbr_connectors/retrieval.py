@@ -1,11 +1,10 @@
-"""What the retrievers of every framework share: hits as text and metadata, filters combined, search off the event loop.
+"""What the retrievers of every framework share: hits as text and metadata, filters combined.
 
 No ranking happens here: a retriever returns what its store returns, in the same order and with the same scores.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,15 +54,6 @@ def content_and_metadata(hit: Hit, content_key: str) -> tuple[str, dict[str, Any
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
     metadata.update({name: value for name, value in payload.items() if value != "" or name not in metadata})
     return str(content), metadata
-
-
-async def search_async(store: Store, query: str, top_k: int, filter: Any | None) -> list[Hit]:
-    """`store.search` without blocking the event loop: the store's own `asearch` if it has one, else a worker thread."""
-    native = getattr(store, "asearch", None)
-    if native is not None:
-        hits: list[Hit] = await native(query, top_k, filter=filter)
-        return hits
-    return await asyncio.to_thread(store.search, query, top_k, filter=filter)
 
 
 def explain_hits(store: Store, query: SparseVector, doc_ids: Sequence[str]) -> dict[str, Explanation]:

@@ -66,8 +66,9 @@ def ingest(
         saved.save(start, time.monotonic())  # whether it can be written is better known now than in a second
         writer = Writer(store, rejected, saved, start)
         try:
-            _pump(stream, writer, store, display, started, batch_size, max_batch_bytes)
-            stream.raise_stored()
+            with store.loading():
+                _pump(stream, writer, store, display, started, batch_size, max_batch_bytes)
+                stream.raise_stored()
             store.finish_loading()
         except BaseException:
             writer.abandon()

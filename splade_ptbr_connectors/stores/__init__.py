@@ -1,8 +1,10 @@
 """Stores: where vectors live. open_store(url) picks the engine by the scheme of the URL.
 
-    edge:PATH      an embedded Qdrant in a folder: no server, one process at a time
+    edge:PATH                               an embedded Qdrant in a folder: no server, one process at a time
+    qdrant+http(s)://HOST:6333/COLLECTION   a Qdrant server or cluster; qdrant+grpc(s)://HOST:6334/COLLECTION by gRPC
+    opensearch+http(s)://HOST:9200/INDEX    an OpenSearch server or cluster
 
-An engine is a module with `connect(address, *, url, encoder, create, allow_mismatch, batch_size) -> Store`, loaded at first use.
+An engine is a module with `connect(address, options: OpenOptions) -> Store`, loaded at first use.
 """
 
 from __future__ import annotations
@@ -10,18 +12,29 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigError
+from ..text import check_text
+from .options import OpenOptions
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
     from .base import Store
+    from .credentials import Credentials
 
 # scheme -> module of this package; what follows the first ":" is the engine's to read
 ENGINES = {
     "edge": ".edge",
+    "qdrant+http": ".qdrant",
+    "qdrant+https": ".qdrant",
+    "qdrant+grpc": ".qdrant",
+    "qdrant+grpcs": ".qdrant",
+    "opensearch+http": ".opensearch",
+    "opensearch+https": ".opensearch",
 }
+MAX_TENANT_BYTES = 256
 
 
 def open_store(
@@ -31,6 +44,9 @@ def open_store(
     create: bool = True,
     allow_mismatch: bool = False,
     batch_size: int = 256,
+    tenant: str | None = None,
+    credentials: Credentials | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Store:
     """Open the store at `url`, or create it.
 
@@ -40,18 +56,39 @@ def open_store(
         create: create the store when nothing is there; otherwise that is a StoreNotFoundError.
         allow_mismatch: open a store that was filled with another model; scores then mean little.
         batch_size: documents sent to the engine at once, 1..10,000.
+        tenant: confine every read and write to this tenant's documents; no filter can reach beyond it.
+        credentials: how to log in to a server; None takes them from the environment (credentials.py). Never part of the URL.
+        settings: the engine's own, by name (also as `?name=value` in the URL of a server); they shape a store when it is created.
 
     Raises:
         ConfigError: an unknown scheme, no encoder for a new store, a bad setting.
+        MissingExtraError: the engine's client is not installed.
         ModelMismatchError: the store was filled with another model.
-        StoreError: StoreNotFoundError, StoreLockedError, StoreFormatError, StoreWriteError or StoreCorruptError.
+        StoreError: StoreNotFoundError, StoreLockedError, StoreFormatError, StoreWriteError, StoreCorruptError, StoreUnavailableError
+            or StoreAccessError.
     """
     scheme, address = _split(url)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= 10_000:
         raise ConfigError(f"batch_size is {batch_size!r}: it must be an integer from 1 to 10,000.")
-    engine = importlib.import_module(ENGINES[scheme], __name__)
-    store = engine.connect(address, url=url, encoder=encoder, create=create, allow_mismatch=allow_mismatch, batch_size=batch_size)
-    return cast("Store", store)
+    options = OpenOptions(
+        url=url,
+        encoder=encoder,
+        create=create,
+        allow_mismatch=allow_mismatch,
+        batch_size=batch_size,
+        tenant=_checked_tenant(tenant),
+        credentials=credentials,
+        settings=dict(settings or {}),
+    )
+    return cast("Store", importlib.import_module(ENGINES[scheme], __name__).connect(address, options))
+
+
+def _checked_tenant(tenant: object) -> str | None:
+    if tenant is None:
+        return None
+    if not isinstance(tenant, str) or not tenant.strip() or len(check_text(tenant, "tenant").encode()) > MAX_TENANT_BYTES:
+        raise ConfigError(f"tenant is {tenant!r:.60}: it must be a string of 1 to {MAX_TENANT_BYTES} bytes, not blank.")
+    return tenant
 
 
 def _split(url: object) -> tuple[str, str]:

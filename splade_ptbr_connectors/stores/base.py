@@ -1,18 +1,21 @@
 """Store: what every engine offers, and the checks that are the same for all of them.
 
 A store adapter implements the methods named with an underscore; the public ones validate first, so that no engine
-ever sees a bad vector, id, filter or top_k.
+ever sees a bad vector, id, filter or top_k. Each adapter adds the store's tenant to every filter and key itself.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
-from ..errors import ConfigError, StoreClosedError, VectorError
+from ..errors import ConfigError, StoreClosedError, StoreRefusedError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..vectors import SparseVector
@@ -35,12 +38,20 @@ class Hit(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One document as a store keeps it. `content_hash` is None when it was written without one."""
+    """One document as a store keeps it. `content_hash` is None when it was written without one, `dense` without a dense vector."""
 
     doc_id: str
     vector: SparseVector
     payload: Mapping[str, Any] = {}
     content_hash: str | None = None
+    dense: tuple[float, ...] | None = None
+
+
+class Refusal(NamedTuple):
+    """A document that the engine itself refused, and why; the others of its batch are stored."""
+
+    doc_id: str
+    reason: str
 
 
 class Store(ABC):
@@ -50,14 +61,18 @@ class Store(ABC):
         encoder: turns texts into vectors; its fingerprint is the one the store was filled with.
         url: what open_store() was given, without secrets.
         batch_size: entries sent to the engine at once.
+        tenant: whose documents these are; every read and write is confined to them. None: a collection without tenants.
+        max_in_flight: how many loads may run at once.
     """
 
     engine: ClassVar[str]
+    max_in_flight: int = 1
 
-    def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256) -> None:
+    def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256, tenant: str | None = None) -> None:
         self.url = url
         self.encoder = encoder
         self.batch_size = batch_size
+        self.tenant = tenant
         self._closed = False
 
     @property
@@ -77,29 +92,81 @@ class Store(ABC):
             top_k: 1..10,000.
             filter: see `splade_ptbr_connectors.filters`, or the engine's own filter object.
         """
-        self._check_open()
-        check_top_k("top_k", top_k)
-        vector = query if isinstance(query, SparseVector) else self.encoder.encode_query(query)
-        vector.check_vocabulary(self.encoder.vocab_size)
-        if not len(vector):
-            return []
-        conditions = parse_filter(filter) if isinstance(filter, Mapping) else filter
-        return self._search(vector, top_k, conditions)
+        vector, conditions = self._prepared(query, top_k, filter)
+        return self._search(vector, top_k, conditions) if len(vector) else []
+
+    async def asearch(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
+        """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
+        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
+        return await self._asearch(vector, top_k, conditions) if len(vector) else []
+
+    def search_hybrid(
+        self,
+        query: str | SparseVector,
+        dense: Sequence[float],
+        top_k: int = 10,
+        *,
+        prefetch: int | None = None,
+        rrf_k: int = 60,
+        filter: Filter | None = None,
+    ) -> list[Hit]:
+        """The best documents by reciprocal rank fusion of the sparse and a dense search: score = sum of 1 / (rrf_k + rank).
+
+        Args:
+            dense: the query's dense vector.
+            prefetch: how many hits of each search are fused; None takes max(100, 5 * top_k).
+            rrf_k: the ranking constant, 60 in the paper (Cormack, Clarke and Büttcher 2009); ranks count from 1.
+
+        Raises:
+            ConfigError: the engine or this collection has no dense vectors, or a bad argument.
+        """
+        vector, conditions = self._prepared(query, top_k, filter)
+        depth = max(100, 5 * top_k) if prefetch is None else check_top_k("prefetch", prefetch)
+        if isinstance(rrf_k, bool) or not isinstance(rrf_k, int) or rrf_k < 1:
+            raise ConfigError(f"rrf_k is {rrf_k!r}: it must be an integer of at least 1.")
+        return self._search_hybrid(vector, _checked_dense(dense), top_k, min(depth, MAX_TOP_K), rrf_k, conditions)
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
         """The stored entries of these documents; ids that are not stored are left out."""
         self._check_open()
         return self._get([check_doc_id(doc_id) for doc_id in doc_ids]) if doc_ids else {}
 
+    async def aget(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
+        """get() without blocking the event loop."""
+        self._check_open()
+        return await self._aget([check_doc_id(doc_id) for doc_id in doc_ids]) if doc_ids else {}
+
+    def exists(self, doc_id: str) -> bool:
+        """Whether the document is stored."""
+        return check_doc_id(doc_id) in self.get([doc_id])
+
     def content_hashes(self, doc_ids: Sequence[str]) -> dict[str, str]:
         """The content hashes of those of these documents that are stored with one."""
         self._check_open()
         return self._content_hashes(list(doc_ids)) if doc_ids else {}
 
-    def count(self) -> int:
-        """Number of stored documents, exact."""
+    def count(self, *, filter: Filter | None = None) -> int:
+        """Number of stored documents, exact; with a filter, of those that it lets pass."""
         self._check_open()
-        return self._count()
+        return self._count(parse_filter(filter) if isinstance(filter, Mapping) else filter)
+
+    def scan(self, *, with_vectors: bool = True, page_size: int = 1000) -> Iterator[Entry]:
+        """Every stored entry once, in no promised order, a page at a time; documents written meanwhile may or may not come.
+
+        Args:
+            with_vectors: False leaves vectors and payloads empty, which is faster: ids and content hashes only.
+        """
+        cursor: Any = None
+        while True:
+            self._check_open()
+            entries, cursor = self._scan_page(cursor, page_size, with_vectors)
+            yield from entries
+            if cursor is None:
+                return
+
+    def info(self) -> dict[str, Any]:
+        """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""
+        return {"engine": self.engine, "url": self.url}
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -113,23 +180,59 @@ class Store(ABC):
         Raises:
             VectorError, RecordError, TextError: for the first bad entry; the batches before it are stored, its own is not.
         """
-        self._check_open()
-        written = 0
-        for batch in _batches(map(self._check_entry, entries), self.batch_size):
-            self._upsert(batch)
-            written += len(batch)
+        written, refusals = 0, []
+        for batch in _batches(entries, self.batch_size):
+            refused = self.load(batch)
+            written += len(batch) - len(refused)
+            refusals += refused
+        if refusals:
+            raise StoreRefusedError(
+                f"{self.url} refused {len(refusals):,} documents, first {refusals[0].doc_id!r}: {refusals[0].reason}; the other "
+                f"{written:,} are stored. Correct the refused ones (`refusals` of this error) and load them again.",
+                refusals,
+            )
         return written
+
+    def load(self, entries: Sequence[tuple[Any, ...]]) -> list[Refusal]:
+        """Insert or replace one batch; durable when it returns. May be called from `max_in_flight` threads at once.
+
+        Returns: the documents that the engine refused; the others are stored.
+
+        Raises:
+            VectorError, RecordError, TextError: for the first bad entry; nothing of the batch is sent.
+        """
+        self._check_open()
+        return self._upsert(list(map(self._check_entry, entries)))
+
+    async def aload(self, entries: Sequence[tuple[Any, ...]]) -> list[Refusal]:
+        """load() without blocking the event loop."""
+        self._check_open()
+        return await self._aupsert(await asyncio.to_thread(lambda: list(map(self._check_entry, entries))))
 
     def delete(self, doc_ids: Iterable[str]) -> int:
         """Delete documents by id; ids that are not stored are no error. Returns how many were deleted."""
         self._check_open()
         return sum(self._delete(batch) for batch in _batches(map(check_doc_id, doc_ids), self.batch_size))
 
+    def delete_where(self, filter: Filter) -> int:
+        """Delete the documents that a filter lets pass. Returns how many. An empty filter is a ConfigError: name what is to go."""
+        self._check_open()
+        conditions = parse_filter(filter) if isinstance(filter, Mapping) else filter
+        if not conditions:
+            raise ConfigError("delete_where() was given an empty filter, which is every document: name the ones to delete.")
+        return self._delete_where(conditions)
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """Around a bulk load: an engine may change settings for its time, and restores them whatever happens."""
+        self._check_open()
+        yield
+
     def flush(self) -> None:  # noqa: B027 (optional)
         """Put what was acknowledged on the medium, so that it survives a power cut too. A checkpoint is written after it."""
 
     def finish_loading(self) -> None:  # noqa: B027 (optional)
-        """Called once after a bulk load: lets the engine build or merge its index. Optional, never changes results."""
+        """Called once after a bulk load: what was loaded is found from then on. The engine may build or merge its index."""
 
     # -- life cycle ------------------------------------------------------------------------------------------------
 
@@ -152,8 +255,16 @@ class Store(ABC):
         if self._closed:
             raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
 
+    def _prepared(self, query: str | SparseVector, top_k: int, filter: Filter | None) -> tuple[SparseVector, Any]:
+        """The checked vector and filter of a search."""
+        self._check_open()
+        check_top_k("top_k", top_k)
+        vector = query if isinstance(query, SparseVector) else self.encoder.encode_query(query)
+        vector.check_vocabulary(self.encoder.vocab_size)
+        return vector, parse_filter(filter) if isinstance(filter, Mapping) else filter
+
     def _check_entry(self, entry: tuple[Any, ...]) -> Entry:
-        if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 4:
+        if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 5:
             raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {entry!r:.80}.")
         checked = entry if isinstance(entry, Entry) else Entry(*entry)
         check_doc_id(checked.doc_id)
@@ -161,7 +272,7 @@ class Store(ABC):
             raise VectorError(f"the vector of {checked.doc_id!r} is {type(checked.vector).__name__}: it must be a SparseVector.")
         checked.vector.check_vocabulary(self.encoder.vocab_size)
         check_payload(checked.doc_id, checked.payload)
-        return checked
+        return checked if checked.dense is None else checked._replace(dense=_checked_dense(checked.dense))
 
     # -- what an engine implements -----------------------------------------------------------------------------------
 
@@ -175,16 +286,45 @@ class Store(ABC):
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]: ...
 
     @abstractmethod
-    def _count(self) -> int: ...
+    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int: ...
 
     @abstractmethod
-    def _upsert(self, entries: list[Entry]) -> None: ...
+    def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
+        """Up to `size` entries behind the cursor (None: the start), and the cursor behind them (None: that was all)."""
+
+    @abstractmethod
+    def _upsert(self, entries: list[Entry]) -> list[Refusal]: ...
 
     @abstractmethod
     def _delete(self, doc_ids: list[str]) -> int: ...
 
     @abstractmethod
+    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int: ...
+
+    @abstractmethod
     def _close(self) -> None: ...
+
+    # -- what an engine may do better ----------------------------------------------------------------------------------
+
+    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+        return await asyncio.to_thread(self._search, query, top_k, filter)
+
+    async def _aget(self, doc_ids: list[str]) -> dict[str, Entry]:
+        return await asyncio.to_thread(self._get, doc_ids)
+
+    async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
+        return await asyncio.to_thread(self._upsert, entries)
+
+    def _search_hybrid(
+        self,
+        query: SparseVector,
+        dense: tuple[float, ...],
+        top_k: int,
+        prefetch: int,
+        rrf_k: int,
+        filter: tuple[Condition, ...] | Any | None,
+    ) -> list[Hit]:
+        raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
 
 
 def check_top_k(name: str, value: object) -> int:
@@ -192,6 +332,16 @@ def check_top_k(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
         raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
     return value
+
+
+def _checked_dense(dense: object) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in dense)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise VectorError(f"a dense vector is {type(dense).__name__}: it must be a sequence of numbers.") from error
+    if not values or not all(map(math.isfinite, values)):
+        raise VectorError("a dense vector is empty or holds NaN or infinity: it must hold finite numbers.")
+    return values
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -10,7 +10,8 @@ from ..json_values import checked_copy
 
 ID_FIELD = "_id"
 HASH_FIELD = "_hash"
-RESERVED_FIELDS = (ID_FIELD, HASH_FIELD)
+TENANT_FIELD = "_tenant"
+RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD)
 
 
 def check_payload(doc_id: str, payload: object) -> dict[str, Any]:
@@ -29,15 +30,18 @@ def check_names(doc_id: str, payload: Mapping[str, Any]) -> None:
             raise RecordError(f"the payload of {doc_id!r} has the field {name!r}, which the store uses itself: rename it.")
 
 
-def to_stored(doc_id: str, payload: Mapping[str, Any], content_hash: str | None) -> dict[str, Any]:
+def to_stored(doc_id: str, payload: Mapping[str, Any], content_hash: str | None, tenant: str | None = None) -> dict[str, Any]:
     """The payload as the engine keeps it."""
     stored = {**payload, ID_FIELD: doc_id}
     if content_hash is not None:
         stored[HASH_FIELD] = content_hash
+    if tenant is not None:
+        stored[TENANT_FIELD] = tenant
     return stored
 
 
 def from_stored(stored: dict[str, Any]) -> tuple[str, dict[str, Any], str | None]:
     """(doc_id, payload, content_hash) out of what the engine kept."""
     doc_id, content_hash = stored.pop(ID_FIELD), stored.pop(HASH_FIELD, None)
+    stored.pop(TENANT_FIELD, None)
     return doc_id, stored, content_hash

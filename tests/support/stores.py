@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.filters import AnyOf, Condition
-from splade_ptbr_connectors.stores.base import Entry, Hit, Store
+from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal, Store
 from splade_ptbr_connectors.vectors import SparseVector
 
 
@@ -56,11 +56,19 @@ class MemoryStore(Store):
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
         return {doc_id: entry.content_hash for doc_id, entry in self._get(doc_ids).items() if entry.content_hash}
 
-    def _count(self) -> int:
-        return len(self.entries)
+    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
+        return sum(_holds(entry.payload, filter) for entry in self.entries.values())
 
-    def _upsert(self, entries: list[Entry]) -> None:
+    def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
+        start, entries = cursor or 0, list(self.entries.values())
+        return entries[start : start + size], start + size if start + size < len(entries) else None
+
+    def _upsert(self, entries: list[Entry]) -> list[Refusal]:
         self.entries.update({entry.doc_id: entry for entry in entries})
+        return []
+
+    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
+        return self._delete([doc_id for doc_id, entry in self.entries.items() if _holds(entry.payload, filter)])
 
     def _delete(self, doc_ids: list[str]) -> int:
         return sum(self.entries.pop(doc_id, None) is not None for doc_id in doc_ids)

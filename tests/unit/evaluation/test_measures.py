@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputError
 from splade_ptbr_connectors.evaluation.measures import MEASURES, measure
+from splade_ptbr_connectors.evaluation.runs import read_run, write_run
 
 QRELS = {"q1": {"a": 2, "b": 1, "c": 0}, "q2": {"x": 1}}
 
@@ -45,9 +48,22 @@ def test_every_judged_query_counts_and_no_other() -> None:
     assert measure({}, QRELS).unanswered == 2
 
 
-def test_equal_scores_rank_the_larger_id_first_as_in_trec_eval() -> None:
-    assert measure({"q2": {"x": 1.0, "y": 1.0}}, {"q2": {"x": 1}}, ["nDCG@10"]).means["nDCG@10"] == pytest.approx(1 / math.log2(3))
-    assert measure({"q2": {"x": 1.0, "b": 1.0}}, {"q2": {"x": 1}}, ["nDCG@10"]).means["nDCG@10"] == 1.0
+@pytest.mark.parametrize("name", ["nDCG@1", "RR@1", "RR", "P@1", "AP@1", "R@1"])
+@pytest.mark.parametrize("order", [["a", "z"], ["z", "a"]])
+@pytest.mark.parametrize("lower", [1.0, math.nextafter(1.0, 0.0)])
+def test_the_order_of_the_run_is_measured_whatever_the_ids_are_called(order: list[str], lower: float, name: str) -> None:
+    """trec_eval reads scores as float32 and ranks equal ones by id, RR@k the other way round."""
+    run = {"q": {order[0]: 1.0, order[1]: lower}}
+    expected = [1.0, 0.5 if name == "RR" else 0.0]
+    assert [measure(run, {"q": {relevant: 1}}, [name]).means[name] for relevant in order] == expected
+
+
+@given(st.permutations(["a", "b", "c", "d", "e", "f"]), st.lists(st.sampled_from([1.0, 2.0, 1.0 + 1e-9]), min_size=6, max_size=6))
+def test_a_run_is_measured_as_its_file_read_back_is(order: list[str], scores: list[float]) -> None:
+    run = {"q1": dict(zip(order, scores, strict=True))}
+    with tempfile.TemporaryDirectory() as folder:
+        write_run(Path(folder) / "run.trec", run)
+        assert measure(read_run(Path(folder) / "run.trec"), QRELS) == measure(run, QRELS)
 
 
 @given(st.dictionaries(st.sampled_from("abcxyz"), st.floats(0.1, 100.0), min_size=1))
@@ -63,6 +79,18 @@ def test_other_measures_by_name_and_unknown_ones_refused() -> None:
     for name in ("nDGC@10", "nDCG@", "", "1+1"):
         with pytest.raises(ConfigError, match="not a measure"):
             measure({"q2": {"x": 1.0}}, QRELS, [name])
+
+
+@pytest.mark.parametrize("name", ["nDCG@0", "nDCG(cutoff=0)@0", "R@0", "P@0", "AP@0", "Success@0", "RR@0", "nDCG@1.5", "nDCG(cutoff='a')"])
+def test_a_cut_off_below_1_is_refused_before_trec_eval_ends_the_process(name: str) -> None:
+    with pytest.raises(ConfigError, match="no cut-off of at least 1"):
+        measure({"q2": {"x": 1.0}}, QRELS, [name])
+
+
+@pytest.mark.parametrize("name", ["P(rel=0)@5", "IPrec@2", "SetF(beta=0)"])
+def test_a_measure_with_a_value_that_it_does_not_take_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be computed here"):
+        measure({"q2": {"x": 1.0}}, QRELS, [name])
 
 
 def test_no_judgments_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""`edge:PATH`: Qdrant's engine in this process (qdrant-edge), its data in a folder.
+"""EdgeStore: Qdrant's engine in this process (qdrant-edge), its data in a folder.
 
 PATH/splade-store.json is the sidecar (model, format version, settings), PATH/shard/ holds the engine's own files.
 """
@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import qdrant_edge as edge
 
-from ..errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError
-from ..filters import Condition
-from ..vectors import SparseVector
-from .base import Entry, Hit, Store
-from .binding import ModelStamp, resolve_encoder
-from .edge_engine import RESERVE_BYTES, EdgeEngine, check_space, translated
-from .edge_filters import to_edge
-from .payloads import HASH_FIELD, ID_FIELD, from_stored, to_stored
-from .point_ids import point_id
-from .sidecar import FILE_NAME, Sidecar
+from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError
+from ...filters import AnyOf, Condition
+from ...vectors import SparseVector
+from ..base import Entry, Hit, Refusal, Store
+from ..binding import ModelStamp, resolve_encoder
+from ..description import StoreDescription
+from ..options import OpenOptions
+from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
+from ..point_ids import point_id
+from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
+from .filters import to_edge
+from .sidecar import FILE_NAME, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
-    from ..encoding.protocol import Encoder
+    from ...encoding.protocol import Encoder
 
 logger = logging.getLogger(__name__)
 SHARD = "shard"
@@ -42,15 +44,15 @@ class Repair(NamedTuple):
     set_aside: Path | None
 
 
-def connect(address: str, *, url: str, encoder: Encoder | str | None, create: bool, allow_mismatch: bool, batch_size: int) -> EdgeStore:
+def connect(address: str, options: OpenOptions) -> EdgeStore:
     """Open or create the store in the folder `address`; see open_store()."""
-    folder = _folder(address, url)
+    folder, url = _folder(address, options.url), options.url
     with translated(url, "open"):
-        sidecar = _find(folder, url, create)
-    resolved = resolve_encoder(encoder, sidecar.model if sidecar else None, url, allow_mismatch=allow_mismatch)
-    if sidecar is None or not (folder / SHARD).exists():
-        sidecar = _create(folder, sidecar.model if sidecar else ModelStamp.of(resolved), url)
-    return EdgeStore(url, resolved, EdgeEngine(folder / SHARD, url), sidecar, batch_size=batch_size)
+        found = _find(folder, url, options.create)
+    resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
+    if found is None or not (folder / SHARD).exists():
+        found = _create(folder, found.model if found else ModelStamp.of(resolved), url)
+    return EdgeStore(url, resolved, EdgeEngine(folder / SHARD, url), found, batch_size=options.batch_size, tenant=options.tenant)
 
 
 def repair(path: str | Path) -> Repair:
@@ -66,7 +68,7 @@ def repair(path: str | Path) -> Repair:
     folder = _folder(str(path), str(path))
     log = folder / SHARD / "wal"
     with translated(str(folder), "repair"):
-        if Sidecar.read(folder, EdgeStore.engine) is None or not log.is_dir():
+        if read_sidecar(folder, EdgeStore.engine) is None or not log.is_dir():
             raise StoreNotFoundError(f"{folder} is not an edge store: nothing to repair.")
     try:
         return Repair(_documents(folder), None)
@@ -90,14 +92,23 @@ class EdgeStore(Store):
 
     engine: ClassVar[str] = "edge"
 
-    def __init__(self, url: str, encoder: Encoder, engine: EdgeEngine, sidecar: Sidecar, *, batch_size: int = 256) -> None:
-        super().__init__(url, encoder, batch_size=batch_size)
+    def __init__(
+        self,
+        url: str,
+        encoder: Encoder,
+        engine: EdgeEngine,
+        description: StoreDescription,
+        *,
+        batch_size: int = 256,
+        tenant: str | None = None,
+    ) -> None:
+        super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
         self._edge = engine
-        self._sidecar = sidecar
+        self._description = description
 
     @property
     def identity(self) -> str:
-        return f"edge:{self._sidecar.store_id}"
+        return f"edge:{self._description.store_id}"
 
     def flush(self) -> None:
         self._check_open()
@@ -117,9 +128,7 @@ class EdgeStore(Store):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
-        native = to_edge(filter) if isinstance(filter, tuple) else filter
-        if native is not None and not isinstance(native, edge.Filter):
-            raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping or a qdrant_edge.Filter.")
+        native = self._scoped(filter)
         with self._edge.use("search") as shard:
             points = _query(shard, query, top_k + 1, native)
             if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
@@ -128,31 +137,48 @@ class EdgeStore(Store):
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._edge.use("read") as shard:
-            records = shard.retrieve(_point_ids(doc_ids), True, True)
+            records = shard.retrieve(self._point_ids(doc_ids), True, True)
         return {entry.doc_id: entry for entry in map(_entry, records)}
 
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
         wanted = edge.PayloadSelector.Include([ID_FIELD, HASH_FIELD])
         with self._edge.use("read") as shard:
-            payloads = [record.payload for record in shard.retrieve(_point_ids(doc_ids), wanted, False)]
+            payloads = [record.payload for record in shard.retrieve(self._point_ids(doc_ids), wanted, False)]
         return {payload[ID_FIELD]: payload[HASH_FIELD] for payload in payloads if HASH_FIELD in payload}
 
-    def _count(self) -> int:
+    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
         with self._edge.use("count") as shard:
-            return int(shard.count(edge.CountRequest(exact=True)))
+            return int(shard.count(edge.CountRequest(exact=True, filter=self._scoped(filter))))
+
+    def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
+        payload = True if with_vectors else edge.PayloadSelector.Include([ID_FIELD, HASH_FIELD])
+        request = edge.ScrollRequest(limit=size, offset=cursor, filter=self._scoped(None), with_payload=payload, with_vector=with_vectors)
+        with self._edge.use("read") as shard:
+            records, following = shard.scroll(request)
+        return list(map(_entry, records)), following
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def _upsert(self, entries: list[Entry]) -> None:
-        points = [_point(entry) for entry in entries]
+    def _upsert(self, entries: list[Entry]) -> list[Refusal]:
+        points = [self._point(entry) for entry in entries]
         expected = sum([8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries])
         with self._edge.use("write") as shard:
             self._edge.check_space(BYTES_PER_BYTE * expected)
             shard.update(edge.UpdateOperation.upsert_points(points))
+        return []
+
+    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
+        native = self._scoped(filter)
+        with self._edge.use("delete") as shard:
+            doomed = int(shard.count(edge.CountRequest(exact=True, filter=native)))
+            if doomed:
+                self._edge.check_space(0)
+                shard.update(edge.UpdateOperation.delete_points_by_filter(native))
+        return doomed
 
     def _delete(self, doc_ids: list[str]) -> int:
         with self._edge.use("delete") as shard:
-            present = [record.id for record in shard.retrieve(_point_ids(doc_ids), False, False)]
+            present = [record.id for record in shard.retrieve(self._point_ids(doc_ids), False, False)]
             if present:
                 self._edge.check_space(0)
                 shard.update(edge.UpdateOperation.delete_points(present))
@@ -160,6 +186,25 @@ class EdgeStore(Store):
 
     def _close(self) -> None:
         self._edge.close()
+
+    # -- the tenant --------------------------------------------------------------------------------------------------
+
+    def _scoped(self, filter: tuple[Condition, ...] | Any | None) -> Any:
+        """The engine's filter, confined to the tenant."""
+        native = to_edge(filter) if isinstance(filter, tuple) else filter
+        if native is not None and not isinstance(native, edge.Filter):
+            raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping or a qdrant_edge.Filter.")
+        if self.tenant is None:
+            return native
+        mine = to_edge((AnyOf(TENANT_FIELD, (self.tenant,)),))
+        return mine if native is None else edge.Filter(must=[native, mine])
+
+    def _point_ids(self, doc_ids: list[str]) -> list[str]:
+        return [point_id(doc_id, self.tenant) for doc_id in dict.fromkeys(doc_ids)]
+
+    def _point(self, entry: Entry) -> Any:
+        stored = to_stored(entry.doc_id, entry.payload, entry.content_hash, self.tenant)
+        return edge.Point(point_id(entry.doc_id, self.tenant), {VECTOR: _to_edge_vector(entry.vector)}, stored)
 
 
 def _folder(address: str, url: str) -> Path:
@@ -169,26 +214,26 @@ def _folder(address: str, url: str) -> Path:
     return Path(path).expanduser()
 
 
-def _find(folder: Path, url: str, create: bool) -> Sidecar | None:
+def _find(folder: Path, url: str, create: bool) -> StoreDescription | None:
     if folder.exists() and not folder.is_dir():
         raise StoreFormatError(f"{folder} is a file: an edge store is a folder, give the path of one.")
-    sidecar = Sidecar.read(folder, EdgeStore.engine)
-    if sidecar is None and folder.is_dir() and any(folder.iterdir()):
+    found = read_sidecar(folder, EdgeStore.engine)
+    if found is None and folder.is_dir() and any(folder.iterdir()):
         raise StoreFormatError(f"the folder {folder} is not empty and holds no {FILE_NAME}: it is not a store, give another path.")
-    if sidecar is None and not create:
+    if found is None and not create:
         raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
-    return sidecar
+    return found
 
 
-def _create(folder: Path, model: ModelStamp, url: str) -> Sidecar:
+def _create(folder: Path, model: ModelStamp, url: str) -> StoreDescription:
     """The sidecar first: a folder with a sidecar and no shard is taken up again, one with a shard alone would be no store."""
-    sidecar = Sidecar(EdgeStore.engine, model, SETTINGS)
+    description = StoreDescription(EdgeStore.engine, model, SETTINGS)
     with translated(url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, RESERVE_BYTES)
-        sidecar.write(folder)
+        write_sidecar(folder, description)
     EdgeEngine.create(folder / SHARD, edge.EdgeConfig(sparse_vectors={VECTOR: edge.EdgeSparseVectorParams()}), url)
-    return sidecar
+    return description
 
 
 def _documents(folder: Path) -> int:
@@ -230,23 +275,14 @@ def _rank(hit: Hit) -> tuple[float, str]:
     return -hit.score, hit.doc_id
 
 
-def _point(entry: Entry) -> Any:
-    stored = to_stored(entry.doc_id, entry.payload, entry.content_hash)
-    return edge.Point(point_id(entry.doc_id), {VECTOR: _to_edge_vector(entry.vector)}, stored)
-
-
 def _entry(record: Any) -> Entry:
     doc_id, payload, content_hash = from_stored(dict(record.payload))
-    vector = record.vector[VECTOR]
-    return Entry(doc_id, SparseVector.from_qdrant(vector), payload, content_hash)
+    vector = SparseVector.from_qdrant(record.vector[VECTOR]) if record.vector else SparseVector([], [])
+    return Entry(doc_id, vector, payload, content_hash)
 
 
 def _to_edge_vector(vector: SparseVector) -> Any:
     return edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())
-
-
-def _point_ids(doc_ids: list[str]) -> list[str]:
-    return [point_id(doc_id) for doc_id in dict.fromkeys(doc_ids)]
 
 
 def _characters(payload: Mapping[str, Any]) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
-from ..errors import ConfigError
-from ..filters import AnyOf, Condition, Range
+from ...errors import ConfigError
+from ...filters import AnyOf, Condition, Range
 
 _PLAIN_PART = re.compile(r"[A-Za-z0-9_-]+(\[\d*\])?")
 

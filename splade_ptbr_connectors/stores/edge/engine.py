@@ -12,7 +12,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from ..errors import SpladeConnectorsError, StoreClosedError, StoreCorruptError, StoreError, StoreLockedError, StoreWriteError
+from ...errors import SpladeConnectorsError, StoreClosedError, StoreCorruptError, StoreError, StoreLockedError, StoreWriteError
 
 RESERVE_BYTES = 32 * 2**20  # left free on the medium
 _LOCKED = re.compile("WouldBlock")

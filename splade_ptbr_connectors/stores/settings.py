@@ -1,0 +1,75 @@
+"""Settings of an engine: frozen dataclasses, filled from open_store(settings=...) and from the query part of a URL.
+
+opensearch+https://host:9200/laws?shards=3&replicas=1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ..errors import ConfigError
+
+S = TypeVar("S")
+_WORDS = {"true": True, "false": False}
+
+
+def read_settings(kind: type[S], given: Mapping[str, Any], in_url: Mapping[str, str] | None = None) -> S:
+    """Fill a frozen dataclass; what it refuses itself (`__post_init__`) is its own ConfigError.
+
+    Args:
+        kind: the engine's dataclass of settings; its fields are bool, int, float, str, or one of these or None.
+        given: values by name, of the right type.
+        in_url: texts by name, converted to the right type.
+
+    Raises:
+        ConfigError: a name that the engine does not know, a value of another type, or one given in both places.
+    """
+    hints = typing.get_type_hints(kind)
+    known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    texts = in_url or {}
+    for name in [*given, *texts]:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigError(f"unknown store setting {name!r}{hint}; known: {', '.join(known) or 'none'}.")
+    for name in texts:
+        if name in given:
+            raise ConfigError(f"the store setting {name!r} is given in the URL and as a setting: leave one out.")
+    values = {name: _checked(name, value, hints[name]) for name, value in given.items()}
+    return kind(**values, **{name: _converted(name, text, hints[name]) for name, text in texts.items()})
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(part for part in parts)
+
+
+def _checked(name: str, value: object, hint: Any) -> object:
+    kinds = _kinds(hint)
+    if type(value) in kinds:
+        return value
+    if float in kinds and type(value) is int:
+        return float(value)
+    raise ConfigError(f"store setting {name} is {value!r}: it must be {_described(kinds)}.")
+
+
+def _converted(name: str, text: str, hint: Any) -> object:
+    kinds = _kinds(hint)
+    for kind in kinds:
+        try:
+            if kind is bool and text.lower() in _WORDS:
+                return _WORDS[text.lower()]
+            if kind in (int, float, str):
+                return kind(text)
+        except ValueError:
+            continue
+    raise ConfigError(f"store setting {name} is {text!r}: it must be {_described(kinds)}.")
+
+
+def _described(kinds: tuple[type, ...]) -> str:
+    return " or ".join("none" if kind is types.NoneType else kind.__name__ for kind in kinds)
