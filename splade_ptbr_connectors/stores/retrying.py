@@ -96,7 +96,4 @@ def _give_up(state: tenacity.RetryCallState) -> None:
     if state.attempt_number > 1:
         message = str(failure.error).rstrip(".")
         failure.error.args = (f"{message} (given up after {state.attempt_number} attempts).", *failure.error.args[1:])
-            f"{str(failure.error).rstrip('.')} (given up after {state.attempt_number} attempts).",
-            *failure.error.args[1:],
-        )
     raise failure.error
