@@ -152,6 +152,7 @@ def _label_steps(
 ) -> None:
     """The steps of the first, the last and the chosen checkpoint; all would lie on each other."""
     named = {0, len(validations) - 1} | {i for i, v in enumerate(validations) if v is chosen}
+    axes.get_xlim()  # brings the limits up to date, which the transformation below would not
     for i in sorted(named):
         if np.isfinite(y[i]):
             style = {"fontsize": 8.5, "color": theme.ink if validations[i] is chosen else theme.muted}
