@@ -122,18 +122,18 @@ def calibrate(step: Callable[[int], int], *, few: int, more: int, clock: Callabl
     """Times a forward and backward of a small batch and of a larger one, after one that warms up.
 
     Args:
-        step: trains on a batch of so many queries (with their documents, at the run's chunk and precision), waits for the
+        step: trains on a batch of so many documents (with their queries, at the run's chunk and precision), waits for the
             device, and returns the tokens of the batch.
-        few, more: queries of the two batches; the nearer `more` is to the run's, the better.
+        few, more: documents of the two batches; the nearer `more` is to the run's, the better.
     Raises ConfigError unless 0 < few < more and the larger batch has more tokens.
     """
     if not 0 < few < more:
         raise ConfigError(f"a calibration needs two sizes, 0 < few < more, not {few} and {more}")
     step(few)
     timed = []
-    for queries in (few, more):
+    for documents in (few, more):
         began = clock()
-        tokens = step(queries)
+        tokens = step(documents)
         timed.append((tokens, clock() - began))
     (few_tokens, few_seconds), (more_tokens, more_seconds) = timed
     if not 0 < few_tokens < more_tokens:

@@ -20,8 +20,8 @@ from splade_ptbr_connectors.vectors import SparseBatch
 from training.comparing import PERMUTATIONS, RESAMPLES, Comparison, compare_values, corrected
 from training.index import Hits, StreamingSearch, TermCounts
 from training.judged import JudgedCollection, judged_collection
+from training.lines import bar
 from training.recipe.sections import JudgedFiles
-from training.teachers import bar
 from training.validation import Measured, canonical_measure, measure_bm25, measure_hits, measured_of, retrieval_depth
 
 DOCUMENTS_AT_ONCE = 2048

@@ -12,19 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, TextError
-from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
+from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError
+from splade_ptbr_connectors.evaluation.files import bad_line
 from splade_ptbr_connectors.evaluation.qrels import Qrels, read_qrels
-from splade_ptbr_connectors.evaluation.queries import read_queries
-from splade_ptbr_connectors.records import ID_FIELDS, Record
-from splade_ptbr_connectors.sources import Broken, open_source
-from splade_ptbr_connectors.text import check_text
 from training.data.collections import Evaluation
+from training.data.records import in_folder, numbered_documents, read_documents, read_query_texts
 from training.recipe.sections import JudgedFiles
 
 HUB = "hub:"
 _HUB_FILE = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>.+)")
-_RECORDS = (".jsonl", ".ndjson", ".json", ".csv")
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def judged_collection(files: JudgedFiles, *, data_dir: Path, seed: int) -> Judge
     relevant = _with_relevant(judged)
     used = _sampled_queries(relevant, files.sample_queries, seed)
     queries = {query_id: texts[query_id] for query_id in used}
-    path = _in_folder(find_file(files.collection, data_dir=data_dir), "corpus.jsonl")
+    path = in_folder(find_file(files.collection, data_dir=data_dir), "corpus.jsonl")
     scan = _scan(path, used)
     numbers = _Numbers(scan.count, len(judged), len(judged) - len(relevant))
     if files.sample_documents is not None:
@@ -170,77 +166,6 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def _in_folder(path: Path, name: str) -> Path:
-    """A BEIR folder's file, also as .gz; anything else as it is."""
-    if not path.is_dir():
-        return path
-    return next((file for file in (path / name, path / f"{name}.gz") if file.exists()), path / name)
-
-
-def read_query_texts(path: Path) -> dict[str, str]:
-    """Query id -> text of a file of one of the layouts that `judged_collection` names.
-
-    Raises:
-        InputFileError: naming file and line: no tab, a blank id or text, an id twice.
-    """
-    if _has_records(path):
-        return read_queries(path)
-    queries: dict[str, str] = {}
-    for number, query_id, text in _tab_separated(path):
-        if not text.strip():
-            bad_line(path, number, f"query {query_id!r} has no text.")
-        if query_id in queries:
-            bad_line(path, number, f"query {query_id!r} is there twice.")
-        queries[query_id] = text
-    return queries
-
-
-def read_documents(path: Path) -> Iterator[tuple[str, str]]:
-    """(doc_id, text) of a collection, one after the other; of JSONL records, title, space and text.
-
-    Raises:
-        InputFileError: naming file and line: no tab, a blank id, a record without id or text. Repeated ids are found by
-            `judged_collection`, not here.
-    """
-    return ((doc_id, text) for _, doc_id, text in _numbered_documents(path))
-
-
-def _numbered_documents(path: Path) -> Iterator[tuple[int, str, str]]:
-    if not _has_records(path):
-        yield from _tab_separated(path)
-        return
-    for row in open_source(path):
-        if isinstance(row, Broken):
-            bad_line(path, row.line, row.reason)
-        try:
-            record = Record.from_mapping(row.raw)
-        except InputError as error:
-            bad_line(path, row.line, str(error))
-        yield row.line, record.doc_id, record.content
-
-
-def _tab_separated(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(line number, id, text): everything behind the first tab is text, further tabs included."""
-    for number, line in read_lines(path):
-        name, tab, text = line.partition("\t")
-        if not tab or not name.strip():
-            bad_line(path, number, f"expected an id, a tab and a text, got {line[:80]!r}.")
-        try:
-            check_text(line, max_characters=len(line))  # how long a text may be is the encoder's to say
-        except TextError as error:
-            bad_line(path, number, str(error))
-        yield number, name.strip(), text
-
-
-def _has_records(path: Path) -> bool:
-    """Whether a file has named fields: by its name, or by a header line of columns."""
-    if path.name.lower().removesuffix(".gz").endswith(_RECORDS):
-        return True
-    _, first = next(read_lines(path))
-    columns = {column.strip() for column in first.split("\t")}
-    return "text" in columns and bool(columns & set(ID_FIELDS))
-
-
 # -- queries and judgments ----------------------------------------------------------------------------------------------
 
 
@@ -252,7 +177,7 @@ def _check_samples(files: JudgedFiles) -> None:
 
 
 def _queries_and_judgments(files: JudgedFiles, data_dir: Path) -> tuple[dict[str, str], Qrels]:
-    path = _in_folder(find_file(files.queries, data_dir=data_dir), "queries.jsonl")
+    path = in_folder(find_file(files.queries, data_dir=data_dir), "queries.jsonl")
     qrels_path = find_file(files.qrels, data_dir=data_dir)
     queries, judged = read_query_texts(path), read_qrels(qrels_path)
     unknown = [query_id for query_id in judged if query_id not in queries]
@@ -335,7 +260,7 @@ def _check_repeated(path: Path, hashes: array[int]) -> None:
     values, times = np.unique(np.frombuffer(hashes, dtype=np.int64), return_counts=True)
     suspect = set(values[times > 1].tolist())
     seen: set[str] = set()
-    for number, doc_id, _ in _numbered_documents(path) if suspect else ():
+    for number, doc_id, _ in numbered_documents(path) if suspect else ():
         if hash(doc_id) in suspect:
             if doc_id in seen:
                 bad_line(path, number, f"document {doc_id!r} is there twice.")

@@ -11,9 +11,8 @@ from typing import Any
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig
 from splade_ptbr_connectors.encoding.export import export_onnx
-from splade_ptbr_connectors.encoding.folder import ONNX_FILE, sha256_of
+from splade_ptbr_connectors.encoding.folder import ONNX_FILE, QUERY_FOLDER, sha256_of
 from splade_ptbr_connectors.encoding.sentence_transformers_format import sentence_transformers_can_read, write_sentence_transformers_files
-from splade_ptbr_connectors.errors import ConfigError
 from training.data.tokenizing import TextTokens
 from training.models.base import BiEncoder
 from training.models.queries import QUERY_FILE
@@ -66,7 +65,7 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
     model.save(partial, storage=recipe.encoding.storage)
     settings = splade_settings(recipe, model, tokens)
     if recipe.encoding.onnx:
-        settings["onnx"] = _export(model, partial, recipe.encoding.storage)
+        _export(model, partial, recipe.encoding.storage, settings)
     config = EncoderConfig.model_validate(settings)
     config.write(partial)
     reason = sentence_transformers_can_read(config, model_type=model.networks()[0].backbone.config.model_type)
@@ -78,14 +77,13 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
     _put(partial, folder)
 
 
-def _export(model: BiEncoder, folder: Path, storage: str) -> dict[str, str]:
-    """Writes the graph of the document network; what `splade.json` says about it."""
-    networks = model.networks()
-    if len(networks) != 1:
-        raise ConfigError("encoding.onnx packs one network: leave it out, and export the folder with `splade-ptbr export`")
-    export_onnx(networks[0], folder / ONNX_FILE, storage=storage)
-    weights = sha256_of([*sorted(folder.glob("model*.safetensors")), *sorted(folder.glob("lexical.safetensors"))])
-    return {"sha256": sha256_of([folder / ONNX_FILE]), "source_sha256": weights}
+def _export(model: BiEncoder, folder: Path, storage: str, settings: dict[str, Any]) -> None:
+    """Writes the graph of each network beside its weights, and into `settings` which file it is and of which weights."""
+    places = [(folder, settings), (folder / QUERY_FOLDER, settings["query"])]
+    for network, (place, described) in zip(model.networks(), places, strict=False):  # the second is the query network's
+        export_onnx(network, place / ONNX_FILE, storage=storage)
+        weights = sha256_of([*sorted(place.glob("model*.safetensors")), *sorted(place.glob("lexical.safetensors"))])
+        described["onnx"] = {"sha256": sha256_of([place / ONNX_FILE]), "source_sha256": weights}
 
 
 def _put(partial: Path, folder: Path) -> None:
@@ -97,3 +95,12 @@ def _put(partial: Path, folder: Path) -> None:
             shutil.rmtree(target)
         os.replace(file, target)
     partial.rmdir()
+    _make_readable(folder)
+
+
+def _make_readable(folder: Path) -> None:
+    """safetensors writes files that only their owner may read: a model is to be shared, as far as the umask lets it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o666 & ~mask)

@@ -16,6 +16,7 @@ from safetensors.torch import load_model
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from training import checkpoints
 from training.data.loading import load_training_data
+from training.device import check_device
 from training.distributed import rank_and_world
 from training.models.build import build_model
 from training.monitor import BEST, Monitor
@@ -35,9 +36,10 @@ def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False) ->
     """Trains a recipe in the folder `out` and packs the chosen model; the model's folder.
 
     Raises:
-        ConfigError: `out` holds a run already and `resume` is False.
+        ConfigError: `out` holds a run already and `resume` is False; a device that cannot be trained on (check_device).
         TrainingError: nothing to resume, a checkpoint of another recipe, a collapsed run, a disk that is full.
     """
+    check_device(recipe.training)
     if recipe.training.threads is not None:
         torch.set_num_threads(recipe.training.threads)
     data = load_training_data(recipe, data_dir)
@@ -60,7 +62,7 @@ def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False) ->
 def _begin(trainer: SpladeTrainer, log: RunLog | None) -> None:
     """Logs what the run is, and measures the untrained model."""
     if log is not None:
-        sizes = dict(trainer.source.sizes) | {"sha256": trainer.source.sha256}
+        sizes = dict(trainer.source.sizes) | {"sha256": trainer.source.sha256, "vocab_size": trainer.trained.encoder.vocab_size}
         log.append({"event": "start", "recipe": recipe_table(trainer.recipe), "data": sizes, **_surroundings(trainer.args.world_size)})
     trainer.monitor.validate(trainer.trained, 0)
 

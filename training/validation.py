@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import ir_measures
 import numpy as np
 from scipy import sparse
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, TrainingError, VectorError
 from splade_ptbr_connectors.evaluation.bm25 import StemmedBm25
-from splade_ptbr_connectors.evaluation.measures import Effectiveness
+from splade_ptbr_connectors.evaluation.measures import Effectiveness, parse_measure
 from splade_ptbr_connectors.evaluation.measures import measure as measure_effectiveness
 from splade_ptbr_connectors.vectors import SMALLEST_WEIGHT
 from training.index import Hits, StreamingSearch, TermCounts, checked, evaluation_flops
@@ -175,25 +174,17 @@ def canonical_measure(name: str) -> str:
     Raises:
         ConfigError: unknown, not available here, or without a cut-off: a mean that is called @10 must stop at 10.
     """
-    try:
-        measure = ir_measures.parse_measure(name)
-    except (NameError, ValueError, SyntaxError) as error:
-        raise ConfigError(f"{name!r} is not a measure of ir-measures: try nDCG@10, RR@10 or R@1000.") from error
-    cut_off = measure.params.get("cutoff")
-    if not isinstance(cut_off, int) or cut_off < 1:
-        raise ConfigError(f"{name!r} has no cut-off of at least 1: say how many documents count, as in {measure.NAME}@10.")
-    if measure.params.get("judged_only"):
+    parsed = parse_measure(name)
+    if "cutoff" not in parsed.params:
+        raise ConfigError(f"{name!r} has no cut-off: say how many documents count, as in {parsed.NAME}@10.")
+    if parsed.params.get("judged_only"):
         raise ConfigError(f"{name!r} leaves out unjudged documents, so no number of retrieved documents is enough: drop judged_only.")
-    try:
-        ir_measures.evaluator([measure], [ir_measures.Qrel("1", "1", 1)])
-    except ValueError as error:
-        raise ConfigError(f"{name!r} cannot be computed here: {' '.join(str(error).split())}") from error
-    return str(measure)
+    return str(parsed)
 
 
 def retrieval_depth(measures: Iterable[str], depth: int | None = None) -> int:
     """Documents to retrieve per query: `depth`, or the largest cut-off. Raises ConfigError when a cut-off lies deeper."""
-    cut_offs = {name: int(ir_measures.parse_measure(name)["cutoff"]) for name in measures}
+    cut_offs = {name: int(parse_measure(name)["cutoff"]) for name in measures}
     deepest = max(cut_offs, key=lambda name: cut_offs[name])
     if depth is not None and depth < cut_offs[deepest]:
         raise ConfigError(f"depth is {depth}, {deepest} needs {cut_offs[deepest]} documents per query: retrieve at least as many.")
@@ -201,10 +192,8 @@ def retrieval_depth(measures: Iterable[str], depth: int | None = None) -> int:
 
 
 def measure_hits(run: Mapping[str, Hits], collection: JudgedCollection, measures: Sequence[str]) -> Effectiveness:
-    """Measure rankings in the order they have: means over the collection's queries, a query without hits counts as 0."""
-    # ir-measures sorts by score and breaks ties by document id: scores that fall by rank leave nothing to break
-    ranked = {query_id: {doc_id: float(len(hits) - rank) for rank, (doc_id, _) in enumerate(hits)} for query_id, hits in run.items()}
-    return measure_effectiveness(ranked, collection.qrels, measures)
+    """Measure rankings, best first: means over the collection's queries, a query without hits counts as 0."""
+    return measure_effectiveness({query_id: dict(hits) for query_id, hits in run.items()}, collection.qrels, measures)
 
 
 def measure_bm25(collection: JudgedCollection, metric: str, further: Sequence[str] = ()) -> Effectiveness:

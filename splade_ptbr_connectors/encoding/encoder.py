@@ -105,6 +105,7 @@ class SpladeEncoder:
         local_files_only: bool = False,
         batch_size: int = 32,
         on_long: OnLong = "windows",
+        preload: bool = True,
         **settings: Any,
     ) -> SpladeEncoder:
         """Load a model by shipped name ("mini"), folder, or hub id ("AxelPCG/splade-pt-br").
@@ -117,6 +118,7 @@ class SpladeEncoder:
             revision, local_files_only: for hub ids.
             batch_size: rows per forward pass, for rows of up to 256 tokens; of longer ones fewer.
             on_long: texts longer than the model's limit: "windows" (overlapping, maximum over them), "truncate" or "error".
+            preload: False leaves the network unloaded until the first text: enough to load ready vectors and to open stores.
             settings: any field of EncoderConfig that changes vectors, e.g. max_length_document=384, pooling="sum",
                 max_active_terms_document=200, min_weight_document=0.05. They are part of the fingerprint.
 
@@ -139,7 +141,8 @@ class SpladeEncoder:
         encoder = cls(folder, vocabulary.to_str(), load_network, batch_size=batch_size, on_long=on_long)
         given = {"tokenizer": tokenizer and _lasting(tokenizer), "revision": revision}
         encoder.load_arguments |= settings | {name: value for name, value in given.items() if value}
-        _ = encoder.runtime, encoder.query_runtime  # a broken network shows now, not at the first text
+        if preload:
+            _ = encoder.runtime, encoder.query_runtime  # a broken network shows now, not at the first text
         return encoder
 
     # -- encoding --------------------------------------------------------------------------------------------------

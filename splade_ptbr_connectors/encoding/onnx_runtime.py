@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 import numpy as np
@@ -23,6 +24,7 @@ class OnnxRuntime:
         folder.check_onnx()
         path = folder.path / ONNX_FILE
         options = ort.SessionOptions()
+        options.intra_op_num_threads = _threads()
         options.log_severity_level = 3  # errors only: warnings about graph optimisation are not the user's concern
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[_provider(device)])
@@ -37,6 +39,12 @@ class OnnxRuntime:
         """[B, L] token ids and mask to [B, V] activations."""
         outputs = self._session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})
         return cast(NDArray[np.float32], outputs[0])
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS, as torch and numpy take it, so that several processes can share a machine; 0 leaves it to onnxruntime."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else 0
 
 
 def _provider(device: str | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConfigError, InputError
 from ..extras import require
@@ -32,21 +33,21 @@ class Effectiveness:
 def measure(run: Mapping[str, Mapping[str, float]], qrels: Qrels, measures: Sequence[str] = MEASURES) -> Effectiveness:
     """Compare a run with judgments; queries of the run that nobody judged are left out.
 
-    nDCG takes the relevance as gain (linear, as trec_eval does); RR and R count relevance >= 1. The scores are handed
-    over as they are, so ir-measures gives the same for the run file; it ranks equal scores by trec_eval's rule, larger
-    document id first (except for RR@k, where the smaller comes first).
+    nDCG takes the relevance as gain (linear, as trec_eval does); RR and R count relevance >= 1. A ranking is measured in the
+    order of its scores, equal ones in the order that the run has them. Tools that read the run's file break ties by
+    document id, and round scores to float32 before they do: they may rank such documents otherwise.
 
     Raises:
         MissingExtraError: without the extra [evaluation].
-        ConfigError: a name that ir-measures does not know.
+        ConfigError: see `parse_measure`.
         InputError: no judgment at all.
     """
     if not qrels:
         raise InputError("there are no relevance judgments to compare with.")
     ir_measures = require("ir_measures", "evaluation")
-    parsed = [_parse(ir_measures, name) for name in measures]
+    parsed = [parse_measure(name) for name in measures]
     judgments = [ir_measures.Qrel(query_id, doc_id, grade) for query_id, judged in qrels.items() for doc_id, grade in judged.items()]
-    found = [ir_measures.ScoredDoc(query_id, doc_id, score) for query_id in qrels for doc_id, score in run.get(query_id, {}).items()]
+    found = [ir_measures.ScoredDoc(query_id, doc_id, score) for query_id in qrels for doc_id, score in _by_rank(run.get(query_id, {}))]
     per_query = {query_id: dict.fromkeys(map(str, parsed), 0.0) for query_id in qrels}
     for value in ir_measures.iter_calc(parsed, judgments, found) if found else ():
         per_query[value.query_id][str(value.measure)] = float(value.value)
@@ -54,8 +55,29 @@ def measure(run: Mapping[str, Mapping[str, float]], qrels: Qrels, measures: Sequ
     return Effectiveness(means, len(qrels), sum(not run.get(query_id) for query_id in qrels), per_query)
 
 
-def _parse(ir_measures: object, name: str) -> object:
+def parse_measure(name: str) -> Any:
+    """The measure of ir-measures that a name stands for; its `str` is the canonical name.
+
+    Raises:
+        MissingExtraError: without the extra [evaluation].
+        ConfigError: unknown, with a cut-off below 1, or not to be computed by what is installed.
+    """
+    ir_measures = require("ir_measures", "evaluation")
     try:
-        return ir_measures.parse_measure(name)  # type: ignore[attr-defined]
-    except (NameError, ValueError, SyntaxError) as error:
+        parsed = ir_measures.parse_measure(name)
+    except (NameError, ValueError, SyntaxError, TypeError) as error:
         raise ConfigError(f"{name!r} is not a measure of ir-measures: try {', '.join(MEASURES)}.") from error
+    cut_off = parsed.params.get("cutoff", 1)
+    if not isinstance(cut_off, int) or cut_off < 1:  # trec_eval would end the process
+        raise ConfigError(f"{name!r} has no cut-off of at least 1: say how many documents count, as in {parsed.NAME}@10.")
+    try:
+        ir_measures.evaluator([parsed], [ir_measures.Qrel("1", "1", 1)])
+    except (ValueError, TypeError, AssertionError) as error:  # what its providers raise for values that they do not take
+        raise ConfigError(f"{name!r} cannot be computed here: {' '.join(str(error).split())}") from error
+    return parsed
+
+
+def _by_rank(scores: Mapping[str, float]) -> Iterator[tuple[str, int]]:
+    """Best first, with numbers that fall by rank: trec_eval sorts again, and they leave it no tie to break."""
+    order = sorted(scores, key=lambda doc_id: -scores[doc_id])  # stable
+    return zip(order, range(len(order), 0, -1), strict=True)

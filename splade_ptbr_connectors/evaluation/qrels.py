@@ -6,7 +6,7 @@ TREC   query-id iteration doc-id relevance, separated by white space
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -25,18 +25,27 @@ def read_qrels(path: str | Path) -> Qrels:
             judged twice for one query with different relevances; or a file without judgments.
     """
     qrels: Qrels = {}
+    for number, query_id, doc_id, relevance in read_judgments(path):
+        if qrels.setdefault(query_id, {}).setdefault(doc_id, relevance) != relevance:
+            bad_line(path, number, f"document {doc_id!r} is judged again for query {query_id!r}, with another relevance.")
+    if not qrels:
+        bad_line(path, 1, "there is a header, but no judgment below it.")
+    return qrels
+
+
+def read_judgments(path: str | Path) -> Iterator[tuple[int, str, str, int]]:
+    """(line number, query id, document id, relevance), one by one: files that are larger than memory.
+
+    Raises:
+        InputFileError: naming file and line: another number of columns, a relevance that is no integer.
+    """
     beir = None
     for number, line in read_lines(path):
         if beir is None:
             beir = line.count("\t") == 2
             if beir and line.split("\t")[0].strip().lower() in ("query-id", "query_id", "qid"):
                 continue
-        query_id, doc_id, relevance = _columns(path, number, line, beir=beir)
-        if qrels.setdefault(query_id, {}).setdefault(doc_id, relevance) != relevance:
-            bad_line(path, number, f"document {doc_id!r} is judged again for query {query_id!r}, with another relevance.")
-    if not qrels:
-        bad_line(path, 1, "there is a header, but no judgment below it.")
-    return qrels
+        yield (number, *_columns(path, number, line, beir=beir))
 
 
 def _columns(path: str | Path, number: int, line: str, *, beir: bool) -> tuple[str, str, int]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import training.judged
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError
+from training.data import records
 from training.data.collections import Evaluation
 from training.judged import collection_of, find_file, judged_collection
 from training.recipe.sections import JudgedFiles
@@ -150,8 +151,8 @@ def test_documents_are_read_one_by_one(data_dir: Path, monkeypatch: pytest.Monke
             read.append(number)
             yield number, line
 
-    lines = training.judged.read_lines
-    monkeypatch.setattr(training.judged, "read_lines", watched)
+    lines = records.read_lines
+    monkeypatch.setattr(records, "read_lines", watched)
     documents = collection.documents()
     read.clear()
     next(documents)

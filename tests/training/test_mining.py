@@ -22,7 +22,8 @@ from training import mining
 from training.data.collections import Evaluation
 from training.data.open import open_batches
 from training.judged import JudgedCollection, collection_of
-from training.mining import Candidate, Draw, MiningReport, Positive, Selection, choose, mine, normalized
+from training.mining import MiningReport, mine
+from training.negatives import Candidate, Draw, Positive, Selection, choose, normalized
 from training.recipe.sections import ScoredData
 from training.teachers import SparseTeacher, score
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from training.runlog import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "memory_bytes")
+KILLED_AT = (3, 9, 20)
 
 
 @pytest.fixture(scope="module")
@@ -78,41 +80,79 @@ def test_lambda_and_learning_rate_follow_the_optimiser_step(unbroken: Path) -> N
     assert numbers["learning_rate"][0] == pytest.approx(0.001) and numbers["learning_rate"].max() == pytest.approx(0.002)
 
 
+def test_every_term_is_in_the_loss_once(unbroken: Path) -> None:
+    """naver's loop adds a sum of all regularisers once for each of them."""
+    numbers = read_log(unbroken).steps.numbers
+    total = numbers["contrastive"] + sum(numbers[f"lambda_{side}"] * numbers[f"regularizer_{side}"] for side in ("query", "document"))
+    assert numbers["regularizer_query"].min() > 0 and numbers["regularizer_document"].min() > 0
+    np.testing.assert_allclose(numbers["loss"], total, rtol=1e-5)
+
+
+def test_schedules_count_optimiser_steps_whatever_the_accumulation(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    changes = ["training.accumulation = 3", "training.batch_queries = 4", "training.steps = 12"]
+    train(load_recipe(smoke_recipe, changes), data_dir, tmp_path)
+    numbers = read_log(tmp_path).steps.numbers
+    np.testing.assert_allclose(numbers["lambda_document"], 0.001 * np.minimum(1.0, (np.arange(12) / 10) ** 2))
+    np.testing.assert_allclose(numbers["learning_rate"], 0.002 * np.array([0.5, 1.0, *np.arange(10, 0, -1) / 10]))
+
+
+def test_a_run_that_does_not_get_better_stops_early(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+    train(load_recipe(smoke_recipe, ["optimizer.lr = 1e-12", "validation.patience = 2"]), data_dir, tmp_path)
+    end = read_log(tmp_path).end
+    assert end is not None and "no better checkpoint in 2 measurements" in end.reason
+    assert (end.step, end.best_step) == (12, 0)
+
+
 def test_the_same_recipe_twice_is_the_same_run(unbroken: Path, smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
     train(load_recipe(smoke_recipe), data_dir, tmp_path / "run")
     assert_same_run(unbroken, tmp_path / "run")
 
 
-@pytest.mark.parametrize("kill_at", [3, 9, 20])
-def test_killed_and_resumed_equals_unbroken(unbroken: Path, smoke_recipe: Path, data_dir: Path, tmp_path: Path, kill_at: int) -> None:
-    """Dropout is on: random numbers must go on where they were."""
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def killed(smoke_recipe: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """What a run leaves that is killed after so many steps: one process is stopped, copied and let go again, and killed at the last."""
+    folder = tmp_path_factory.mktemp("killed")
+    out = folder / "running"
     process = subprocess.Popen(command(smoke_recipe, data_dir, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    log, deadline = out / "training.jsonl", time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if log.is_file() and log.read_text(encoding="utf-8").count('"event": "step"') >= kill_at:
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.002)
+    try:
+        left = {step: _stopped_at(step, process, out, folder / str(step)) for step in KILLED_AT}
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL
-    subprocess.run(command(smoke_recipe, data_dir, out, "--resume"), cwd=ROOT, check=True, capture_output=True)
+    return left
+
+
+def _stopped_at(step: int, process: subprocess.Popen[bytes], out: Path, copy: Path) -> Path:
+    log, deadline = out / "training.jsonl", time.monotonic() + 120
+    while not log.is_file() or log.read_text(encoding="utf-8").count('"event": "step"') < step:
+        assert process.poll() is None and time.monotonic() < deadline, f"the run ended or hung before step {step}"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    shutil.copytree(out, copy)
+    process.send_signal(signal.SIGCONT)
+    return copy
+
+
+@pytest.mark.parametrize("step", KILLED_AT)
+def test_killed_and_resumed_equals_unbroken(unbroken: Path, killed: dict[int, Path], smoke_recipe: Path, data_dir: Path, step: int) -> None:
+    """Dropout is on: random numbers must go on where they were."""
+    out = killed[step]
+    assert not (out / "model").exists()
+    if step == KILLED_AT[-1]:
+        subprocess.run(command(smoke_recipe, data_dir, out, "--resume"), cwd=ROOT, check=True, capture_output=True)
+    else:
+        train(load_recipe(smoke_recipe), data_dir, out, resume=True)
     assert_same_run(unbroken, out)
 
 
-def test_two_processes_equal_one(unbroken: Path, smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
     """Negatives and FLOPS belong to the whole batch, whoever encodes it; without dropout, which differs by process."""
-    still = ("--set", "model.dropout = 0.0")
-    subprocess.run(command(smoke_recipe, data_dir, tmp_path / "one", *still), cwd=ROOT, check=True, capture_output=True)
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--master-addr=127.0.0.1",
-        "--master-port=0",
-        "--standalone",
-    ]
-    two = [*torchrun, *command(smoke_recipe, data_dir, tmp_path / "two", *still)[1:]]
+    still = ("model.dropout = 0.0", "training.steps = 12")
+    train(load_recipe(smoke_recipe, list(still)), data_dir, tmp_path / "one")
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0", "--standalone"]
+    sets = [part for change in still for part in ("--set", change)]
+    two = [sys.executable, *torchrun, *command(smoke_recipe, data_dir, tmp_path / "two", *sets)[1:]]
     result = subprocess.run(two, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert result.returncode == 0, result.stderr[-2000:]
     first, second = (read_log(tmp_path / name).steps.numbers for name in ("one", "two"))
@@ -126,7 +166,7 @@ def test_two_processes_equal_one(unbroken: Path, smoke_recipe: Path, data_dir: P
 def test_gradcache_gives_the_same_run(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
     found = []
     for name, change in (("whole", []), ("pieces", ["training.gradcache_chunk = 7"])):
-        train(load_recipe(smoke_recipe, ["model.dropout = 0.0", *change]), data_dir, tmp_path / name)
+        train(load_recipe(smoke_recipe, ["model.dropout = 0.0", "training.steps = 12", *change]), data_dir, tmp_path / name)
         found.append(read_log(tmp_path / name).steps.numbers)
     for name in ("loss", "gradient_norm"):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=2e-4)

@@ -20,16 +20,15 @@ from splade_ptbr_connectors.evaluation.runs import write_run
 from tests.conftest import portuguese_vocabulary
 from tests.support.encoders import HashingEncoder
 from training import teachers
+from training.lines import MinedLine, read_mined
 from training.teachers import (
     ENSEMBLES,
-    MinedLine,
     RunTeacher,
     Scores,
     SparseTeacher,
     combined,
     cross_encoder,
     mono_t5,
-    read_mined,
     score,
 )
 

@@ -13,7 +13,7 @@ from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
     from training.judged import JudgedCollection
-    from training.mining import Draw
+    from training.negatives import Draw
 
 
 def mine(
@@ -44,8 +44,8 @@ def mine(
     """Mine hard negatives: what a model retrieves, without known positives, copies of them and likely false negatives."""
     from splade_ptbr_connectors.evaluation.runs import read_run
     from training.evaluating import load_encoder
-    from training.mining import Draw, Selection
     from training.mining import mine as mine_collection
+    from training.negatives import Draw, Selection
 
     draws = tuple(map(_draw, draw)) if draw else (Draw(negatives, depth),)
     selection = Selection(draws, skip_top, max_share_of_positive, teacher_margin, seed)
@@ -60,7 +60,7 @@ def mine(
 
 
 def _draw(text: str) -> Draw:
-    from training.mining import Draw
+    from training.negatives import Draw
 
     count, colon, depth = text.partition(":")
     if not colon or not count.isdecimal() or not depth.isdecimal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,8 @@ def train(
     if dry_run:
         from training.dry_run import dry_run_report
 
+        if int(os.environ.get("RANK", "0")):  # started by torchrun: one process reports, undisturbed by the others
+            return
         typer.echo(json.dumps(recipe_table(recipe), indent=2, ensure_ascii=False))
         typer.echo(dry_run_report(recipe, data))
         return

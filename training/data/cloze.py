@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from training.data.collections import read_lines
+from splade_ptbr_connectors.evaluation.files import read_lines
 
 
-def passages_of(lines: Iterator[str], *, words: int = 120) -> Iterator[str]:
-    """Passages of about `words` words: consecutive paragraphs, never over a document's end (a blank line)."""
+def passages_of(lines: Iterable[tuple[int, str]], *, words: int = 120) -> Iterator[str]:
+    """Passages of about `words` words: consecutive paragraphs, never over a document's end (a blank line).
+
+    Args:
+        lines: (line number, text) without the blank lines: a gap in the numbers is one.
+        words: a passage ends with the paragraph that reaches so many.
+    """
     held: list[str] = []
-    count = 0
-    for line in lines:
-        text = line.strip()
-        if text:
-            held.append(text)
-            count += len(text.split())
-        if held and (not text or count >= words):
+    count = last = 0
+    for number, line in lines:
+        if held and (number > last + 1 or count >= words):
             yield " ".join(held)
             held, count = [], 0
+        held.append(line.strip())
+        count, last = count + len(line.split()), number
     if held:
         yield " ".join(held)
 

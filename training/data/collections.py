@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
-
-Qrels = dict[str, dict[str, int]]
+from splade_ptbr_connectors.evaluation.files import bad_line
+from splade_ptbr_connectors.evaluation.qrels import Qrels, read_qrels
+from splade_ptbr_connectors.evaluation.queries import read_queries
+from training.data.records import in_folder, numbered_documents
 
 
 @dataclass(frozen=True)
@@ -24,43 +23,35 @@ class Collection:
     qrels: dict[str, Qrels]
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, .gz or not."""
-    if not path.is_file():
-        raise InputFileError(f"no such file: {path} (is --data right?)")
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as handle:
-        yield from handle
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file (.gz or not); a broken line is an error with its number."""
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputFileError(f"{path}, line {number}: not valid JSON ({error})") from error
-
-
-def read_qrels(path: Path) -> Qrels:
-    """Judgments of a BEIR qrels file with its header line."""
-    qrels: Qrels = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        fields = line.rstrip("\n").split("\t")
-        if number == 1 and fields[0] == "query-id":
-            continue
-        if len(fields) != 3 or not fields[2].strip().lstrip("-").isdigit():
-            raise InputFileError(f"{path}, line {number}: expected query-id, corpus-id and a whole number, separated by tabs")
-        qrels.setdefault(fields[0], {})[fields[1]] = int(fields[2])
-    return qrels
-
-
 def read_collection(folder: Path) -> Collection:
-    """A BEIR folder; a document's text is title, space, text."""
-    documents = {row["_id"]: f"{row.get('title', '')} {row['text']}".strip() for row in read_jsonl(folder / "corpus.jsonl")}
-    queries = {row["_id"]: row["text"] for row in read_jsonl(folder / "queries.jsonl")}
-    qrels = {path.stem: read_qrels(path) for path in sorted((folder / "qrels").glob("*.tsv"))}
+    """A BEIR folder; a document's text is title, space, text.
+
+    Raises:
+        InputFileError: no such folder, or naming file and line: a broken line, an id twice, a judged query without a text.
+    """
+    if not folder.is_dir():
+        raise InputFileError(f"no such folder: {folder} (is --data right?)")
+    documents = _documents(in_folder(folder, "corpus.jsonl"))
+    queries = read_queries(in_folder(folder, "queries.jsonl"))
+    qrels = {path.stem: _qrels(path, queries) for path in sorted((folder / "qrels").glob("*.tsv"))}
     return Collection(folder.name, documents, queries, qrels)
+
+
+def _documents(path: Path) -> dict[str, str]:
+    documents: dict[str, str] = {}
+    for number, doc_id, text in numbered_documents(path):
+        if doc_id in documents:
+            bad_line(path, number, f"document {doc_id!r} is there twice.")
+        documents[doc_id] = text.strip()
+    return documents
+
+
+def _qrels(path: Path, queries: Mapping[str, str]) -> Qrels:
+    qrels = read_qrels(path)
+    unknown = [query_id for query_id in qrels if query_id not in queries]
+    if unknown:
+        raise InputFileError(f"{path}: {len(unknown)} of {len(qrels)} judged queries have no text (first: {unknown[0]!r}).")
+    return qrels
 
 
 @dataclass(frozen=True)

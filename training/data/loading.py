@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from splade_ptbr_connectors.errors import ConfigError
 from training.data.batches import BatchSource
 from training.data.collections import evaluation_of, read_collection
 from training.data.sources import MixtureBatches, load_sources
@@ -16,9 +18,31 @@ SAMPLED_STEPS = 500
 """Batches whose passages stand for the training passages where these are too many to count."""
 
 
+class SampledPassages(Mapping[str, Sequence[str]]):
+    """The passages of the first batches of one source, read when somebody asks for them: most models do not."""
+
+    def __init__(self, name: str, batches: BatchSource) -> None:
+        self._name, self._batches = name, batches
+
+    @cached_property
+    def _passages(self) -> list[str]:
+        return list(dict.fromkeys(text for step in range(SAMPLED_STEPS) for text in self._batches.batch(step).documents))
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        if name != self._name:
+            raise KeyError(name)
+        return self._passages
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._name
+
+    def __len__(self) -> int:
+        return 1
+
+
 @dataclass(frozen=True)
 class TrainingData:
-    """Batches, validation splits and, by source, the passages that an IDF is counted on."""
+    """Batches, validation splits and, by source, the passages that an IDF or embeddings are counted on."""
 
     batches: BatchSource
     validation: list[JudgedCollection]
@@ -30,7 +54,8 @@ def load_training_data(recipe: Recipe, data_dir: Path) -> TrainingData:
     """Reads, converts and checks what a recipe names; converted files lie in `DATA/.cache`.
 
     Raises:
-        InputFileError: a file that is missing or broken, with its line; an empty validation set.
+        InputFileError: a file that is missing or broken, with its line.
+        InputError, ConfigError: a validation set without a query that can be measured, or none at all.
     """
     named = [(read_collection(data_dir / name), split) for name, split in map(_split, recipe.validation.splits)]
     validation = [collection_of(evaluation_of(collection, split)) for collection, split in named]
@@ -40,9 +65,8 @@ def load_training_data(recipe: Recipe, data_dir: Path) -> TrainingData:
     from training.data.open import open_batches
 
     batches = open_batches(recipe.data, data_dir, data_dir / ".cache", batch_queries=recipe.training.batch_queries, seed=recipe.seed)
-    first = batches.batch(0)
-    sampled = dict.fromkeys(text for step in range(SAMPLED_STEPS) for text in batches.batch(step).documents)
-    return TrainingData(batches, validation, {first.source: list(sampled)}, [first.source])
+    source = batches.batch(0).source
+    return TrainingData(batches, validation, SampledPassages(source, batches), [source])
 
 
 def _split(entry: str) -> tuple[str, str]:
@@ -56,5 +80,9 @@ def _collections(recipe: Recipe, section: CollectionsData, data_dir: Path, valid
         loaded.sources, section, batch_queries=recipe.training.batch_queries, seed=recipe.seed, teacher=recipe.ranking.bm25_teacher
     )
     held_out = [collection_of(evaluation) for evaluation in loaded.held_out]
+    if not held_out and not validation:
+        raise ConfigError(
+            f"data.held_out ({section.held_out}) holds out no query, so nothing is validated on: raise the share, or name files"
+        )
     passages = {name: loaded.sources[name].documents for name in section.collections}
     return TrainingData(batches, held_out + validation, passages, batches.names)

@@ -1,4 +1,4 @@
-"""The files of MS MARCO and mMARCO as rows of text stores: id triplets, and judgments in their three forms.
+"""The files of MS MARCO and mMARCO as rows of text stores: id triplets, and judgments.
 
 collection, queries  id TAB text (TextStore)
 triples              query-id TAB positive-id TAB negative-id
@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
+from splade_ptbr_connectors.evaluation.qrels import read_judgments
 from training.data.blocks import Block, whole_numbers
 from training.data.texts import Rows, TextStore
 
 COLUMNS = ("query", "positive", "negative")
 EXPECTED = "expected query-id<TAB>positive-id<TAB>negative-id"
-_HEADERS = ("query-id", "query_id", "qid")
 _CHUNK = 100_000
 
 
@@ -77,32 +76,6 @@ class TripletReader:
             for name, text_id, store in zip(COLUMNS, columns, self._stores, strict=True):
                 if text_id not in store:
                     block.fail(number, f"the {name} {text_id[:60]!r} is not an id of {store.path}.")
-
-
-def read_judgments(path: Path) -> Iterator[tuple[int, str, str, int]]:
-    """(line number, query id, document id, relevance) of a judgment file, one by one; the first line tells its form; .gz is unpacked.
-
-    Raises:
-        InputFileError: naming file and line: another number of columns, a relevance that is no integer.
-    """
-    beir = None
-    for number, line in read_lines(path):
-        if beir is None:
-            beir = line.count("\t") == 2
-            if beir and line.split("\t")[0].strip().lower() in _HEADERS:
-                continue
-        columns = line.split("\t") if beir else line.split()
-        if len(columns) != (3 if beir else 4):
-            expected = "query-id, corpus-id and score between tabs" if beir else "query-id 0 doc-id relevance"
-            bad_line(path, number, f"{len(columns)} columns, expected {expected}.")
-        yield number, columns[0].strip(), columns[-2].strip(), _relevance(path, number, columns[-1])
-
-
-def _relevance(path: Path, number: int, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        bad_line(path, number, f"relevance {value[:40]!r} is not an integer.")
 
 
 def judged_rows(path: Path, queries: TextStore, documents: TextStore) -> Iterator[tuple[Rows, Rows]]:

@@ -18,24 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
+from splade_ptbr_connectors.evaluation.files import bad_line
+from splade_ptbr_connectors.evaluation.qrels import Qrels
+from splade_ptbr_connectors.sources import Broken, open_source
 from training.data.batches import Batch
 from training.data.bm25 import Bm25Index, Stems
 from training.data.cloze import cloze_rows
-from training.data.collections import (
-    Collection,
-    Evaluation,
-    Qrels,
-    evaluation_of,
-    held_out_evaluation,
-    read_collection,
-    read_jsonl,
-    read_lines,
-    read_qrels,
-    split_train,
-)
+from training.data.collections import Collection, Evaluation, held_out_evaluation, read_collection, split_train
 from training.recipe.sections import CollectionsData
 
-__all__ = ["Collection", "Evaluation", "evaluation_of", "read_collection", "read_jsonl", "read_lines", "read_qrels", "split_train"]
 logger = logging.getLogger(__name__)
 FILLED_BY_MINED = 5_000
 """Sources with more documents than this are filled up with random documents only."""
@@ -197,8 +188,7 @@ def load_sources(section: CollectionsData, data_dir: Path, *, seed: int) -> Coll
         if kept_out:
             held_out.append(held_out_evaluation(collection, kept_out))
     if section.pairs and section.mixture.get("weak"):
-        rows = [_pair(row, data_dir / section.pairs, number) for number, row in enumerate(read_jsonl(data_dir / section.pairs), start=1)]
-        sources["weak"] = _pair_source("weak", rows, stems)
+        sources["weak"] = _pair_source("weak", read_pairs(data_dir / section.pairs), stems)
     if section.cloze_texts and section.mixture.get("cloze"):
         made = cloze_rows(data_dir / (section.texts or ""), section.cloze_texts, limit=section.cloze_limit, seed=seed)
         sources["cloze"] = _pair_source("cloze", made, stems)
@@ -207,11 +197,30 @@ def load_sources(section: CollectionsData, data_dir: Path, *, seed: int) -> Coll
     return CollectionSources(sources, held_out)
 
 
-def _pair(row: dict[str, Any], path: Path, number: int) -> tuple[str, str, str]:
-    try:
-        return row["query"], row["positive"], row.get("source", "")
-    except (KeyError, TypeError) as error:
-        raise InputFileError(f'{path}, line {number}: expected {{"query", "positive", "source"}}, {error} is missing') from error
+def read_pairs(path: Path) -> list[tuple[str, str, str]]:
+    """(query, positive, group) of {"query", "positive", "source"?} lines; pairs of one source share batches.
+
+    Raises:
+        InputFileError: naming file and line: not JSON, no such text, an empty one.
+    """
+    pairs = []
+    for row in open_source(path, format="jsonl"):
+        if isinstance(row, Broken):
+            bad_line(path, row.line, row.reason)
+        pair = _pair(row.raw)
+        if pair is None:
+            bad_line(path, row.line, 'expected {"query", "positive", "source"} with texts that are not empty.')
+        pairs.append(pair)
+    return pairs
+
+
+def _pair(raw: Any) -> tuple[str, str, str] | None:
+    query, positive, source = (
+        (raw.get("query"), raw.get("positive"), raw.get("source", "")) if isinstance(raw, dict) else (None, None, None)
+    )
+    if not (isinstance(query, str) and isinstance(positive, str) and isinstance(source, str) and query.strip() and positive.strip()):
+        return None
+    return query, positive, source
 
 
 def _train_source(collection: Collection, qrels: Qrels, stems: Stems) -> Source:
@@ -219,6 +228,12 @@ def _train_source(collection: Collection, qrels: Qrels, stems: Stems) -> Source:
     right = {query: [d for d, score in judged.items() if score > 0] for query, judged in qrels.items()}
     right = {query: judged for query, judged in right.items() if judged}
     ids = list(dict.fromkeys(d for judged in right.values() for d in judged))
+    missing = [doc_id for doc_id in ids if doc_id not in collection.documents]
+    if missing:
+        raise InputFileError(
+            f"{collection.name}: {len(missing)} relevant documents of its training judgments are not in the corpus "
+            f"(first: {missing[0]!r}): take the corpus that belongs to them, or take the judgments out."
+        )
     place = {doc_id: index for index, doc_id in enumerate(ids)}
     positives = [tuple(place[d] for d in judged) for judged in right.values()]
     queries = [collection.queries[query] for query in right]

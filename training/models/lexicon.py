@@ -11,8 +11,8 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
+from splade_ptbr_connectors.evaluation.files import read_lines
 from training.data.bm25 import STOP_WORDS, inverse_document_frequency
-from training.data.collections import read_lines
 from training.data.tokenizing import TextTokens
 from training.data.vocabulary import SPECIAL_TOKENS
 from training.recipe.sections import LexicalModel
@@ -28,7 +28,7 @@ def tokenize_texts(files: Sequence[Path], tokens: TextTokens, *, limit: int) -> 
     tokenizer.no_truncation()
     rows = []
     for path in files:
-        texts = [line for line in (raw.strip() for raw in read_lines(path)) if line]
+        texts = [line.strip() for _, line in read_lines(path)]
         share, held, count = limit // max(1, len(files)), [], 0
         for start in range(0, len(texts), 10_000):
             piece = [tokens.rule.apply(text) for text in texts[start : start + 10_000]]

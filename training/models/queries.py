@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,7 +62,13 @@ def read_idf(path: Path, vocabulary: Mapping[str, int]) -> Tensor:
         if unknown:
             raise InputFileError(f"{path}: {len(unknown)} tokens, {unknown[0]!r} among them, are not in the vocabulary: another model's?")
         for token, weight in table.items():
-            weights[vocabulary[token]] = float(weight)
+            weights[vocabulary[token]] = _checked_weight(float(weight), token)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputFileError(f"{path} is not a JSON object of token -> weight: {error}") from error
     return weights
+
+
+def _checked_weight(weight: float, token: str) -> float:
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(f"the weight of {token!r} is {weight}, it must be finite and not negative")
+    return weight

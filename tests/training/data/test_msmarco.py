@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import InputFileError
-from splade_ptbr_connectors.evaluation.qrels import read_qrels, write_qrels
+from splade_ptbr_connectors.evaluation.qrels import read_judgments, read_qrels, write_qrels
 from training.data.blocks import Block
-from training.data.msmarco import TripletReader, judged_rows, read_judgments
+from training.data.msmarco import TripletReader, judged_rows
 from training.data.texts import TextStore
 
 Stores = tuple[TextStore, TextStore]
@@ -92,7 +92,10 @@ def test_judgments_are_those_that_the_evaluation_reads(tmp_path: Path, form: str
     assert parts == [[[1, 1], [1, 0], [-1, -1]]]
 
 
-@pytest.mark.parametrize(("line", "why"), [("7 0 1", "3 columns"), ("7 0 1 sim", "'sim' is not an integer"), ("7 0 1 1 1", "5 columns")])
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("7 0 1", "expected BEIR's three columns"), ("7 0 1 sim", "'sim' is not an integer"), ("7 0 1 1 1", "got '7 0 1 1 1'")],
+)
 def test_a_bad_judgment_is_named(tmp_path: Path, line: str, why: str) -> None:
     (tmp_path / "qrels").write_text(f"7 0 1 1\n{line}\n", encoding="utf-8")
     with pytest.raises(InputFileError, match=f"qrels, line 2: .*{why}"):

@@ -184,19 +184,22 @@ def test_everything_can_be_bfloat16(head: Head) -> None:
     torch.testing.assert_close(found[0], expected[0], atol=0.1, rtol=0.02)
 
 
-@given(seed=st.integers(0, 2**31))
-@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("seed", range(12))
 def test_searching_in_bfloat16_finds_the_same_winners_where_the_products_are_exact(seed: int) -> None:
+    """Whole numbers below 256 are exact in bfloat16, and so are their sums in any order: nothing here may be rounded."""
     generator = torch.Generator().manual_seed(seed)
     sizes = (1, 600, 6), (30, 6), (30,)  # more tokens than bfloat16 can count
     inputs = tuple(torch.randint(-3, 4, size, generator=generator).float() for size in sizes)
     mask, incoming = torch.ones(1, 600), torch.ones(1, 30)
+    assert (inputs[0].abs() @ inputs[1].abs().t()).max() < 256
 
     def searched(features: Tensor, weight: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
         return max_over_tokens(features, weight, bias, mask, search_dtype=torch.bfloat16)
 
     exact = with_gradients(max_over_tokens, inputs, mask, incoming, activate=False)
-    assert all(torch.equal(*pair) for pair in zip(with_gradients(searched, inputs, mask, incoming, activate=False), exact, strict=True))
+    found = with_gradients(searched, inputs, mask, incoming, activate=False)
+    for name, mine, other in zip(("values", "features", "weight", "bias"), found, exact, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0, msg=lambda problem, name=name: f"{name}, seed {seed}: {problem}")
 
 
 def test_autocast_searches_in_its_own_type() -> None:
