@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # shared machines pause: time is no property of the code under test
+# shared machines pause: time is no property of the code under test
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 
 WORDS = (

@@ -99,7 +99,7 @@ def _put(partial: Path, folder: Path) -> None:
 
 
 def _make_readable(folder: Path) -> None:
-    """safetensors writes files that only their owner may read: a model is to be shared, as far as the umask lets it."""
+    """Files written by safetensors may be read by their owner only: a model is to be shared, as far as the umask lets it."""
     mask = os.umask(0)
     os.umask(mask)
     for file in folder.rglob("*.safetensors"):
