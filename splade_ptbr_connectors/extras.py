@@ -20,6 +20,7 @@ EXTRA_OF = {
     "llama_index": "llama-index",
     "qdrant_client": "qdrant",
     "opensearchpy": "opensearch",
+    "ray": "ray",
     "numba": "numba",
 }
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,13 @@ from pydantic import ConfigDict, Field, field_validator
 
 from .extras import require
 from .filters import parse_filter
-from .retrieval import combine_filters, content_and_metadata
+from .retrieval import check_rrf_k, combine_filters, content_and_metadata
 from .stores.base import Hit, Store, check_top_k
 
 try:
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
     from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 except ModuleNotFoundError:
     require("langchain_core", "splade_ptbr_connectors.langchain")  # raises MissingExtraError if that is what is missing
@@ -34,7 +36,11 @@ class SpladeRetriever(BaseRetriever):
     Attributes:
         store: an open store; it brings its encoder. Left out of repr() and of serialisation.
         k: number of documents, 1..10,000; `invoke(query, k=3)` overrides it for one call.
-        filter: see `splade_ptbr_connectors.filters`. A filter given to `invoke` must hold as well: it narrows this one.
+        filter: see `splade_ptbr_connectors.filters`. A filter given to `invoke` must hold as well: it narrows this one. No filter
+            reaches beyond the tenant that the store was opened with.
+        dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
+            must be of this model, fused by reciprocal ranks. The score is then the fused one.
+        prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
         score_key: name of the score in a document's metadata (the plain dot product, not 0..1); None leaves it out.
         content_key: payload field that becomes `page_content`.
 
@@ -50,6 +56,9 @@ class SpladeRetriever(BaseRetriever):
     store: Store = Field(exclude=True, repr=False)
     k: int = 4
     filter: Any | None = None
+    dense: Embeddings | None = Field(default=None, exclude=True, repr=False)
+    prefetch: int | None = None
+    rrf_k: int = 60
     score_key: str | None = "score"
     content_key: str = "text"
 
@@ -57,6 +66,16 @@ class SpladeRetriever(BaseRetriever):
     @classmethod
     def _check_k(cls, value: object) -> int:
         return check_top_k("k", value)
+
+    @field_validator("prefetch", mode="before")
+    @classmethod
+    def _check_prefetch(cls, value: object) -> int | None:
+        return None if value is None else check_top_k("prefetch", value)
+
+    @field_validator("rrf_k", mode="before")
+    @classmethod
+    def _check_rrf_k(cls, value: object) -> int:
+        return check_rrf_k(value)
 
     @field_validator("filter")
     @classmethod
@@ -68,13 +87,23 @@ class SpladeRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        return self._documents(self.store.search(query, self._k(k), filter=combine_filters(self.filter, filter)))
+        both = combine_filters(self.filter, filter)
+        if self.dense is None:
+            return self._documents(self.store.search(query, self._k(k), filter=both))
+        return self._documents(self._hybrid(query, self.dense.embed_query(query), self._k(k), both))
 
     # The base class would drop k and filter of ainvoke(): both methods must name them.
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        return self._documents(await self.store.asearch(query, self._k(k), filter=combine_filters(self.filter, filter)))
+        both = combine_filters(self.filter, filter)
+        if self.dense is None:
+            return self._documents(await self.store.asearch(query, self._k(k), filter=both))
+        embedded = await self.dense.aembed_query(query)
+        return self._documents(await asyncio.to_thread(self._hybrid, query, embedded, self._k(k), both))
+
+    def _hybrid(self, query: str, embedded: list[float], k: int, filter: Any | None) -> list[Hit]:
+        return self.store.search_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter)
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)

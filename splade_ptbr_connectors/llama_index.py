@@ -1,4 +1,4 @@
-"""LlamaIndex retriever over any store of this package: sparse only, no dense embedding needed.
+"""LlamaIndex retriever over any store of this package: sparse alone, or hybrid with a dense embedding.
 
 >>> from splade_ptbr_connectors import SpladeEncoder, open_store  # doctest: +SKIP
 >>> store = open_store("edge:meus-documentos", encoder=SpladeEncoder.load("mini"))  # doctest: +SKIP
@@ -7,17 +7,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
-from .retrieval import content_and_metadata
+from .retrieval import check_rrf_k, content_and_metadata
 from .stores.base import Hit, Store, check_top_k
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
     from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 except ModuleNotFoundError:
@@ -40,12 +42,16 @@ class SpladeRetriever(BaseRetriever):
         filters: MetadataFilters (their keys are payload paths such as "metadata.subject"), the filter mapping of
             `splade_ptbr_connectors.filters`, or the engine's own filter object.
         content_key: payload field that becomes the node's text.
+        dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
+            must be of this model, fused by reciprocal ranks. The score is then the fused one.
+        prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
         kwargs: what LlamaIndex's BaseRetriever takes (callback_manager, object_map, objects, verbose).
 
-    A node's `node_id` is the caller's document id, its metadata the rest of the payload.
+    A node's `node_id` is the caller's document id, its metadata the rest of the payload. No filter reaches beyond the tenant
+    that the store was opened with.
 
     Raises:
-        ConfigError: similarity_top_k out of range, or a filter that cannot be translated.
+        ConfigError: similarity_top_k, prefetch or rrf_k out of range, or a filter that cannot be translated.
     """
 
     def __init__(
@@ -55,20 +61,37 @@ class SpladeRetriever(BaseRetriever):
         filters: MetadataFilters | Mapping[str, Any] | Any | None = None,
         *,
         content_key: str = "text",
+        dense: BaseEmbedding | None = None,
+        prefetch: int | None = None,
+        rrf_k: int = 60,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.store = store
         self.similarity_top_k = check_top_k("similarity_top_k", similarity_top_k)
         self.content_key = content_key
+        self.dense = dense
+        self.prefetch = None if prefetch is None else check_top_k("prefetch", prefetch)
+        self.rrf_k = check_rrf_k(rrf_k)
         self._filter = translate_filters(filters)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(self.store.search(query_bundle.query_str, self.similarity_top_k, filter=self._filter))
+        query = query_bundle.query_str
+        if self.dense is None:
+            return self._nodes(self.store.search(query, self.similarity_top_k, filter=self._filter))
+        return self._nodes(self._hybrid(query, query_bundle.embedding or self.dense.get_query_embedding(query)))
 
     # The base class would call _retrieve on the event loop and block it.
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(await self.store.asearch(query_bundle.query_str, self.similarity_top_k, filter=self._filter))
+        query = query_bundle.query_str
+        if self.dense is None:
+            return self._nodes(await self.store.asearch(query, self.similarity_top_k, filter=self._filter))
+        embedded = query_bundle.embedding or await self.dense.aget_query_embedding(query)
+        return self._nodes(await asyncio.to_thread(self._hybrid, query, embedded))
+
+    def _hybrid(self, query: str, embedded: list[float]) -> list[Hit]:
+        top_k = self.similarity_top_k
+        return self.store.search_hybrid(query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter)
 
     def _nodes(self, hits: list[Hit]) -> list[NodeWithScore]:
         return [self._node(hit) for hit in hits]

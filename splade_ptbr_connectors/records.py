@@ -1,18 +1,21 @@
-"""Record: one document as it comes in, checked once, before it is encoded or stored."""
+"""Record: one document as it comes in, checked once, before it is encoded or stored. EncodedRecord: one that brings its vector."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import RecordError
+from .errors import RecordError, VectorError
 from .json_values import checked_copy
 from .text import check_text
+from .vectors import SparseVector
 
 ID_FIELDS = ("_id", "id", "doc_id")
+VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD = "vector", "dense", "fingerprint"
 MAX_ID_BYTES = 512  # OpenSearch's limit; one limit for every store, so that a collection can move between them
 _canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -25,12 +28,14 @@ class Record:
         doc_id: the caller's id, 1..512 bytes of UTF-8.
         title, text: not both blank. `content` is what gets encoded.
         fields: everything else ("metadata", "url", ...), JSON values only.
+        dense: a dense vector to be stored beside the sparse one; no part of the payload.
     """
 
     doc_id: str
     title: str
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    dense: tuple[float, ...] | None = None
 
     @classmethod
     def from_mapping(cls, raw: object) -> Record:
@@ -64,8 +69,90 @@ class Record:
 
     @property
     def content_hash(self) -> str:
-        """32 hex digits over id and payload: equal hashes mean that nothing needs to be written again."""
-        return hashlib.blake2b(_canonical([self.doc_id, self.payload]).encode(), digest_size=16).hexdigest()
+        """32 hex digits over id, payload and dense vector: equal hashes mean that nothing needs to be written again."""
+        return _content_hash(self.doc_id, self.payload, None, self.dense)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As from_mapping() takes it."""
+        return {"_id": self.doc_id, **self.payload} | ({} if self.dense is None else {DENSE_FIELD: list(self.dense)})
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRecord:
+    """A document that brings its vector: nothing is encoded, and everything else it carries is kept as it is.
+
+    Attributes:
+        payload: JSON values, a text among them or not.
+        dense: a dense vector to be stored beside the sparse one.
+    """
+
+    doc_id: str
+    vector: SparseVector
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    dense: tuple[float, ...] | None = None
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, Any]) -> EncodedRecord:
+        """Check a mapping such as {"_id": ..., "vector": {"1234": 0.5, ...}, "dense": [...], ...} and copy what it holds.
+
+        The vector is {term_id: weight} as `splade-ptbr encode` writes it, {"indices": [...], "values": [...]}, or a
+        SparseVector; "dense" may be missing; every other field is payload.
+
+        Raises:
+            RecordError, TextError: no id, or a value that JSON does not have.
+            VectorError: the vectors are not usable.
+        """
+        id_field = next((name for name in ID_FIELDS if name in raw), None)
+        if id_field is None:
+            raise RecordError(f'no "_id" in the record (fields: {_names(raw)}).')
+        doc_id = _doc_id(raw[id_field])
+        taken = (id_field, VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD)
+        payload = checked_copy({name: value for name, value in raw.items() if name not in taken}, f"record {doc_id!r}")
+        return cls(doc_id, read_vector(raw[VECTOR_FIELD], doc_id), payload, read_dense(raw.get(DENSE_FIELD), doc_id))
+
+    @property
+    def content_hash(self) -> str:
+        """32 hex digits over id, payload and vectors: equal hashes mean that nothing needs to be written again."""
+        return _content_hash(self.doc_id, self.payload, self.vector, self.dense)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As from_mapping() takes it."""
+        dense = {} if self.dense is None else {DENSE_FIELD: list(self.dense)}
+        return {"_id": self.doc_id, **self.payload, VECTOR_FIELD: self.vector.to_opensearch(), **dense}
+
+
+def read_vector(raw: object, doc_id: str) -> SparseVector:
+    """The vector of a record in one of the forms that EncodedRecord.from_mapping() takes, or VectorError."""
+    if isinstance(raw, SparseVector):
+        return raw
+    if not isinstance(raw, Mapping):
+        accepted = '{term_id: weight} or {"indices": [...], "values": [...]}'
+        raise VectorError(f'"vector" of record {doc_id!r} is {type(raw).__name__}: it must be {accepted}.')
+    if raw.keys() == {"indices", "values"}:
+        return SparseVector(raw["indices"], raw["values"])
+    names = "".join(map(str, raw))  # all of them at once: a vector has hundreds, and there are millions of vectors
+    if names.isascii() and names.isdigit() and "" not in raw:
+        return SparseVector(list(map(int, raw)), list(raw.values()))
+    return SparseVector.from_opensearch({str(term): weight for term, weight in raw.items()})
+
+
+def read_dense(raw: object, doc_id: str) -> tuple[float, ...] | None:
+    """The dense vector of a record, None where there is none, or VectorError."""
+    if raw is None:
+        return None
+    numbers = isinstance(raw, list | tuple) and all([isinstance(value, float | int) and not isinstance(value, bool) for value in raw])
+    if not isinstance(raw, list | tuple) or not numbers or not raw or not all(map(math.isfinite, raw)):
+        raise VectorError(f'"dense" of record {doc_id!r} is {str(raw)[:60]}: it must be a list of finite numbers.')
+    return tuple(map(float, raw))
+
+
+def _content_hash(doc_id: str, payload: Mapping[str, Any], vector: SparseVector | None, dense: tuple[float, ...] | None) -> str:
+    digest = hashlib.blake2b(_canonical([doc_id, payload]).encode(), digest_size=16)
+    if vector is not None:
+        digest.update(b"\0vector" + vector.term_ids.astype("<u4").tobytes() + vector.weights.astype("<f4").tobytes())
+    if dense is not None:
+        digest.update(b"\0dense" + _canonical(dense).encode())
+    return digest.hexdigest()
 
 
 def check_doc_id(doc_id: object) -> str:

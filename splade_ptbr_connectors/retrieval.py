@@ -37,6 +37,13 @@ def _conditions(filter: Any) -> tuple[Any, ...]:
     return parse_filter(filter)
 
 
+def check_rrf_k(value: object) -> int:
+    """Return `value` if reciprocal ranks can be fused with it, else raise ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"rrf_k is {value!r}: it must be an integer of at least 1.")
+    return value
+
+
 def content_and_metadata(hit: Hit, content_key: str) -> tuple[str, dict[str, Any]]:
     """Split a payload into the text and everything else, the nested "metadata" mapping merged in flat.
 

@@ -1,7 +1,8 @@
-"""What the READMEs show runs as it stands."""
+"""What the READMEs and the page about servers show runs as it stands."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -9,11 +10,31 @@ from pathlib import Path
 
 import pytest
 
+from splade_ptbr_connectors.stores.edge.settings import EdgeSettings
+from splade_ptbr_connectors.stores.opensearch.settings import OpenSearchSettings
+from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
+from tests.support.qdrant_server import stand_in
+
 ROOT = Path(__file__).parents[1]
+QDRANT = "http://localhost:6333/"  # as the pages write it
 
 
 def blocks(name: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run(code: list[str], folder: Path) -> str:
+    """Run blocks one after the other in a process of its own; returns its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", "\n".join(code)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
@@ -21,16 +42,7 @@ def test_the_python_of_the_readme_runs(name: str, tmp_path: Path) -> None:
     code = [block for block in blocks(name) if "import" in block]
     assert len(code) == 3
     checks = 'assert [h.doc_id for h in store.search(query)] == ["1"]\nassert len(documents) == len(nodes) == 1\n'
-    done = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", "\n".join([*code, checks])],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "30 dias" in done.stdout
+    assert "30 dias" in run([*code, checks], tmp_path)
 
 
 def test_both_readmes_show_the_same_code() -> None:
@@ -38,3 +50,41 @@ def test_both_readmes_show_the_same_code() -> None:
         [re.sub(r"#.*|my-documents|meus-documentos|\s", "", block) for block in blocks(name)] for name in ("README.md", "README.pt-BR.md")
     )
     assert portuguese == [block for block in english if "metadata.subject" not in block]
+
+
+def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -> None:
+    code = blocks("docs/servers.md")
+    assert len(code) == 2 and all(QDRANT in block for block in code)
+    with stand_in() as server:
+        output = run([block.replace(QDRANT, f"{server.url}/") for block in code], tmp_path)
+        assert server.client.count("leis").count == 1  # the tenant has deleted its own, the other one is there
+    assert "30 dias" in output
+
+
+@pytest.mark.parametrize("settings", [EdgeSettings, OpenSearchSettings, QdrantSettings])
+def test_the_page_about_servers_names_every_setting(settings: type) -> None:
+    page = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
+    rows = {name: row for row in re.findall(r"^\| `.*$", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    for field in dataclasses.fields(settings):
+        assert field.name in rows, field.name
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "CONTRIBUTING.md", "docs/servers.md", "docs/one-hundred-million.md"])
+def test_links_to_files_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "docs/servers.md"])
+def test_the_commands_of_the_page_exist_with_their_options(name: str) -> None:
+    from typer.main import get_command
+
+    from splade_ptbr_connectors.cli.main import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    shown = re.findall(r"^splade-ptbr (\w+)(.*?)(?:  #.*)?$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) > 4
+    for command, arguments in shown:
+        known = {option for parameter in commands[command].params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", arguments)) <= known, (command, arguments)

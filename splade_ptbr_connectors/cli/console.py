@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,15 @@ def write_json(document: Document) -> None:
 def note(message: str) -> None:
     """Write one line to stderr."""
     sys.stderr.write(f"splade-ptbr: {message}\n")
+
+
+def warnings_to_stderr() -> None:
+    """Show what the package warns of as one line, without the place in its code."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        note(f"warning: {' '.join(str(message).split())}")
+
+    warnings.showwarning = show
 
 
 def human_console() -> Console:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import __version__
-from ..errors import SpladeConnectorsError
+from ..errors import ConfigError, ModelError, SpladeConnectorsError
 from .console import emit
 from .exit_codes import exit_code_of
-from .options import PREFIX, Json, load_encoder, open_filled_store
+from .options import PREFIX, Json, load_encoder
 from .render import show_table
 
 if TYPE_CHECKING:
@@ -84,8 +84,41 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _store(url: str) -> dict[str, Any]:
-    with open_filled_store(url, None) as opened:
-        return {"name": opened.url, "engine": opened.engine, "documents": opened.count(), "model": opened.encoder.name}
+    """What the store says of itself; that its model cannot be used is a finding beside it."""
+    from ..stores.aliases import open_as_it_is, open_without_model
+
+    try:
+        opened, error = open_as_it_is(url), None
+    except (ConfigError, ModelError) as caught:
+        opened, error = open_without_model(url), caught  # raises again what is not about the model
+    with opened:
+        info, model = opened.info(), None if error else opened.encoder.name
+        problems = _problems(info, described=opened.fingerprint is not None)
+        about = {"name": opened.url, "engine": opened.engine, "documents": opened.count(), "model": model}
+        found = {**about, "info": info, "problems": problems, "lacks": _lacks(info)}
+    return found if error is None else {**found, "error": str(error), "exit_code": int(exit_code_of(error))}
+
+
+def _problems(info: Mapping[str, Any], *, described: bool) -> list[str]:
+    """What is wrong with the store or may become so, each with what to do about it."""
+    problems = []
+    if not described:
+        problems.append("it does not say which model filled it: splade-ptbr adopt --store URL --model MODEL")
+    if info.get("interrupted_load"):
+        problems.append("the settings of an interrupted load are still in force: run that ingest again, its end restores them")
+    if info.get("status") == "red":
+        problems.append("its status is red: look at the server's log")
+    return problems
+
+
+def _lacks(info: Mapping[str, Any]) -> list[str]:
+    """What the server could have and has not; everything works without."""
+    missing = []
+    if info.get("neural_sparse") is False:
+        missing.append("the neural-search plugin (2.14 or later): queries are written as rank_feature clauses, with the same hits")
+    if info.get("sparse_vector") is False:
+        missing.append("sparse_vector fields (neural-search 3.3 or later): no approximate search")
+    return missing
 
 
 def _render(document: dict[str, Any], console: Console) -> None:
@@ -97,6 +130,21 @@ def _render(document: dict[str, Any], console: Console) -> None:
         _line(console, f"model {model['name']}", model, "{runtime}, {vocabulary:,} terms, fingerprint {fingerprint:.12}")
     if store := document["store"]:
         _line(console, f"store {store['name']}", store, "{documents:,} documents, model {model}")
+        for name, value in _flat(store.get("info", {})):
+            console.print(f"  {name}: {value}", markup=False)
+        for missing in store.get("lacks", ()):
+            console.print(f"  lacks: {missing}", markup=False)
+        for problem in store.get("problems", ()):
+            console.print(f"  problem: {problem}", style="yellow", markup=False)
+
+
+def _flat(info: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as `part.name: value`; what the first line says already, and the problems, are left out."""
+    for name, value in info.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif not (prefix == "" and name in ("url", "documents", "problems")):
+            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _line(console: Console, what: str, part: dict[str, Any], pattern: str) -> None:

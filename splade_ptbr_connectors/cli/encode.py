@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..encoding.encoder import SpladeEncoder
     from ..ingestion.dead_letter import DeadLetter as DeadLetterFile
     from ..ingestion.items import Item
+    from ..records import Record
     from ..vectors import SparseVector
 
 STDOUT = "-"
@@ -54,6 +56,9 @@ def encode(
     model: Model = "mini",
     kind: Annotated[Kind, typer.Option("--kind", help="Encode as documents or as queries.")] = Kind.document,
     tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens instead of term ids, heaviest first.")] = False,
+    with_record: Annotated[
+        bool, typer.Option("--with-record", help="Write the whole record beside its vector, so that ingest can load OUT as it is.")
+    ] = False,
     dead_letter: DeadLetter = None,
     allow_rejected: AllowRejected = False,
     on_long: OnLongOption = OnLong.windows,
@@ -71,11 +76,14 @@ def encode(
 
     if as_json and out == STDOUT:
         raise ConfigError("--json and OUT '-' both write to stdout: give OUT a file name.")
+    if with_record and (tokens or kind is Kind.query):
+        raise ConfigError("--with-record writes documents for ingest: leave --tokens and --kind query out.")
     started = time.perf_counter()
     records = open_source(source)
     encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
     with closing(DeadLetterFile(dead_letter)) as rejected, _writer(out) as file:
-        counts = _write(_items(records, encoder, kind), file, encoder if tokens else None, rejected, source)
+        line = partial(_line, decoder=encoder if tokens else None, fingerprint=encoder.fingerprint if with_record else None)
+        counts = _write(_items(records, encoder, kind), file, line, rejected, source)
     document = {
         "source": source,
         "out": out,
@@ -108,12 +116,12 @@ class _Counts:
         return {"read": self.written + self.rejected, "written": self.written, "rejected": self.rejected, "mean_terms": mean}
 
 
-def _write(items: Iterable[Item], file: TextIO, decoder: SpladeEncoder | None, rejected: DeadLetterFile, source: str) -> _Counts:
+def _write(items: Iterable[Item], file: TextIO, line: Callable[..., str], rejected: DeadLetterFile, source: str) -> _Counts:
     """Write a line per vector. Raises InputFileError for the first rejected record, unless there is a file to keep those in."""
     counts = _Counts()
     for item in items:
         if item.record is not None and item.vector is not None:
-            file.write(_line(item.record.doc_id, item.vector, decoder))
+            file.write(line(item.record, item.vector))
             counts.add(item.vector)
         elif rejected.path is None:
             raise InputFileError(f"{source}, line {item.line}: {item.reason} Mend it, or set such records aside with --dead-letter FILE.")
@@ -144,9 +152,11 @@ def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterat
         raise failures[0]
 
 
-def _line(doc_id: str, vector: SparseVector, decoder: SpladeEncoder | None) -> str:
+def _line(record: Record, vector: SparseVector, *, decoder: SpladeEncoder | None, fingerprint: str | None) -> str:
+    """A line of OUT; with a fingerprint it holds the whole record, for ingest."""
+    more = {} if fingerprint is None else {**record.payload, "fingerprint": fingerprint}
     key, pairs = ("vector", vector.to_opensearch().items()) if decoder is None else ("tokens", decoder.decode(vector))
-    return json.dumps({"_id": doc_id, key: {name: _shortest(weight) for name, weight in pairs}}, ensure_ascii=False) + "\n"
+    return json.dumps({"_id": record.doc_id, **more, key: {name: _shortest(weight) for name, weight in pairs}}, ensure_ascii=False) + "\n"
 
 
 def _shortest(weight: float) -> float:

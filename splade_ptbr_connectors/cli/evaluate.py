@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import emit
-from .options import PREFIX, Json, StoreModel, StoreUrl, open_filled_store
+from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
 from .render import show_table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def evaluate(
     queries: Annotated[Path, typer.Option("--queries", envvar=PREFIX + "QUERIES", help="Queries with _id and text, as JSONL, CSV or TSV.")],
     qrels: Annotated[Path, typer.Option("--qrels", envvar=PREFIX + "QRELS", help="Judgments: BEIR's TSV or TREC's qrels.")],
     run: Annotated[Path | None, typer.Option("--run", help="Write the run here, in TREC's format.")] = None,
+    tenant: Tenant = None,
     model: StoreModel = None,
     as_json: Json = False,
 ) -> None:
@@ -30,7 +31,7 @@ def evaluate(
     from ..evaluation.runs import write_run
 
     judgments, texts = read_qrels(qrels), read_queries(queries)
-    with open_filled_store(store, model) as opened:
+    with open_filled_store(store, model, tenant) as opened:
         evaluation = evaluate_store(opened, texts, judgments, progress=True)
         names = {"store": opened.url, "model": opened.encoder.name}
     if run is not None:

@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     STORE = 5
     EXTRA = 6
     REJECTED = 7
+    DIFFERENT = 8
     INTERRUPTED = 130
 
 
@@ -30,6 +31,7 @@ MEANING = {
     ExitCode.STORE: "store cannot be used",
     ExitCode.EXTRA: "optional dependency missing",
     ExitCode.REJECTED: "done, but records were rejected",
+    ExitCode.DIFFERENT: "the store differs from its input",
     ExitCode.INTERRUPTED: "interrupted",
 }
 HELP = "Exit codes: " + ", ".join(f"{code.value} {meaning}" for code, meaning in MEANING.items()) + "."

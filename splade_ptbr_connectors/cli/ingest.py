@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .console import emit
+from ..errors import ConfigError
+from .console import emit, note
 from .options import (
     PREFIX,
     AllowRejected,
@@ -21,25 +25,61 @@ from .options import (
     OnLongOption,
     Runtime,
     RuntimeOption,
+    Settings,
     StoreUrl,
+    Tenant,
     load_encoder,
+    read_settings,
 )
 from .rejected import leave_if_rejected
+from .run_files import run_files
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint", envvar=PREFIX + "CHECKPOINT", help="File by which a killed run goes on (default: in the edge store's folder)."
-    ),
+    from ..encoding.encoder import SpladeEncoder
+    from ..ingestion.report import IngestReport
+    from ..sources import Source
+    from ..stores.base import Store
+
+CHECKPOINT_HELP = (
+    "File by which a killed run goes on (default: in the folder of an edge store, for a server in the user's state folder, "
+    "SPLADE_PTBR_STATE; the report says where)."
+)
+RAY_ONLY = " (--engine ray)"
+
+
+class Engine(StrEnum):
+    """What runs the ingest."""
+
+    local = "local"
+    ray = "ray"
+
+
+Checkpoint = Annotated[Path | None, typer.Option("--checkpoint", envvar=PREFIX + "CHECKPOINT", help=CHECKPOINT_HELP)]
+EngineOption = Annotated[
+    Engine,
+    typer.Option("--engine", envvar=PREFIX + "ENGINE", help="local: this process; ray: every core, or a Ray cluster."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", envvar=PREFIX + "WORKERS", help="Encoding processes; by default one per core" + RAY_ONLY + ".")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", envvar=PREFIX + "RAY_ADDRESS", help="A cluster to join; by default one of its own" + RAY_ONLY + "."),
 ]
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(metavar="IN", help="JSONL, CSV or TSV file, also .gz; - for stdin.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="JSONL, CSV or TSV file, also .gz; - for stdin. A vector in a line (see encode) is taken as it is."
+        ),
+    ],
     store: StoreUrl,
+    tenant: Tenant = None,
+    setting: Settings = None,
     model: Model = "mini",
     checkpoint: Checkpoint = None,
     dead_letter: DeadLetter = None,
@@ -49,53 +89,129 @@ def ingest(
     batch_size: BatchSize = 32,
     runtime: RuntimeOption = Runtime.auto,
     device: Device = None,
+    engine: EngineOption = Engine.local,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
     as_json: Json = False,
 ) -> None:
-    """Encode documents and load them into a store. Running it again changes nothing."""
-    from ..ingestion.engine import ingest as ingest_records
+    """Encode documents and load them into a store. Running it again changes nothing; after a kill it goes on."""
     from ..sources import open_source
-    from ..stores import open_store
 
     records = open_source(source)  # before the model: a missing file shows at once
-    encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
-    with open_store(store, encoder=encoder, create=True) as opened:
-        beside = _beside(store, source)
-        report = ingest_records(
-            records,
-            opened,
-            checkpoint=checkpoint or (beside and beside / "ingest-checkpoint.json"),
-            dead_letter=dead_letter or (beside and beside / "ingest-rejected.jsonl"),
-            restart=restart,
-        )
-        document = {
-            "store": opened.url,
-            "model": encoder.name,
-            **report.to_dict(),
-            "documents": opened.count(),
-            "encoding": asdict(encoder.report),
-        }
-    emit(document, _render, as_json=as_json)
+    target = Target(store, tenant, read_settings(setting))
+    load = partial(load_encoder, model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
+    if engine is Engine.ray:
+        if checkpoint or restart:
+            raise ConfigError("--checkpoint and --restart are for --engine local: with Ray every run compares with the store itself.")
+        encoder = load(preload=False)
+        document = _with_ray(records, target, encoder, dead_letter, workers=workers, ray_address=ray_address, device=device)
+    else:
+        if workers is not None or ray_address:
+            raise ConfigError("--workers and --ray-address are for --engine ray.")
+        encoder = load(preload=not holds_vectors(records))
+        document = _here(records, target, encoder, checkpoint, dead_letter, restart=restart)
+    emit(document, show_ingest, as_json=as_json)
     leave_if_rejected(document["rejected"], document["read"], document["dead_letter"], allowed=allow_rejected)
 
 
-def _beside(url: str, source: str) -> Path | None:
-    """Where a run's own files go: the folder of an embedded store. A store elsewhere has none."""
-    scheme, _, address = url.partition(":")
-    return Path(address.removeprefix("//")).expanduser() if scheme == "edge" else None
+class Target(NamedTuple):
+    """The store as the options name it."""
+
+    url: str
+    tenant: str | None
+    settings: Mapping[str, Any]
+
+    def open(self, encoder: SpladeEncoder) -> Store:
+        """Open or create it."""
+        from ..stores import open_store
+
+        return open_store(self.url, encoder=encoder, create=True, tenant=self.tenant, settings=self.settings)
 
 
-def _render(document: dict[str, Any], console: Console) -> None:
+def holds_vectors(source: Source) -> bool:
+    """Whether the first record of a file brings its vector, so that the model's network may not be needed; True for a stream."""
+    from ..sources import Row
+
+    if source.identity["bytes"] is None:
+        return True
+    first = next(iter(source), None)
+    return isinstance(first, Row) and isinstance(first.raw, Mapping) and "vector" in first.raw
+
+
+def _here(
+    records: Source, target: Target, encoder: SpladeEncoder, checkpoint: Path | None, dead_letter: Path | None, *, restart: bool
+) -> dict[str, Any]:
+    from ..ingestion.engine import ingest as ingest_records
+
+    with target.open(encoder) as opened:
+        with run_files(opened, records, checkpoint=checkpoint, dead_letter=dead_letter) as files:
+            if opened.engine != "edge":
+                note(f"checkpoint: {files.checkpoint} (after an interruption run the same command again)")
+            report = ingest_records(records, opened, checkpoint=files.checkpoint, dead_letter=files.dead_letter, restart=restart)
+        about = {"tenant": target.tenant, "checkpoint": str(files.checkpoint), "encoding": asdict(encoder.report)}
+        return {**ingest_to_dict(report, opened.url, encoder, opened.count()), **about}
+
+
+def _with_ray(
+    records: Source,
+    target: Target,
+    encoder: SpladeEncoder,
+    dead_letter: Path | None,
+    *,
+    workers: int | None,
+    ray_address: str | None,
+    device: str | None,
+) -> dict[str, Any]:
+    from ..distributed import check_ready, ingest_with_ray
+
+    check_ready(target.url)
+    with target.open(encoder) as opened, run_files(opened, records, dead_letter=dead_letter) as files:
+        report = ingest_with_ray(
+            records,
+            target.url,
+            encoder.load_arguments["model"],
+            load={name: value for name, value in encoder.load_arguments.items() if name != "model"}
+            | {"batch_size": encoder.batch_size, "device": device},
+            workers=workers,
+            gpus_per_worker=1.0 if device and device.startswith("cuda") else 0.0,
+            ray_address=ray_address,
+            tenant=target.tenant,
+            settings=target.settings,
+            dead_letter=files.dead_letter,
+        )
+        about = {"tenant": target.tenant, "checkpoint": None, "encoding": None}
+        return {**ingest_to_dict(report, opened.url, encoder, opened.count()), **about}
+
+
+def ingest_to_dict(report: IngestReport, url: str, encoder: SpladeEncoder, documents: int) -> dict[str, Any]:
+    """A report with what it is about; `refused` are those of the rejected that the store itself would not take."""
+    refused = sum(count for reason, count in report.reasons.items() if reason.startswith("refused by the store"))
+    return {"store": url, "model": encoder.name, **report.to_dict(), "refused": refused, "documents": documents}
+
+
+def show_ingest(document: dict[str, Any], console: Console) -> None:
+    """The report of an ingest for people."""
     again = f" ({document['resumed_at']:,} of them by the run that this one went on from)" if document["resumed_at"] else ""
     console.print(f"{document['read']:,} records read{again}", markup=False)
     for name in ("written", "unchanged", "rejected"):
-        console.print(f"{document[name]:>12,} {name}")
+        refused = f", {document['refused']:,} of them refused by the store" if name == "rejected" and document["refused"] else ""
+        console.print(f"{document[name]:>12,} {name}{refused}")
     for reason, count in document["reasons"].items():
         console.print(f"{count:>16,} {reason}", markup=False)
-    encoding = document["encoding"]
-    if encoding["truncated"]:
+    encoding = document["encoding"] or {}
+    if encoding.get("truncated"):
         console.print(f"{encoding['truncated']:,} texts were cut ({encoding['tokens_cut']:,} tokens): see --on-long", markup=False)
+    if checked := document["reconciled"]:
+        console.print(_checked(checked), style=None if checked["ok"] else "yellow", markup=False)
     console.print(
         f"{document['seconds']:.1f} s, {document['documents_per_second']:.0f} records a second; "
         f"{document['store']} holds {document['documents']:,} documents, model {document['model']}",
         markup=False,
     )
+
+
+def _checked(checked: Mapping[str, Any]) -> str:
+    """The look into the store after the run, in one line."""
+    found = "all there" if not checked["changed"] else f"{checked['changed']:,} of them written anew by somebody else"
+    count = "" if checked["count_found"] == checked["count_expected"] else f"; expected {checked['count_expected']:,} documents in all"
+    return f"checked: {checked['sampled']:,} written documents read back, {found}{count}"

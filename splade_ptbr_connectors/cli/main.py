@@ -16,7 +16,9 @@ import typer
 from .. import __version__
 from ..errors import SpladeConnectorsError
 from . import exit_codes
-from .console import PACKAGE, clean_stdout, log_to_stderr, write_json
+from .adopt import adopt
+from .alias import alias
+from .console import PACKAGE, clean_stdout, log_to_stderr, warnings_to_stderr, write_json
 from .demo import demo
 from .doctor import doctor
 from .encode import encode
@@ -24,14 +26,19 @@ from .evaluate import evaluate
 from .exit_codes import ExitCode, exit_code_of
 from .export import export
 from .ingest import ingest
+from .options import CREDENTIALS
+from .reindex import reindex
 from .search import search
+from .verify import verify
 
 PROGRAM = "splade-ptbr"
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports it under no name that stays
 
 app = typer.Typer(name=PROGRAM, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=exit_codes.HELP)
-for command in (demo, encode, ingest, search, evaluate, doctor):
+for command in (demo, encode):
     app.command(epilog=exit_codes.HELP)(command)
+for with_store in (ingest, search, evaluate, verify, adopt, alias, reindex, doctor):
+    app.command(epilog=f"{CREDENTIALS}\n\n{exit_codes.HELP}")(with_store)
 app.add_typer(export, name="export")
 
 
@@ -58,6 +65,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a file name that is no valid text must not break the message about it
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    warnings_to_stderr()
     code = run(sys.argv[1:])
     sys.exit(_flush_stdout() or code)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..encoding.encoder import SpladeEncoder
@@ -32,7 +35,23 @@ class Runtime(StrEnum):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON document to stdout.")]
-StoreUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metavar="URL", help="Where the vectors are, e.g. edge:FOLDER.")]
+STORE_URLS = (
+    "edge:FOLDER, qdrant+http(s)://HOST:6333/COLLECTION, qdrant+grpc(s)://HOST:6334/COLLECTION, opensearch+http(s)://HOST:9200/INDEX"
+)
+CREDENTIALS = (
+    "Credentials of a server come from the environment alone, never from the URL or an option: "
+    "SPLADE_PTBR_QDRANT_API_KEY; SPLADE_PTBR_OPENSEARCH_USER and _PASSWORD, or _API_KEY; both: _CA_CERTS (file), _VERIFY=0."
+)
+StoreUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metavar="URL", help=f"Where the vectors are: {STORE_URLS}.")]
+ServerUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metavar="URL", help="A collection or alias on a server.")]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", envvar=PREFIX + "TENANT", help="Whose documents: every read and write is confined to this tenant."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--setting", metavar="NAME=VALUE", help="A setting of the engine for a new store, e.g. datatype=float16; repeatable."),
+]
 Model = Annotated[str, typer.Option("--model", envvar=PREFIX + "MODEL", help="Shipped name, folder or hub id.")]
 StoreModel = Annotated[
     str | None, typer.Option("--model", envvar=PREFIX + "MODEL", help="Shipped name, folder or hub id (default: the store's own).")
@@ -50,16 +69,46 @@ AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Exit with
 
 
 def load_encoder(
-    model: str, *, runtime: Runtime = Runtime.auto, device: str | None = None, batch_size: int = 32, on_long: OnLong = OnLong.windows
+    model: str,
+    *,
+    runtime: Runtime = Runtime.auto,
+    device: str | None = None,
+    batch_size: int = 32,
+    on_long: OnLong = OnLong.windows,
+    preload: bool = True,
 ) -> SpladeEncoder:
-    """Load the encoder that the options describe."""
+    """Load the encoder that the options describe; with `preload` off its network waits for the first text."""
     from ..encoding.encoder import SpladeEncoder
 
-    return SpladeEncoder.load(model, runtime=runtime.value, device=device, batch_size=batch_size, on_long=on_long.value)
+    return SpladeEncoder.load(model, runtime=runtime.value, device=device, batch_size=batch_size, on_long=on_long.value, preload=preload)
 
 
-def open_filled_store(url: str, model: str | None) -> Store:
+def open_filled_store(url: str, model: str | None, tenant: str | None = None) -> Store:
     """Open a store that must exist, with the model named, or the one that it was filled with (settings included)."""
     from ..stores import open_store
 
-    return open_store(url, encoder=model, create=False)
+    return open_store(url, encoder=model, create=False, tenant=tenant)
+
+
+def read_settings(given: Sequence[str] | None) -> dict[str, str | int | float | bool]:
+    """NAME=VALUE texts by name; numbers, true and false become what they say. Raises ConfigError for anything else."""
+    settings: dict[str, str | int | float | bool] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--setting {text!r} is not NAME=VALUE, such as datatype=float16.")
+        if name in settings:
+            raise ConfigError(f"--setting {name} is given twice: leave one out.")
+        settings[name] = _typed(value)
+    return settings
+
+
+def _typed(text: str) -> str | int | float | bool:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

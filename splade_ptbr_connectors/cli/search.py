@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError
 from .console import emit
 from .hits import add_tokens, hit_to_dict
-from .options import PREFIX, Json, StoreModel, StoreUrl, open_filled_store
+from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
 from .render import show_hits
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ def search(
     k: Annotated[int, typer.Option("-k", "--top-k", envvar=PREFIX + "K", help="Number of hits, 1 to 10,000.")] = 10,
     filter: Annotated[str | None, typer.Option("--filter", help='Payload filter, e.g. \'{"metadata.subject": "saúde"}\'.')] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the tokens that made each hit match.")] = False,
+    tenant: Tenant = None,
     model: StoreModel = None,
     as_json: Json = False,
 ) -> None:
     """Search a store with a Portuguese query."""
     conditions = _parse(filter)
-    with open_filled_store(store, model) as opened:
+    with open_filled_store(store, model, tenant) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
         hits = [hit_to_dict(hit) for hit in opened.search(vector, k, filter=conditions)]

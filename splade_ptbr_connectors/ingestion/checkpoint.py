@@ -43,6 +43,11 @@ class Progress:
     counts: Counts = field(default_factory=Counts)
     dead_letter_bytes: int = 0
 
+    @property
+    def acknowledged(self) -> int:
+        """Documents that are in the store by this progress."""
+        return self.counts.written + self.counts.unchanged
+
 
 class Checkpoint:
     """The checkpoint file of one run.
@@ -74,6 +79,14 @@ class Checkpoint:
             raise IngestError(f"the checkpoint {self.path} is damaged ({error}): pass restart=True to start over.") from error
         self._check(was)
         return progress
+
+    def check_kept(self, start: Progress, documents: int) -> None:
+        """Raise IngestError when the store holds fewer documents than the earlier run left there: going on would leave a hole."""
+        if documents < start.acknowledged:
+            raise IngestError(
+                f"the checkpoint {self.path} is about {start.acknowledged:,} documents in {self.run.store}, which holds {documents:,}: "
+                "some were deleted or lost since. Pass restart=True to start over; what is there and unchanged is not written again."
+            )
 
     @property
     def due(self) -> bool:

@@ -23,7 +23,7 @@ MAX_WAITING_BYTES = 64 * 2**20
 
 
 def with_vectors(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
-    """Give every item that has a record its vector.
+    """Give every item that has a text to encode its vector.
 
     A text that the encoder refuses rejects its own item only: the texts in flight with it are encoded one by one.
     Memory is bounded: when too many items wait, the stream of texts ends, the encoder empties its window, and a new
@@ -65,12 +65,12 @@ class _Line:
                 return
             self.waiting.append(item)
             self._bytes += item.nbytes
-            if item.record:
-                yield item.record.content
+            if item.text is not None:
+                yield item.text
 
     def settled(self) -> Iterator[Item]:
         """The items at the head of the line that need no vector."""
-        while self.waiting and self.waiting[0].record is None:
+        while self.waiting and self.waiting[0].text is None:
             yield self._pop()
 
     def next(self) -> Item:
@@ -83,8 +83,7 @@ class _Line:
         """Everything that waits, each text encoded alone."""
         while self.waiting:
             item = self._pop()
-            if item.record:
-                _encode_alone(item, encode)
+            _encode_alone(item, encode)
             yield item
 
     def _pop(self) -> Item:
@@ -94,9 +93,9 @@ class _Line:
 
 
 def _encode_alone(item: Item, encode: Encode) -> None:
-    if item.record is None:
+    if item.record is None or item.text is None:
         return
     try:
-        item.vector = next(iter(encode([item.record.content])))
+        item.vector = next(iter(encode([item.text])))
     except InputError as error:
-        item.reject(str(error), {"_id": item.record.doc_id, **item.record.payload})
+        item.reject(str(error), item.record.to_mapping())

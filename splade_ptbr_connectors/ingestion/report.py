@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .reconcile import Reconciled
+
 MAX_KINDS = 50
 _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\d[\d.,]*\d|\d")
 
@@ -21,6 +23,7 @@ class IngestReport:
         documents_per_second: records of this run by its seconds.
         dead_letter: the file that lists the rejected records; None when there is none.
         resumed_at: records that an earlier, interrupted run had dealt with.
+        reconciled: what the check of the finished run found; None when it was switched off.
     """
 
     read: int
@@ -32,6 +35,7 @@ class IngestReport:
     documents_per_second: float
     dead_letter: str | None = None
     resumed_at: int = 0
+    reconciled: Reconciled | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -60,11 +64,12 @@ class Counts:
             kind = "other"
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
-    def report(self, seconds: float, dead_letter: str | None, resumed_at: int) -> IngestReport:
+    def report(self, seconds: float, dead_letter: str | None, resumed_at: int, reconciled: Reconciled | None = None) -> IngestReport:
         """The final report."""
         reasons = dict(sorted(self.reasons.items(), key=lambda entry: -entry[1]))
         speed = (self.read - resumed_at) / seconds if seconds > 0 else 0.0
-        return IngestReport(self.read, self.written, self.unchanged, self.rejected, reasons, seconds, speed, dead_letter, resumed_at)
+        counted = (self.read, self.written, self.unchanged, self.rejected, reasons)
+        return IngestReport(*counted, seconds, speed, dead_letter, resumed_at, reconciled)
 
 
 def kind_of(reason: str) -> str:

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigError
-from ..text import check_text
 from .options import OpenOptions
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ ENGINES = {
     "opensearch+http": ".opensearch",
     "opensearch+https": ".opensearch",
 }
-MAX_TENANT_BYTES = 256
 
 
 def open_store(
@@ -68,27 +66,17 @@ def open_store(
             or StoreAccessError.
     """
     scheme, address = _split(url)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= 10_000:
-        raise ConfigError(f"batch_size is {batch_size!r}: it must be an integer from 1 to 10,000.")
     options = OpenOptions(
         url=url,
         encoder=encoder,
         create=create,
         allow_mismatch=allow_mismatch,
         batch_size=batch_size,
-        tenant=_checked_tenant(tenant),
+        tenant=tenant,
         credentials=credentials,
         settings=dict(settings or {}),
     )
     return cast("Store", importlib.import_module(ENGINES[scheme], __name__).connect(address, options))
-
-
-def _checked_tenant(tenant: object) -> str | None:
-    if tenant is None:
-        return None
-    if not isinstance(tenant, str) or not tenant.strip() or len(check_text(tenant, "tenant").encode()) > MAX_TENANT_BYTES:
-        raise ConfigError(f"tenant is {tenant!r:.60}: it must be a string of 1 to {MAX_TENANT_BYTES} bytes, not blank.")
-    return tenant
 
 
 def _split(url: object) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from .payloads import check_payload
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
+    from .description import StoreDescription
 
 T = TypeVar("T")
 Filter = Mapping[str, Any] | tuple[Condition, ...] | Any  # a mapping of filters.py, its parsed form, or the engine's own
@@ -67,6 +68,7 @@ class Store(ABC):
 
     engine: ClassVar[str]
     max_in_flight: int = 1
+    _description: StoreDescription | None = None  # what the engine keeps beside the vectors
 
     def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256, tenant: str | None = None) -> None:
         self.url = url
@@ -79,6 +81,11 @@ class Store(ABC):
     def identity(self) -> str:
         """Names this very collection, for checkpoints: a store deleted and made anew under the same URL is another one."""
         return self.url
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the model that the store says it was filled with; None if it does not say."""
+        return self._description.model.fingerprint if self._description else None
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -163,6 +170,10 @@ class Store(ABC):
             yield from entries
             if cursor is None:
                 return
+
+    def stored_form(self, vector: SparseVector) -> SparseVector:
+        """A document's vector as the engine's scores see it: with its weights rounded to what the engine keeps of them."""
+        return vector
 
     def info(self) -> dict[str, Any]:
         """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""

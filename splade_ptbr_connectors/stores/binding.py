@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +11,12 @@ from ..errors import ConfigError, ModelMismatchError
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
+
+_WARNED: set[str] = set()
+
+
+class UnknownOriginWarning(UserWarning):
+    """A collection does not say which model filled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +69,21 @@ def _load(encoder: Encoder | str | None, stamp: ModelStamp | None, url: str) -> 
     if not hasattr(encoder, "fingerprint") or not hasattr(encoder, "encode_documents"):
         raise ConfigError(f"encoder is {type(encoder).__name__}: it must be a SpladeEncoder or the name of a model.")
     return encoder
+
+
+def warn_unknown_origin(encoder: Encoder | str | None, url: str) -> None:
+    """For a collection that says nothing about its model: warn, once for each URL and process.
+
+    Raises:
+        ConfigError: no encoder given, so that there is nothing to search it with.
+    """
+    if encoder is None:
+        raise ConfigError(f'the store {url} does not say which model filled it: name it yourself, such as encoder="mini".')
+    if url not in _WARNED:
+        _WARNED.add(url)
+        warnings.warn(
+            f"the store {url} does not say which model filled it: scores mean something only if it was this one; "
+            "if so, adopt() writes it down.",
+            UnknownOriginWarning,
+            stacklevel=2,
+        )

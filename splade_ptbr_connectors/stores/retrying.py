@@ -56,9 +56,9 @@ class RetryPolicy:
         """Arguments of tenacity.Retrying and tenacity.AsyncRetrying for attempts that raise AttemptFailed."""
         deadline = self.patient_deadline_s if patient else self.deadline_s
         return {
-            "retry": tenacity.retry_if_exception(lambda error: retry and isinstance(error, AttemptFailed) and error.failure.retry),
+            "retry": tenacity.retry_if_exception_type(AttemptFailed),
             "wait": self._wait(),
-            "stop": tenacity.stop_before_delay(deadline),
+            "stop": _stop(deadline, retry),
             "before_sleep": _log,
             "retry_error_callback": _give_up,
         }
@@ -81,6 +81,16 @@ class AttemptFailed(Exception):
         super().__init__(str(failure.error))
 
 
+def _stop(deadline_s: float, retry: bool) -> Callable[[tenacity.RetryCallState], bool]:
+    late = tenacity.stop_before_delay(deadline_s)
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        # what may not be tried again stops too: only a stop ends in retry_error_callback, which raises the caller's error
+        return not (retry and _failure(state).retry) or late(state)
+
+    return stop
+
+
 def _failure(state: tenacity.RetryCallState) -> Failure:
     error = state.outcome.exception() if state.outcome else None
     return error.failure if isinstance(error, AttemptFailed) else Failure(StoreError("nothing failed"))
@@ -96,4 +106,5 @@ def _give_up(state: tenacity.RetryCallState) -> None:
     if state.attempt_number > 1:
         message = str(failure.error).rstrip(".")
         failure.error.args = (f"{message} (given up after {state.attempt_number} attempts).", *failure.error.args[1:])
-    raise failure.error
+    attempt = state.outcome.exception() if state.outcome else None
+    raise failure.error from (attempt.__cause__ if attempt else None)

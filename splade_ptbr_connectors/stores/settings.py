@@ -9,10 +9,10 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreFormatError
 
 S = TypeVar("S")
 _WORDS = {"true": True, "false": False}
@@ -73,3 +73,35 @@ def _converted(name: str, text: str, hint: Any) -> object:
 
 def _described(kinds: tuple[type, ...]) -> str:
     return " or ".join("none" if kind is types.NoneType else kind.__name__ for kind in kinds)
+
+
+def check_choice(name: str, value: object, accepted: Collection[str]) -> None:
+    """Raise ConfigError unless the setting is one of the accepted words."""
+    if value not in accepted:
+        raise ConfigError(f"store setting {name} is {value!r}: it must be one of {', '.join(accepted)}.")
+
+
+def check_count(name: str, value: int | None, largest: int) -> None:
+    """Raise ConfigError unless the setting is None or an integer from 1 to `largest`."""
+    if value is not None and not 1 <= value <= largest:
+        raise ConfigError(f"store setting {name} is {value!r}: it must be an integer from 1 to {largest:,}.")
+
+
+def as_stored(settings: S, given: Collection[str], stored: Mapping[str, Any], url: str) -> S:
+    """The settings with those that an existing store has fixed.
+
+    Args:
+        settings: as asked for, defaults included.
+        given: names of those that were really asked for.
+        stored: what the store was created with, by name.
+
+    Raises:
+        StoreFormatError: one was asked for that the store does not have.
+    """
+    for name, value in stored.items():
+        if name in given and getattr(settings, name) != value:
+            raise StoreFormatError(
+                f"the store {url} has {name}={value!r}, but is opened with {name}={getattr(settings, name)!r}: leave the setting out, "
+                "or ingest into a new store."
+            )
+    return dataclasses.replace(settings, **stored)  # type: ignore[type-var]

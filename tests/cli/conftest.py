@@ -59,9 +59,23 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
-def clean_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("STORE", "MODEL", "K", "DEBUG", "QUERIES", "QRELS", "DEAD_LETTER", "DEMO_STORE"):
+def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (
+        "STORE",
+        "MODEL",
+        "K",
+        "DEBUG",
+        "QUERIES",
+        "QRELS",
+        "DEAD_LETTER",
+        "DEMO_STORE",
+        "TENANT",
+        "CHECKPOINT",
+        "ENGINE",
+        "WORKERS",
+    ):
         monkeypatch.delenv(f"SPLADE_PTBR_{name}", raising=False)
+    monkeypatch.setenv("SPLADE_PTBR_STATE", str(tmp_path / "state"))
 
 
 @pytest.fixture

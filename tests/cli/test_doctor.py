@@ -46,8 +46,9 @@ def test_installed_and_missing_libraries(cli: Command, monkeypatch: pytest.Monke
 
 
 def test_a_store_is_checked(cli: Command, filled: str) -> None:
-    document = cli("doctor", "--store", filled, "--json").json
-    assert document["store"] == {"name": filled, "engine": "edge", "documents": 4, "model": "mini"}
+    found = cli("doctor", "--store", filled, "--json").json["store"]
+    assert (found["name"], found["engine"], found["documents"], found["model"]) == (filled, "edge", 4, "mini")
+    assert found["info"]["engine"] == "edge" and found["problems"] == []
     assert "4 documents" in cli("doctor", "--store", filled).out
 
 

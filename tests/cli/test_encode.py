@@ -65,6 +65,18 @@ def test_tokens_instead_of_ids(cli: Command, corpus: Path) -> None:
         assert all(token.startswith("t") for token in line["tokens"])  # the stand-in's names of its terms
 
 
+def test_with_the_record_a_line_holds_all_that_ingest_needs(cli: Command, corpus: Path) -> None:
+    cli("encode", corpus, "v.jsonl", "--with-record")
+    content = lines("v.jsonl")
+    assert vectors(content) == expected()
+    assert {line["fingerprint"] for line in content} == {HashingEncoder("mini").fingerprint}
+    assert [{name: line[name] for name in one} for line, one in zip(content, DOCUMENTS, strict=True)] == DOCUMENTS
+    assert cli("ingest", "v.jsonl", "--store", "edge:loja", "--json").json["written"] == 4
+    assert_fails(cli("ingest", "v.jsonl", "--store", "edge:outra", "--model", "outro"), 4, "made by the model")
+    for other in (["--tokens"], ["--kind", "query"]):
+        assert_fails(cli("encode", corpus, "x.jsonl", "--with-record", *other), 2, "--with-record")
+
+
 def test_compressed_input(cli: Command, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(corpus.read_bytes()))
     assert cli("encode", "c.jsonl.gz", "v.jsonl").code == 0

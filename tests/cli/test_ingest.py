@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from splade_ptbr_connectors.cli import ingest as ingest_command
 from splade_ptbr_connectors.stores import open_store
 from tests.support.encoders import HashingEncoder
 
@@ -110,6 +112,45 @@ def test_a_killed_run_goes_on_and_restart_begins_anew(cli: Command, corpus: Path
     Path("loja/ingest-checkpoint.json").write_text("{}")
     assert_fails(cli("ingest", corpus, "--store", "edge:loja"), 3, "ingest-checkpoint.json", "not a checkpoint")
     assert_fails(cli("ingest", corpus, "--store", "edge:loja", "--checkpoint", corpus), 3, "corpus.jsonl")
+
+
+def test_two_tenants_of_a_folder_have_their_own_checkpoints(cli: Command, corpus: Path) -> None:
+    paths = {cli("ingest", corpus, "--store", "edge:loja", "--tenant", name, "--json").json["checkpoint"] for name in "ab"}
+    paths.add(cli("ingest", corpus, "--store", "edge:loja", "--json").json["checkpoint"])
+    assert len(paths) == 3 and "loja/ingest-checkpoint.json" in paths
+
+
+def test_ready_vectors_need_no_network_of_the_model(cli: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("encode", corpus, "v.jsonl", "--with-record")
+    asked: list[bool] = []
+    load = ingest_command.load_encoder
+    monkeypatch.setattr(ingest_command, "load_encoder", lambda *a, **k: asked.append(k["preload"]) or load(*a, **k))
+    for name in ("v.jsonl", corpus):
+        cli("ingest", name, "--store", "edge:loja")
+    assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "ray"], ["one process"]),
+        (["--engine", "ray", "--checkpoint", "c.json"], ["--checkpoint", "--engine local"]),
+        (["--engine", "ray", "--restart"], ["--restart"]),
+        (["--workers", "2"], ["--engine ray"]),
+        (["--ray-address", "auto"], ["--engine ray"]),
+        (["--engine", "spark"], ["spark"]),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused(cli: Command, corpus: Path, arguments: list[str], words: list[str]) -> None:
+    assert_fails(cli("ingest", corpus, "--store", "edge:loja", *arguments), 2, *words)
+    assert not Path("loja").exists()
+
+
+def test_without_ray_its_extra_is_named(cli: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ray.data", raising=False)
+    outcome = cli("ingest", corpus, "--store", "qdrant+http://127.0.0.1:1/leis", "--engine", "ray")
+    assert_fails(outcome, 6, 'pip install "splade-ptbr-connectors[ray]"')
 
 
 def test_a_dead_letter_file_that_is_something_else_is_left_alone(cli: Command, corpus: Path, tmp_path: Path) -> None:

@@ -21,11 +21,15 @@ from splade_ptbr_connectors.errors import (
     ModelError,
     SpladeConnectorsError,
     StoreError,
+    StoreRefusedError,
 )
 
 from .conftest import Command, assert_fails
 
-COMMANDS = ("demo", "encode", "ingest", "search", "evaluate", "doctor", "export onnx")
+COMMANDS = ("demo", "encode", "ingest", "search", "evaluate", "verify", "adopt", "alias", "reindex", "doctor", "export onnx")
+
+
+MORE_ARGUMENTS: dict[type[Exception], tuple[object, ...]] = {MissingExtraError: ("torch",), StoreRefusedError: ([],)}
 
 
 def all_errors() -> list[type[SpladeConnectorsError]]:
@@ -35,7 +39,7 @@ def all_errors() -> list[type[SpladeConnectorsError]]:
 def test_every_error_has_an_exit_code_of_its_family() -> None:
     families = {ConfigError: 2, InputError: 3, IngestError: 3, ModelError: 4, StoreError: 5, MissingExtraError: 6}
     for kind in all_errors():
-        error = kind("x", "torch") if kind is MissingExtraError else kind("x")
+        error = kind("x", *MORE_ARGUMENTS.get(kind, ()))
         expected = next((code for family, code in families.items() if issubclass(kind, family)), 1)
         assert exit_code_of(error) == expected, kind
     assert len(all_errors()) > 15

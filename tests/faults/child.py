@@ -1,6 +1,7 @@
 """A process to be killed: `python -m tests.faults.child ACTION ARGUMENTS`, run from the root of the checkout.
 
 ingest FOLDER [DELAY_S]   ingest FOLDER/in.jsonl into FOLDER/index; says "ready" before it begins
+pause FOLDER [URL [LINES]]  the same into the store at URL, but after 700 lines it says "paused" and reads no further
 hold FOLDER               open FOLDER/index, say "ready", wait for a line on stdin
 poison FOLDER             write a malformed vector past the package's checks
 open FOLDER               open or create FOLDER/index without the rights of root, and write to it
@@ -12,12 +13,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import splade_ptbr_connectors.stores.edge  # noqa: F401 (before rights are given up: it may be out of reach then)
 from splade_ptbr_connectors.errors import SpladeConnectorsError, StoreWriteError
 from splade_ptbr_connectors.ingestion import checkpoint
 from splade_ptbr_connectors.ingestion.engine import ingest
+from splade_ptbr_connectors.sources import open_source
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
@@ -30,6 +35,20 @@ def run_ingest(folder: Path, delay_s: str = "0") -> None:
     with open_store(f"edge:{folder / INDEX}", encoder=HashingEncoder(delay_s=float(delay_s))) as store:
         say("ready")
         ingest(folder / INPUT, store, checkpoint=folder / CHECKPOINT, dead_letter=folder / DEAD_LETTER, batch_size=32)
+
+
+def pause(folder: Path, url: str = "", after: str = "700") -> None:
+    def lines() -> Iterator[Any]:
+        for number, row in enumerate(open_source(folder / INPUT)):
+            if number == int(after):
+                say("paused")
+                while True:
+                    time.sleep(0.05)
+            yield row
+
+    checkpoint.INTERVAL_S, checkpoint.MAX_SHARE = 0.0, 1.0
+    with open_store(url or f"edge:{folder / INDEX}", encoder=HashingEncoder()) as store:
+        ingest(lines(), store, checkpoint=folder / CHECKPOINT, dead_letter=folder / DEAD_LETTER, batch_size=32)
 
 
 def hold(folder: Path) -> None:
@@ -64,7 +83,7 @@ def say(word: str) -> None:
     sys.stdout.flush()
 
 
-ACTIONS = {"ingest": run_ingest, "hold": hold, "poison": poison, "open": open_unprivileged}
+ACTIONS = {"ingest": run_ingest, "pause": pause, "hold": hold, "poison": poison, "open": open_unprivileged}
 
 
 def main() -> int:

@@ -57,9 +57,9 @@ def test_killed_again_and_again(case: Case, child: Callable[..., Child]) -> None
 
 
 def test_interrupted_by_ctrl_c(case: Case, child: Callable[..., Child]) -> None:
-    process = child("ingest", case.folder, 0.002)
-    _ready(process)
-    time.sleep(0.7)
+    process = child("pause", case.folder)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "paused\n"
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     position = case.position()

@@ -19,7 +19,7 @@ LAYERS = [
     {"encoding"},
     {"sources", "stores"},
     {"ingestion", "retrieval"},
-    {"langchain", "llama_index", "evaluation"},
+    {"langchain", "llama_index", "evaluation", "distributed"},
     {"demo"},
     {"cli"},
     {"__main__"},

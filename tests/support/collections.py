@@ -24,6 +24,13 @@ def documents(count: int, *, start: int = 0) -> list[dict[str, Any]]:
     ]
 
 
+def encoded(collection: list[dict[str, Any]], encoder: HashingEncoder | None = None) -> list[dict[str, Any]]:
+    """The same documents, each with its own vector as `splade-ptbr encode` writes it."""
+    encoder = encoder or HashingEncoder()
+    records = [Record.from_mapping(raw) for raw in collection]
+    return [{"_id": record.doc_id, **record.payload, "vector": encoder.encode_query(record.content).to_opensearch()} for record in records]
+
+
 def assert_holds(store: Store, expected: list[dict[str, Any]]) -> None:
     """The store holds exactly these documents: ids, vectors, payloads and content hashes."""
     assert store.count() == len(expected)

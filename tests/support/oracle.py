@@ -2,36 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from splade_ptbr_connectors.filters import AnyOf, Condition, Range, parse_filter
 from splade_ptbr_connectors.vectors import SparseVector
 
 Document = tuple[SparseVector, Mapping[str, Any]]
+Key = tuple[str | None, str]
 
 
 class Oracle:
-    """Documents in a dict, scores by dot products over dicts, filters by plain comparisons."""
+    """Documents in a dict, scores by dot products over dicts, filters by plain comparisons.
 
-    def __init__(self) -> None:
-        self.documents: dict[str, Document] = {}
+    A document belongs to a tenant or to none; asked without a tenant, the oracle answers about all of them.
 
-    def upsert(self, entries: list[tuple[str, SparseVector, Mapping[str, Any]]]) -> None:
-        self.documents.update({doc_id: (vector, payload) for doc_id, vector, payload in entries})
+    Args:
+        stored_form: a document's vector as the engine's scores see it: `float16`, say.
+    """
 
-    def delete(self, doc_ids: list[str]) -> int:
-        return sum(self.documents.pop(doc_id, None) is not None for doc_id in doc_ids)
+    def __init__(self, stored_form: Callable[[SparseVector], SparseVector] = lambda vector: vector) -> None:
+        self.stored_form = stored_form
+        self.contents: dict[Key, Document] = {}
+        self.dense: dict[Key, Sequence[float]] = {}
 
-    def search(self, query: SparseVector, top_k: int, filter: Mapping[str, Any] | None = None) -> list[tuple[str, float]]:
-        conditions = parse_filter(filter or {})
-        scores = {
-            doc_id: dot(query, vector)
-            for doc_id, (vector, payload) in self.documents.items()
-            if all(_holds(condition, payload) for condition in conditions)
-        }
-        ranked = sorted(((-score, doc_id) for doc_id, score in scores.items() if score > 0))
+    @property
+    def documents(self) -> dict[str, Document]:
+        """By document id; for a collection without tenants."""
+        return {doc_id: document for (_, doc_id), document in self.contents.items()}
+
+    def of(self, tenant: str | None) -> dict[str, Document]:
+        """The documents that a store of this tenant holds, by document id."""
+        return {doc_id: document for (owner, doc_id), document in self.contents.items() if owner == tenant}
+
+    def upsert(self, entries: Sequence[Sequence[Any]], tenant: str | None = None) -> None:
+        """(doc_id, vector, payload) or Entry objects; the last one of a document id counts."""
+        for entry in entries:
+            self.contents[tenant, entry[0]] = (entry[1], entry[2])
+            self.dense.pop((tenant, entry[0]), None)
+            if len(entry) > 4 and entry[4] is not None:
+                self.dense[tenant, entry[0]] = entry[4]
+
+    def delete(self, doc_ids: Sequence[str], tenant: str | None = None) -> int:
+        return sum(self.contents.pop((tenant, doc_id), None) is not None for doc_id in doc_ids)
+
+    def delete_where(self, filter: Mapping[str, Any], tenant: str | None = None) -> int:
+        doomed = self._passing(filter, tenant)
+        for key in doomed:
+            del self.contents[key]
+        return len(doomed)
+
+    def count(self, filter: Mapping[str, Any] | None = None, tenant: str | None = None) -> int:
+        return len(self._passing(filter, tenant))
+
+    def search(
+        self, query: SparseVector, top_k: int, filter: Mapping[str, Any] | None = None, tenant: str | None = None
+    ) -> list[tuple[str, float]]:
+        scores = {key: dot(query, self.stored_form(self.contents[key][0])) for key in self._passing(filter, tenant)}
+        ranked = sorted(((-score, doc_id) for (_, doc_id), score in scores.items() if score > 0))
         return [(doc_id, -score) for score, doc_id in ranked[:top_k]]
+
+    def search_hybrid(
+        self,
+        query: SparseVector,
+        dense: Sequence[float],
+        top_k: int,
+        prefetch: int,
+        rrf_k: int,
+        filter: Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+    ) -> list[tuple[str, float]]:
+        """Reciprocal rank fusion as its paper has it: the sum of 1 / (rrf_k + rank), ranks from 1."""
+        near = [(-float(np.dot(dense, self.dense[key])), key[1]) for key in self._passing(filter, tenant) if key in self.dense]
+        rankings = [
+            [doc_id for doc_id, _ in self.search(query, prefetch, filter, tenant)],
+            [doc_id for _, doc_id in sorted(near)][:prefetch],
+        ]
+        scores: dict[str, Fraction] = {}
+        for ranking in rankings:
+            for rank, doc_id in enumerate(ranking, 1):
+                scores[doc_id] = scores.get(doc_id, Fraction(0)) + Fraction(1, rrf_k + rank)
+        ranked = sorted((-score, doc_id) for doc_id, score in scores.items())
+        return [(doc_id, float(-score)) for score, doc_id in ranked[:top_k]]
+
+    def _passing(self, filter: Mapping[str, Any] | None, tenant: str | None) -> list[Key]:
+        conditions = parse_filter(filter or {})
+        return [
+            key
+            for key, (_, payload) in self.contents.items()
+            if (tenant is None or key[0] == tenant) and all(_holds(condition, payload) for condition in conditions)
+        ]
+
+
+def float16(vector: SparseVector) -> SparseVector:
+    """The weights rounded to float16, as Qdrant's index keeps them under datatype float16."""
+    return SparseVector(vector.term_ids, vector.weights.astype(np.float16).astype(np.float32))
 
 
 def dot(query: SparseVector, document: SparseVector) -> float:

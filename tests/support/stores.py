@@ -17,6 +17,7 @@ class MemoryStore(Store):
 
     Args:
         delay_s: seconds that every search blocks its thread.
+        max_in_flight: loads that may run at once.
 
     Attributes:
         most_at_once: largest number of searches that ran at the same time.
@@ -25,8 +26,11 @@ class MemoryStore(Store):
 
     engine: ClassVar[str] = "memory"
 
-    def __init__(self, encoder: Encoder, *, url: str = "memory:", delay_s: float = 0.0) -> None:
-        super().__init__(url, encoder)
+    def __init__(
+        self, encoder: Encoder, *, url: str = "memory:", delay_s: float = 0.0, max_in_flight: int = 1, batch_size: int = 256
+    ) -> None:
+        super().__init__(url, encoder, batch_size=batch_size)
+        self.max_in_flight = max_in_flight
         self.entries: dict[str, Entry] = {}
         self.delay_s = delay_s
         self.most_at_once = self._running = 0
@@ -64,7 +68,8 @@ class MemoryStore(Store):
         return entries[start : start + size], start + size if start + size < len(entries) else None
 
     def _upsert(self, entries: list[Entry]) -> list[Refusal]:
-        self.entries.update({entry.doc_id: entry for entry in entries})
+        with self._lock:
+            self.entries.update({entry.doc_id: entry for entry in entries})
         return []
 
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:

@@ -5,6 +5,7 @@ PATH/splade-store.json is the sidecar (model, format version, settings), PATH/sh
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import shutil
 from collections.abc import Mapping
@@ -23,8 +24,10 @@ from ..description import StoreDescription
 from ..options import OpenOptions
 from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
 from ..point_ids import point_id
+from ..settings import as_stored, read_settings
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
 from .filters import to_edge
+from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
 from .sidecar import FILE_NAME, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SHARD = "shard"
-VECTOR = "splade"
-SETTINGS: Mapping[str, Any] = {"vector": VECTOR, "datatype": "float32"}
 BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the payload storage and later a merged segment
 
 
@@ -47,11 +48,14 @@ class Repair(NamedTuple):
 def connect(address: str, options: OpenOptions) -> EdgeStore:
     """Open or create the store in the folder `address`; see open_store()."""
     folder, url = _folder(address, options.url), options.url
+    settings = read_settings(EdgeSettings, options.settings)
     with translated(url, "open"):
         found = _find(folder, url, options.create)
     resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
+    if found is not None:
+        settings = as_stored(settings, options.settings, stored_settings(found.settings), url)
     if found is None or not (folder / SHARD).exists():
-        found = _create(folder, found.model if found else ModelStamp.of(resolved), url)
+        found = _create(folder, found.model if found else ModelStamp.of(resolved), settings, url)
     return EdgeStore(url, resolved, EdgeEngine(folder / SHARD, url), found, batch_size=options.batch_size, tenant=options.tenant)
 
 
@@ -104,11 +108,28 @@ class EdgeStore(Store):
     ) -> None:
         super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
         self._edge = engine
+        self._store_id = description.store_id
         self._description = description
+        self.settings = EdgeSettings(**stored_settings(description.settings))
 
     @property
     def identity(self) -> str:
-        return f"edge:{self._description.store_id}"
+        return f"edge:{self._store_id}"
+
+    def info(self) -> dict[str, Any]:
+        """Engine, version, settings and size."""
+        self._check_open()
+        with self._edge.use("read") as shard:
+            found = shard.info()
+        return {
+            **super().info(),
+            "version": importlib.metadata.version("qdrant-edge-py"),
+            "documents": self._count(None),
+            "segments": int(found.segments_count),
+            "bytes": _bytes_used(self._edge.folder),
+            "described": True,
+            "settings": self.settings.to_mapping(),
+        }
 
     def flush(self) -> None:
         self._check_open()
@@ -128,11 +149,34 @@ class EdgeStore(Store):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+        nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+        return self._ranked({"query": nearest, "filter": self._scoped(filter)}, top_k)
+
+    def _search_hybrid(
+        self,
+        query: SparseVector,
+        dense: tuple[float, ...],
+        top_k: int,
+        prefetch: int,
+        rrf_k: int,
+        filter: tuple[Condition, ...] | Any | None,
+    ) -> list[Hit]:
+        if self.settings.dense_size is None:
+            raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
+        self.settings.check_dense("the dense query", dense, self.url)
         native = self._scoped(filter)
+        searches = [edge.Prefetch(prefetch, query=edge.Query.Nearest(list(dense), using=DENSE), filter=native)]
+        if len(query):
+            nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+            searches.insert(0, edge.Prefetch(prefetch, query=nearest, filter=native))
+        # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
+        return self._ranked({"query": edge.Fusion.Rrf(k=rrf_k + 1), "prefetches": searches}, top_k)
+
+    def _ranked(self, request: Mapping[str, Any], top_k: int) -> list[Hit]:
         with self._edge.use("search") as shard:
-            points = _query(shard, query, top_k + 1, native)
+            points = _query(shard, request, top_k + 1)
             if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
-                points = _with_all_ties(shard, query, points[top_k - 1].score, top_k, native)
+                points = _with_all_ties(shard, request, points[top_k - 1].score, top_k)
         return sorted(map(_hit, points), key=_rank)[:top_k]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
@@ -160,8 +204,13 @@ class EdgeStore(Store):
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def _upsert(self, entries: list[Entry]) -> list[Refusal]:
+        for entry in entries:
+            if entry.dense is not None:
+                self.settings.check_dense(f"the dense vector of {entry.doc_id!r}", entry.dense, self.url)
         points = [self._point(entry) for entry in entries]
-        expected = sum([8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries])
+        expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(
+            [8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries]
+        )
         with self._edge.use("write") as shard:
             self._edge.check_space(BYTES_PER_BYTE * expected)
             shard.update(edge.UpdateOperation.upsert_points(points))
@@ -204,7 +253,10 @@ class EdgeStore(Store):
 
     def _point(self, entry: Entry) -> Any:
         stored = to_stored(entry.doc_id, entry.payload, entry.content_hash, self.tenant)
-        return edge.Point(point_id(entry.doc_id, self.tenant), {VECTOR: _to_edge_vector(entry.vector)}, stored)
+        vectors: dict[str, Any] = {VECTOR: _to_edge_vector(entry.vector)}
+        if entry.dense is not None:
+            vectors[DENSE] = list(entry.dense)
+        return edge.Point(point_id(entry.doc_id, self.tenant), vectors, stored)
 
 
 def _folder(address: str, url: str) -> Path:
@@ -225,14 +277,14 @@ def _find(folder: Path, url: str, create: bool) -> StoreDescription | None:
     return found
 
 
-def _create(folder: Path, model: ModelStamp, url: str) -> StoreDescription:
+def _create(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str) -> StoreDescription:
     """The sidecar first: a folder with a sidecar and no shard is taken up again, one with a shard alone would be no store."""
-    description = StoreDescription(EdgeStore.engine, model, SETTINGS)
+    description = StoreDescription(EdgeStore.engine, model, settings.to_mapping())
     with translated(url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, RESERVE_BYTES)
         write_sidecar(folder, description)
-    EdgeEngine.create(folder / SHARD, edge.EdgeConfig(sparse_vectors={VECTOR: edge.EdgeSparseVectorParams()}), url)
+    EdgeEngine.create(folder / SHARD, settings.config(), url)
     return description
 
 
@@ -244,18 +296,16 @@ def _documents(folder: Path) -> int:
     return documents
 
 
-def _query(shard: Any, query: SparseVector, limit: int, native: Any, threshold: float | None = None, payload: Any = True) -> list[Any]:
-    nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
-    request = edge.QueryRequest(limit, query=nearest, filter=native, score_threshold=threshold, with_payload=payload, with_vector=False)
-    return [point for point in shard.query(request) if point.score > 0]
+def _query(shard: Any, request: Mapping[str, Any], limit: int, threshold: float | None = None, payload: Any = True) -> list[Any]:
+    asked = edge.QueryRequest(limit, **request, score_threshold=threshold, with_payload=payload, with_vector=False)
+    return [point for point in shard.query(asked) if point.score > 0]
 
 
-def _with_all_ties(shard: Any, query: SparseVector, score: float, top_k: int, native: Any) -> list[Any]:
+def _with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int) -> list[Any]:
     """The top_k points, those tied with the last one chosen by document id: the engine cuts a tie as it likes."""
     below = float(np.nextafter(np.float32(score), np.float32(0)))  # the engine's threshold is exclusive
     everyone = shard.count(edge.CountRequest(exact=True))
-    ids_only = edge.PayloadSelector.Include([ID_FIELD])
-    points = _query(shard, query, everyone, native, below, ids_only)
+    points = _query(shard, request, everyone, below, edge.PayloadSelector.Include([ID_FIELD]))
     best = sorted(points, key=lambda point: (-point.score, point.payload[ID_FIELD]))[:top_k]
     payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], True, False)}
     return [_Point(point.score, payloads[point.id]) for point in best]
@@ -277,8 +327,9 @@ def _rank(hit: Hit) -> tuple[float, str]:
 
 def _entry(record: Any) -> Entry:
     doc_id, payload, content_hash = from_stored(dict(record.payload))
-    vector = SparseVector.from_qdrant(record.vector[VECTOR]) if record.vector else SparseVector([], [])
-    return Entry(doc_id, vector, payload, content_hash)
+    vectors = record.vector or {}
+    vector = SparseVector.from_qdrant(vectors[VECTOR]) if VECTOR in vectors else SparseVector([], [])
+    return Entry(doc_id, vector, payload, content_hash, tuple(vectors[DENSE]) if DENSE in vectors else None)
 
 
 def _to_edge_vector(vector: SparseVector) -> Any:

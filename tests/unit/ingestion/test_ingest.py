@@ -17,7 +17,7 @@ from splade_ptbr_connectors.ingestion.progress import IngestProgress
 from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.sources import open_source
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.base import Entry, Store
+from splade_ptbr_connectors.stores.base import Entry, Refusal, Store
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.collections import assert_holds, documents
 from tests.support.encoders import HashingEncoder
@@ -195,8 +195,8 @@ def test_memory_is_bounded_by_the_window(store: Store, encoder: HashingEncoder) 
 
 def test_batches_are_bounded_by_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    upsert = store.upsert_vectors
-    monkeypatch.setattr(store, "upsert_vectors", lambda entries: sizes.append(len(entries)) or upsert(entries))
+    load = store.load
+    monkeypatch.setattr(store, "load", lambda entries: sizes.append(len(entries)) or load(entries))
     ingest([{"_id": str(n), "text": f"palavra{n} " * 1000} for n in range(40)], store, max_batch_bytes=60_000)
     assert sum(sizes) == 40
     assert max(sizes) <= 7
@@ -218,16 +218,16 @@ def test_an_error_of_the_input_comes_after_what_was_read(store: Store, tmp_path:
 
 
 class FailingStore:
-    """Wraps upsert_vectors so that it fails on one call."""
+    """Wraps load so that it fails on one call."""
 
     def __init__(self, store: Store, call: int, error: BaseException) -> None:
-        self.upsert, self.call, self.error, self.calls = store.upsert_vectors, call, error, 0
+        self.inner, self.call, self.error, self.calls = store.load, call, error, 0
 
-    def __call__(self, entries: list[Entry]) -> int:
+    def __call__(self, entries: list[Entry]) -> list[Refusal]:
         self.calls += 1
         if self.calls == self.call:
             raise self.error
-        return self.upsert(entries)
+        return self.inner(entries)
 
 
 @pytest.mark.parametrize("error", [errors.StoreWriteError("disk full"), errors.VectorError("odd"), KeyboardInterrupt(), ValueError("x")])
@@ -244,7 +244,7 @@ def test_an_error_of_the_store_stops_the_reader(
 
     checkpoint = tmp_path / "checkpoint.json"
     with monkeypatch.context() as patched:
-        patched.setattr(store, "upsert_vectors", FailingStore(store, 3, error))
+        patched.setattr(store, "load", FailingStore(store, 3, error))
         with pytest.raises(type(error)) as caught:
             ingest(counted(), store, batch_size=50, checkpoint=checkpoint)
     assert caught.value is error

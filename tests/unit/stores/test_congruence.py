@@ -2,121 +2,229 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from qdrant_client import QdrantClient
 
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.stores.base import Entry, Store
+from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
-from tests.support.oracle import Oracle
+from tests.support.operations import ASYNC, BLOCKING, IDS, VOCABULARY, Way, agree, filters, operations, payloads, queries, vectors
+from tests.support.oracle import Oracle, float16
+from tests.support.qdrant_grpc import grpc_stand_in
+from tests.support.qdrant_server import stand_in
 
-VOCABULARY = 24
-IDS = [*"abcdefgh", "ação", "A/../b", "0", "00", "d" * 512, "6a1fd2a4-6b0e-5d0c-9c39-3f2c5f7f1b8e"]
-
-# eighths add up without rounding in float32, so that ties are ties and scores are equal, not nearly equal
-weights = st.integers(1, 40).map(lambda n: n / 8)
-vectors = st.dictionaries(st.integers(0, VOCABULARY - 1), weights, max_size=8).map(SparseVector.from_dict)
-few_valued = st.dictionaries(st.integers(0, 2), st.just(1.0), max_size=2).map(SparseVector.from_dict)
-# the engine's JSON reader may be off by the last bit of a float64 with many digits
-years = st.integers(1990, 2020) | st.integers(3980, 4040).map(lambda n: n / 2 + 0.25)
-payloads = st.fixed_dictionaries(
-    {
-        "group": st.integers(0, 2),
-        "metadata": st.fixed_dictionaries(
-            {"subject": st.sampled_from(["saúde", "culinária", "x'); DROP"]), "open": st.booleans()},
-            optional={"year": years, "tags": st.lists(st.sampled_from("xyz"), max_size=2)},
-        ),
-    },
-    optional={"palavra chave": st.integers(0, 1)},
-)
-entries = st.tuples(st.sampled_from(IDS), vectors | few_valued, payloads)
-operations = st.lists(
-    st.tuples(st.just("upsert"), st.lists(entries, max_size=12))
-    | st.tuples(st.just("delete"), st.lists(st.sampled_from(IDS), max_size=4))
-    | st.tuples(st.just("finish_loading"), st.none()),
-    max_size=6,
-)
-filters = st.none() | st.sampled_from(
-    [
-        {},
-        {"group": 1},
-        {"group": [0, 2]},
-        {"group": []},
-        {"group": {"not": []}},
-        {"group": {"not": [0, 1]}},
-        {"metadata.subject": "saúde"},
-        {"metadata.subject": ["culinária", "x'); DROP"], "group": {"gte": 1}},
-        {"metadata.open": True},
-        {"metadata.open": {"not": False}},
-        {"metadata.tags": "x"},
-        {"metadata.tags": {"not": ["x", "y"]}},
-        {"metadata.year": {"gte": 2000, "lt": 2010.5}},
-        {"metadata.year": {"gt": 1995, "lte": 2015, "not": [2001]}},
-        {"palavra chave": 1},
-        {"missing.field": "a"},
-        {"missing.field": {"not": "a"}},
-        {"group": "1"},
-        {"group": [True, 1, "saúde"]},
-    ]
-)
-queries = st.tuples(vectors | few_valued, st.sampled_from([1, 2, 3, 5, 10_000]), filters)
+Opened = Callable[[str | None], Store]
+ENGINES = ["edge", "qdrant local", "qdrant http", "qdrant grpc"]
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking would ask a server for minutes
+HYPOTHESIS = {"deadline": None, "phases": PHASES, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+DENSE = 3
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    encoder = HashingEncoder(vocab_size=VOCABULARY)
-    with open_store(f"edge:{tmp_path_factory.mktemp('congruence')}", encoder=encoder, batch_size=4) as opened:
-        yield opened
+@pytest.fixture(scope="module", params=ENGINES)
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """Opens the one collection of an engine for a tenant, or for none."""
+    arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "batch_size": 4, "settings": {"dense_size": DENSE}}
+    if request.param == "edge":
+        yield from _edge(f"edge:{tmp_path_factory.mktemp('congruence')}", arguments)
+    elif request.param == "qdrant local":
+        client = QdrantClient(":memory:")
+        yield _remembering(lambda tenant: QdrantStore.from_client(client, "all", tenant=tenant, **arguments))
+        client.close()
+    else:
+        with grpc_stand_in() if request.param == "qdrant grpc" else stand_in() as server:
+            stores: list[Store] = []
+            yield _remembering(lambda tenant: _kept(stores, open_store(f"qdrant+{server.url}/all", tenant=tenant, **arguments)))
+            for store in stores:
+                store.close()
 
 
+def _edge(url: str, arguments: dict[str, Any]) -> Iterator[Opened]:
+    # one handle at a time: the tenants look through the handle that sees everything
+    with open_store(url, **arguments) as everything:
+
+        def view(tenant: str | None) -> Store:
+            if tenant is None:
+                return everything
+            seen = type(everything).__new__(type(everything))
+            seen.__dict__ = {**everything.__dict__, "tenant": tenant}
+            return seen
+
+        yield _remembering(view)
+
+
+def _remembering(open_for: Callable[[str | None], Store]) -> Opened:
+    stores: dict[str | None, Store] = {}
+
+    def opened(tenant: str | None = None) -> Store:
+        if tenant not in stores:
+            stores[tenant] = open_for(tenant)
+        return stores[tenant]
+
+    return opened
+
+
+def _kept(stores: list[Store], store: Store) -> Store:
+    stores.append(store)
+    return store
+
+
+def empty(opened: Opened) -> None:
+    """Delete whatever is there, of every tenant."""
+    opened(None).delete_where({"anything": {"not": "at all"}})
+    assert opened(None).count() == 0
+
+
+@pytest.mark.parametrize("way", [BLOCKING, ASYNC], ids=lambda way: way.name)
 @given(operations=operations, queries=st.lists(queries, min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_store_agrees_with_the_oracle(shared: Store, operations: list[tuple[str, Any]], queries: list[Any]) -> None:
-    shared.delete(IDS)
+@settings(max_examples=25, **HYPOTHESIS)
+def test_store_agrees_with_the_oracle(opened: Opened, way: Way, operations: list[tuple[str, Any]], queries: list[Any]) -> None:
+    empty(opened)
+    agree(opened(None), Oracle(), operations, queries, way)
+
+
+@given(turns=st.lists(st.tuples(st.sampled_from(["A", "B"]), operations), max_size=4), queries=st.lists(queries, min_size=1, max_size=4))
+@settings(max_examples=25, **HYPOTHESIS)
+def test_tenants_see_and_touch_their_own_documents_only(opened: Opened, turns: list[Any], queries: list[Any]) -> None:
+    empty(opened)
     oracle = Oracle()
-    for name, argument in operations:
-        if name == "upsert":
-            assert shared.upsert_vectors(argument) == len(argument)
-            oracle.upsert(argument)
-        elif name == "delete":
-            assert shared.delete(argument) == oracle.delete(argument)
-        else:
-            shared.finish_loading()
-    assert shared.count() == len(oracle.documents)
-    assert {i: (e.vector, e.payload) for i, e in shared.get(IDS).items()} == oracle.documents
+    for tenant, turn in turns:
+        agree(opened(tenant), oracle, turn, [], BLOCKING, tenant)
+    for tenant in ("A", "B", "C"):
+        agree(opened(tenant), oracle, [], queries, BLOCKING, tenant)
+    assert opened(None).count() == len(oracle.contents)
     for vector, top_k, filter in queries:
-        hits = shared.search(vector, top_k, filter=filter)
-        assert [(hit.doc_id, hit.score) for hit in hits] == oracle.search(vector, top_k, filter)
-        assert all(hit.payload == oracle.documents[hit.doc_id][1] for hit in hits)
+        hits = opened(None).search(vector, top_k, filter=filter)
+        assert sorted((hit.doc_id, hit.score) for hit in hits if top_k == 10_000) == sorted(
+            found for found in oracle.search(vector, top_k, filter) if top_k == 10_000
+        )
 
 
-def test_a_tie_across_the_end_of_the_page_is_cut_by_document_id(shared: Store) -> None:
-    shared.delete(IDS)
-    names = [f"n{i:03}" for i in range(300)]
+numbers = st.integers(-8, 8).map(lambda n: n / 4)
+dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple)
+
+
+@given(
+    entries=st.lists(
+        st.builds(Entry, doc_id=st.sampled_from(IDS), vector=vectors, payload=payloads, content_hash=st.none(), dense=dense | st.none()),
+        max_size=14,
+    ),
+    query=vectors,
+    near=dense,
+    top_k=st.integers(1, 20),
+    rrf_k=st.sampled_from([1, 2, 60]),
+    filter=filters,
+    tenant=st.sampled_from([None, "A"]),
+)
+@settings(max_examples=60, **HYPOTHESIS)
+def test_hybrid_scores_are_those_of_the_definition(
+    opened: Opened, entries: list[Entry], query: SparseVector, near: Any, top_k: int, rrf_k: int, filter: Any, tenant: str | None
+) -> None:
+    """The sum of 1 / (rrf_k + rank). Engines rank ties within one of the searches as they like, so that these are left out."""
+    empty(opened)
+    store, oracle = opened(tenant), Oracle()
+    store.upsert_vectors(entries)
+    oracle.upsert(entries, tenant)
+    assert {i: e.dense for i, e in store.get(IDS).items() if e.dense} == {key[1]: vector for key, vector in oracle.dense.items()}
+    if _has_ties(oracle, query, near):
+        return
+    hits = store.search_hybrid(query, near, top_k, prefetch=20, rrf_k=rrf_k, filter=filter)
+    expected = oracle.search_hybrid(query, near, top_k, 20, rrf_k, filter, tenant)
+    assert [hit.doc_id for hit in hits] == [doc_id for doc_id, _ in expected]
+    assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected], rel=1e-6)
+    held = oracle.of(tenant)
+    assert all(hit.payload == held[hit.doc_id][1] for hit in hits)
+
+
+def _has_ties(oracle: Oracle, query: SparseVector, near: Any) -> bool:
+    sparse = [score for _, score in oracle.search(query, 10_000)]
+    distances = [float(np.dot(near, vector)) for vector in oracle.dense.values()]
+    return len(set(sparse)) < len(sparse) or len(set(distances)) < len(distances)
+
+
+def test_hybrid_prefetch_bounds_what_is_fused(opened: Opened) -> None:
+    empty(opened)
+    store = opened(None)
+    store.upsert_vectors(Entry(f"d{n}", SparseVector([1], [float(n + 1)]), {}, None, (float(-n), 0.0, 0.0)) for n in range(10))
+    hits = store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10, prefetch=2)
+    assert {hit.doc_id for hit in hits} == {"d9", "d8", "d0", "d1"}
+    assert len(store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10)) == 10
+    assert len(store.search_hybrid(SparseVector([], []), (1.0, 0.0, 0.0), 10)) == 10
+
+
+def test_a_tie_across_the_end_of_the_page_is_cut_by_document_id(opened: Opened) -> None:
+    empty(opened)
+    store = opened(None)
+    names = [f"n{i:03}" for i in range(120)]
     tied = SparseVector([1, 2], [0.5, 0.25])
-    shared.upsert_vectors((name, tied, {"name": name}) for name in reversed(names))
-    shared.upsert_vectors([("best", SparseVector([1, 2], [0.5, 0.5]), {})])
-    for top_k in (1, 2, 10, 299, 300, 301, 1000):
-        hits = shared.search(SparseVector([1, 2], [1.0, 1.0]), top_k)
+    store.upsert_vectors((name, tied, {"name": name}) for name in reversed(names))
+    store.upsert_vectors([("best", SparseVector([1, 2], [0.5, 0.5]), {})])
+    for top_k in (1, 2, 10, 119, 120, 121, 1000):
+        hits = store.search(SparseVector([1, 2], [1.0, 1.0]), top_k)
         assert [hit.doc_id for hit in hits] == ["best", *names][:top_k]
         assert all(hit.payload == ({"name": hit.doc_id} if hit.doc_id != "best" else {}) for hit in hits)
-    shared.delete([*names, "best"])
 
 
-def test_scores_of_arbitrary_weights_are_within_float32(shared: Store) -> None:
-    import numpy as np
-
-    random = np.random.default_rng(3)
+def test_scores_of_arbitrary_weights_are_within_float32(opened: Opened) -> None:
+    empty(opened)
+    store, random = opened(None), np.random.default_rng(3)
     vectors = {f"r{i}": SparseVector(random.choice(VOCABULARY, 12, replace=False), random.random(12) + 1e-3) for i in range(200)}
-    shared.upsert_vectors(vectors.items())
+    store.upsert_vectors(vectors.items())
     query = SparseVector(random.choice(VOCABULARY, 12, replace=False), random.random(12) + 1e-3)
     expected = {doc_id: query.dot(vector) for doc_id, vector in vectors.items()}
-    hits = [hit for hit in shared.search(query, 10_000) if hit.doc_id in expected]
+    hits = store.search(query, 10_000)
     assert len(hits) == sum(score > 0 for score in expected.values())
     assert all(hit.score == pytest.approx(expected[hit.doc_id], rel=1e-6) for hit in hits)
-    shared.delete(vectors)
+    assert {doc_id: entry.vector for doc_id, entry in store.get(list(vectors)).items()} == vectors
+
+
+# -- quantised indexes: the engine builds one only for a segment of some size ----------------------------------------
+
+
+def _indexed(tmp_path: Any, datatype: str) -> tuple[Store, dict[str, SparseVector]]:
+    random = np.random.default_rng(5)
+    vectors = {f"d{n:05}": SparseVector(random.choice(400, 60, replace=False), random.random(60) * 3 + 0.01) for n in range(30_000)}
+    store = open_store(f"edge:{tmp_path}", encoder=HashingEncoder(vocab_size=400), batch_size=10_000, settings={"datatype": datatype})
+    store.upsert_vectors(vectors.items())
+    store.finish_loading()
+    return store, vectors
+
+
+QUERY = SparseVector(range(0, 400, 5), np.linspace(0.1, 2.0, 80))
+
+
+def test_float16_scores_are_those_of_rounded_weights(tmp_path: Any) -> None:
+    """Or, in a segment too small to be indexed, of the weights as they are: how many segments there are hangs on the processors."""
+    store, vectors = _indexed(tmp_path, "float16")
+    with store:
+        hits = store.search(QUERY, 10_000)
+        assert len(hits) == 10_000
+        for hit in hits:
+            either = [QUERY.dot(float16(vectors[hit.doc_id])), QUERY.dot(vectors[hit.doc_id])]
+            assert min(abs(hit.score / score - 1) for score in either) < 1e-6
+        assert store.get(["d00007"])["d00007"].vector == vectors["d00007"]
+
+
+def test_uint8_scores_are_within_half_a_step_of_each_weight(tmp_path: Any) -> None:
+    """A term's weights are kept in 255 steps from the smallest to the largest of its segment, at most of the collection."""
+    store, vectors = _indexed(tmp_path, "uint8")
+    lows, highs = np.full(400, np.inf), np.zeros(400)
+    for vector in vectors.values():
+        lows[vector.term_ids] = np.minimum(lows[vector.term_ids], vector.weights)
+        highs[vector.term_ids] = np.maximum(highs[vector.term_ids], vector.weights)
+    half_steps = (highs - lows) / 255 / 2
+    with store:
+        hits = store.search(QUERY, 10_000)
+        assert len(hits) == 10_000
+        for hit in hits:
+            vector = vectors[hit.doc_id]
+            bound = QUERY.dot(SparseVector(vector.term_ids, half_steps[vector.term_ids]))
+            assert abs(hit.score - QUERY.dot(vector)) <= bound + 1e-6 * hit.score
+        assert store.get(["d00007"])["d00007"].vector == vectors["d00007"]

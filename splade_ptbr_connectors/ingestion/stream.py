@@ -1,0 +1,92 @@
+"""The input of an ingest: its items behind the part that an earlier run dealt with, and the digest over all that passed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..sources import open_source
+from .checkpoint import Checkpoint, Progress
+from .items import Item, SeenIds, read_items
+from .ready import ReadyVectors
+
+
+class Interrupted(Exception):
+    """The run was told to stop. Never leaves the engine."""
+
+
+class ItemStream:
+    """The items that this run has to deal with.
+
+    An error of the input ends the stream and is kept: what came before it is still to be written.
+
+    Args:
+        interrupted: ends the stream with Interrupted once it is set.
+
+    Attributes:
+        seen: the ids that came so far.
+        first_line: the line behind those that an earlier run dealt with.
+    """
+
+    def __init__(
+        self, source: Iterable[Any], start: Progress, checkpoint: Checkpoint, ready: ReadyVectors | None, interrupted: threading.Event
+    ) -> None:
+        self.seen = SeenIds()
+        self.first_line = 1
+        self._items = read_items(self._until_error(source), ready, self.seen)
+        self._interrupted = interrupted
+        self._error: Exception | None = None
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._position = 0
+        if start.position:
+            self._skip(start, checkpoint)
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self._items:
+            if self._interrupted.is_set():
+                raise Interrupted
+            yield item
+
+    def passed(self, item: Item) -> None:
+        """Take an item into the digest, in the order of the input."""
+        self._digest.update(item.mark.encode() + b"\n")
+        self._position += 1
+
+    def place(self) -> tuple[int, str]:
+        """How many items have passed, and the digest over them."""
+        return self._position, self._digest.hexdigest()
+
+    def raise_stored(self) -> None:
+        """Raise the error that ended the input, if any."""
+        if self._error is not None:
+            raise self._error
+
+    def _until_error(self, source: Iterable[Any]) -> Iterator[Any]:
+        try:
+            yield from source
+        except Exception as error:
+            self._error = error
+
+    def _skip(self, start: Progress, checkpoint: Checkpoint) -> None:
+        # read again rather than sought: the ids count for duplicates, and the digest proves that it is the same input
+        for item in self:
+            self.passed(item)
+            self.first_line = item.line + 1
+            if self._position == start.position:
+                break
+        if self._digest.hexdigest() != start.prefix:
+            self.raise_stored()
+            raise checkpoint.other_input()
+
+
+def as_source(records: Iterable[Any] | str | Path) -> Iterable[Any]:
+    """Records as an iterable: a path is opened. Raises ConfigError for what holds no records."""
+    if isinstance(records, str | Path):
+        return open_source(records)
+    if isinstance(records, Mapping) or not isinstance(records, Iterable):
+        raise ConfigError(f"records is {type(records).__name__}: it must be an iterable of records, a source, or the path of a file.")
+    return records

@@ -1,0 +1,123 @@
+"""What an error of the client means: a typed error, and whether asking again can help."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from opensearchpy import exceptions
+
+from ...errors import (
+    StoreAccessError,
+    StoreError,
+    StoreNotFoundError,
+    StoreRequestTooLargeError,
+    StoreUnavailableError,
+    StoreWriteError,
+)
+from ..credentials import environment_names
+from ..retrying import Failure
+from .bulk import Unfinished, describe
+from .transport import RETRY_AFTER
+
+OVERLOADED = (429, 502, 503, 504)
+
+
+def read_failure(error: Exception, url: str) -> Failure:
+    """What went wrong with one request. An error of no server (a bug, a closed loop) is raised as it is."""
+    if isinstance(error, Unfinished):
+        return Failure(StoreUnavailableError(f"{url}: {error}; run the load again."), retry=True)
+    if isinstance(error, StoreError):
+        return Failure(error)
+    if isinstance(error, exceptions.SSLError):
+        return Failure(_untrusted(error, url))
+    if isinstance(error, exceptions.ConnectionTimeout):
+        return Failure(StoreUnavailableError(f"{url} did not answer in time: check its load, or raise timeout_s."), retry=True)
+    if isinstance(error, exceptions.ConnectionError):
+        text = f"cannot reach {url} ({_cause(error)}): check that the server runs and the address is right."
+        return Failure(StoreUnavailableError(text), retry=True)
+    if isinstance(error, exceptions.TransportError):
+        return _answered(error, url)
+    if isinstance(error, exceptions.SerializationError | ValueError):
+        text = f"{url} answered with something that is not JSON: check that it is an OpenSearch server and not a proxy."
+        return Failure(StoreUnavailableError(text), retry=True)
+    raise error
+
+
+def _answered(error: exceptions.TransportError, url: str) -> Failure:
+    status, reason, kind = error.status_code, _reason(error), _kind(error)
+    if kind == "cluster_block_exception":
+        return Failure(StoreWriteError(f"{url} takes no writes: {reason}; free disk space or lift the block."))
+    if kind in ("search_context_missing_exception", "search_phase_execution_exception") and status == 404:
+        return Failure(StoreError(f"the scan of {url} was paused too long, or the server restarted: begin it again."))
+    if status in OVERLOADED:
+        asked = retry_after_s(getattr(error, RETRY_AFTER, None))
+        return Failure(StoreUnavailableError(f"{url} is overloaded or down (status {status}: {reason})."), retry=True, retry_after_s=asked)
+    return Failure(_final(status, reason, url))
+
+
+def _final(status: object, reason: str, url: str) -> StoreError:
+    if status in (401, 403):
+        names = environment_names("opensearch")
+        hint = f"set {names['user']} and {names['password']}, or {names['api_key']}"
+        return StoreAccessError(f"{url} refuses these credentials (status {status}: {reason}): {hint}.")
+    if status == 404:
+        return StoreNotFoundError(f"there is nothing at {url} ({reason}): fill it with ingest, or check the address.")
+    if status == 413:
+        return StoreRequestTooLargeError(f"{url} takes no request of this size (status 413): lower max_body_bytes.")
+    if isinstance(status, int) and 300 <= status < 400:
+        return StoreError(f"{url} answered with a redirect (status {status}), which is not followed: give the real address.")
+    return StoreError(f"{url} refused a request (status {status}: {reason}).")
+
+
+def _untrusted(error: exceptions.TransportError, url: str) -> StoreError:
+    return StoreAccessError(
+        f"the certificate of {url} is not trusted ({_cause(error)}): name the certificate authority with "
+        f"{environment_names('opensearch')['ca_certs']}."
+    )
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Seconds out of a Retry-After header, which holds seconds or a date."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _kind(error: exceptions.TransportError) -> str:
+    details = _details(error)
+    return str(details.get("type", "")) if details else ""
+
+
+def _reason(error: exceptions.TransportError) -> str:
+    details = _details(error)
+    if not details:
+        return " ".join(str(error.error).split())[:200] or "no reason given"
+    causes = details.get("root_cause")
+    innermost = causes[0] if isinstance(causes, list) and causes and isinstance(causes[0], Mapping) else details
+    reason = describe({**innermost, "caused_by": details.get("caused_by")})
+    failed = details.get("failed_shards")
+    if not reason and isinstance(failed, list) and failed and isinstance(failed[0], Mapping):
+        reason = describe(failed[0].get("reason") or {})
+    return reason or str(details.get("type", "no reason given"))
+
+
+def _details(error: exceptions.TransportError) -> Mapping[str, Any]:
+    info = error.info.get("error") if len(error.args) > 2 and isinstance(error.info, Mapping) else None
+    return info if isinstance(info, Mapping) else {}
+
+
+def _cause(error: exceptions.TransportError) -> str:
+    # urllib3 begins with the pool or connection object, which says nothing
+    text = " ".join(str(error.error).split())
+    return text.rpartition(">: ")[2].rpartition(">, ")[2][:200].rstrip(".)'\"") or type(error).__name__

@@ -1,0 +1,208 @@
+"""The index: its name, its mapping, what it says about itself, and the settings that a bulk load changes for its time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import ConfigError, StoreFormatError
+from ..description import StoreDescription
+from .documents import SPARSE
+from .filters import FIELD as FACETS
+from .filters import TENANT
+from .settings import OpenSearchSettings
+
+ENGINE = "opensearch"
+META, LOADING = "splade", "splade_loading"  # within the mapping's _meta
+FEATURE_SCHEME = "vocabulary ids"
+MAX_NAME_BYTES = 255
+LOAD_SETTINGS: Mapping[str, Any] = {"index.refresh_interval": "-1"}
+LOAD_SETTINGS_EMPTY: Mapping[str, Any] = {**LOAD_SETTINGS, "index.number_of_replicas": "0"}
+_FORBIDDEN = re.compile(r'[\\/*?"<>| ,#:]|[\x00-\x1f\x7f]')
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index as the server describes it.
+
+    Attributes:
+        name: of the index itself, also when it was found by an alias.
+        guard: an alias of this index that no other can have, None if it is yet to be made. A bulk request to it can neither
+            create an index nor write to another one that has taken the name.
+        description: None when the index says nothing about its origin.
+        noted: settings from before a bulk load that has not ended, or was cut off.
+    """
+
+    name: str
+    uuid: str
+    guard: str | None
+    field_type: str
+    description: StoreDescription | None
+    meta: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    aliases: tuple[str, ...] = ()
+    noted: Mapping[str, Any] | None = None
+    weight_ceiling: float | None = None
+
+
+def check_name(name: str) -> str:
+    """Return a usable index name, or raise ConfigError: the rules of OpenSearch, so that nothing is sent for a bad one."""
+    wrong = _FORBIDDEN.search(name)
+    if wrong:
+        raise ConfigError(f"index name {name!r} holds {wrong[0]!r}: leave it out.")
+    if name != name.lower():
+        raise ConfigError(f"index name {name!r} has capital letters: write it as {name.lower()!r}.")
+    if not name or name[0] in "-_+.":
+        raise ConfigError(f"index name {name!r} is not accepted: it must begin with a letter or digit.")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ConfigError(f"index name {name[:40]!r}... has {len(name.encode())} bytes: at most {MAX_NAME_BYTES} are accepted.")
+    return name
+
+
+def guard_name(index: str, identity: str) -> str:
+    """The guard of an index; begins like its name, so that permissions by name pattern cover it.
+
+    Args:
+        identity: the store id, or for an index that has none the uuid that the server gave it.
+    """
+    ending = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()  # a uuid has capital letters, an alias may not
+    room = MAX_NAME_BYTES - len(ending) - 1
+    return f"{index.encode()[:room].decode(errors='ignore')}-{ending}"
+
+
+def creation(description: StoreDescription, settings: OpenSearchSettings, name: str) -> dict[str, Any]:
+    """The body that creates an index."""
+    of_index: dict[str, Any] = {"index.number_of_shards": settings.shards}
+    if settings.replicas is not None:
+        of_index["index.number_of_replicas"] = settings.replicas
+    if settings.field_type == "sparse_vector":
+        of_index["index.sparse"] = True
+    return {
+        "settings": of_index,
+        "mappings": {"dynamic": "strict", "_meta": {META: described(description)}, "properties": _properties(settings)},
+        "aliases": {guard_name(name, description.store_id): {"is_hidden": True}},
+    }
+
+
+def described(description: StoreDescription) -> dict[str, Any]:
+    """What `_meta` says about the origin of the vectors."""
+    return {**description.to_mapping(), "feature_scheme": FEATURE_SCHEME}
+
+
+def stored_settings(settings: OpenSearchSettings) -> dict[str, Any]:
+    """Those settings that the index keeps for good."""
+    kept: dict[str, Any] = {"field_type": settings.field_type}
+    if settings.field_type == "sparse_vector":
+        kept["weight_ceiling"] = settings.weight_ceiling
+    return kept
+
+
+def _properties(settings: OpenSearchSettings) -> dict[str, Any]:
+    return {
+        SPARSE: _sparse_field(settings),
+        "doc_id": {"type": "keyword"},
+        TENANT: {"type": "keyword"},
+        "hash": {"type": "keyword", "index": False, "doc_values": False},
+        "n_terms": {"type": "integer"},
+        FACETS: {"type": "keyword", "doc_values": False},
+        "payload": {"type": "object", "enabled": False},
+    }
+
+
+def _sparse_field(settings: OpenSearchSettings) -> dict[str, Any]:
+    if settings.field_type == "rank_features":
+        return {"type": "rank_features"}
+    ceilings = {"quantization_ceiling_ingest": settings.weight_ceiling, "quantization_ceiling_search": settings.weight_ceiling}
+    return {"type": "sparse_vector", "method": {"name": "seismic", "parameters": ceilings}}
+
+
+# -- reading what is there -------------------------------------------------------------------------------------------
+
+
+def read_index(answer: Mapping[str, Any], wanted: str) -> Index:
+    """The index out of the answer to GET /NAME?flat_settings.
+
+    Raises:
+        StoreFormatError: an alias of several indices, a mapping of another kind, a description that cannot be read.
+    """
+    if len(answer) != 1:
+        raise StoreFormatError(f"{wanted!r} is an alias of {len(answer)} indices ({', '.join(sorted(answer))}): name one of them.")
+    name, found = next(iter(answer.items()))
+    mapping = found.get("mappings") or {}
+    meta = mapping.get("_meta") or {}
+    _check_properties(name, mapping.get("properties") or {})
+    description = _description(name, meta)
+    aliases = tuple(found.get("aliases") or ())
+    settings = found.get("settings") or {}
+    uuid = str(settings.get("index.uuid", ""))
+    guard = guard_name(name, description.store_id if description else uuid)
+    return Index(
+        name=name,
+        uuid=uuid,
+        guard=guard if guard in aliases else None,
+        field_type=mapping["properties"][SPARSE]["type"],
+        description=description,
+        meta=meta,
+        settings=settings,
+        aliases=tuple(sorted(set(aliases) - {guard})),
+        noted=meta.get(LOADING),
+        weight_ceiling=(description.settings if description else {}).get("weight_ceiling"),
+    )
+
+
+def _description(name: str, meta: Mapping[str, Any]) -> StoreDescription | None:
+    raw = meta.get(META)
+    if raw is None:
+        return None
+    where = f"_meta.{META} of the index {name!r}"
+    description = StoreDescription.from_mapping(raw, where=where, engine=ENGINE)
+    if raw.get("feature_scheme") != FEATURE_SCHEME:
+        raise StoreFormatError(f"{where} names its features by {raw.get('feature_scheme')!r}, this package by {FEATURE_SCHEME}.")
+    return description
+
+
+def _check_properties(name: str, found: Mapping[str, Any]) -> None:
+    for wanted, types in _EXPECTED.items():
+        kind = _kind(found.get(wanted))
+        if kind not in types:
+            raise StoreFormatError(
+                f"the index {name!r} has {kind} as its field {wanted!r} where a store has {' or '.join(types)}: it was not made by this "
+                "package; give another name, or copy its documents over with ingest."
+            )
+
+
+_EXPECTED: Mapping[str, tuple[str, ...]] = {
+    SPARSE: ("rank_features", "sparse_vector"),
+    "doc_id": ("keyword",),
+    TENANT: ("keyword",),
+    "hash": ("keyword",),
+    "n_terms": ("integer",),
+    FACETS: ("keyword",),
+    "payload": ("object (enabled: false)",),
+}
+
+
+def _kind(property: Any) -> str:
+    if not isinstance(property, Mapping):
+        return "nothing"
+    kind = str(property.get("type", "object"))
+    return f"{kind} (enabled: false)" if property.get("enabled") is False else kind
+
+
+# -- the settings of a load ------------------------------------------------------------------------------------------
+
+
+def previous_settings(index: Index) -> dict[str, Any]:
+    """What a load has to restore: as noted by one that has not ended, else as the index has it now. None: the server's default."""
+    if index.noted is not None:
+        return {name: index.noted.get(name) for name in LOAD_SETTINGS_EMPTY}
+    return {name: index.settings.get(name) for name in LOAD_SETTINGS_EMPTY}
+
+
+def with_note(meta: Mapping[str, Any], note: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The mapping that notes the settings to restore, or None to remove the note."""
+    kept = {name: value for name, value in meta.items() if name != LOADING}
+    return {"_meta": {**kept, LOADING: dict(note)} if note is not None else kept}

@@ -1,0 +1,163 @@
+"""The clients of a Qdrant server: made from an address and credentials, or stood in for by a blocking one in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from ...errors import ConfigError
+from ..address import ServerAddress
+from ..credentials import Credentials, environment_names
+from .settings import QdrantSettings
+
+
+class InsecureConnectionWarning(UserWarning):
+    """A key travels unencrypted, or a certificate is not checked."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Makes clients for one server. The API key goes into a header and nowhere else."""
+
+    address: ServerAddress
+    credentials: Credentials
+    settings: QdrantSettings
+
+    def check(self) -> None:
+        """Raise ConfigError for credentials that cannot be used here, and warn about unsafe ones."""
+        key, tls, grpc = self.credentials.api_key, self.address.tls, self._grpc
+        if self.credentials.user is not None:
+            raise ConfigError(f"Qdrant takes an API key, not user and password: set {environment_names('qdrant')['api_key']} instead.")
+        if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
+            raise ConfigError("the API key holds characters that no HTTP header can carry: check it for line ends and accents.")
+        if grpc and not self.credentials.verify:
+            raise ConfigError("gRPC always checks the certificate: name the certificate authority (ca_certs), or use qdrant+https.")
+        if grpc and self.address.prefix:
+            raise ConfigError(f"gRPC knows no path such as {self.address.prefix!r}: write it as host:port/collection, or use qdrant+https.")
+        if key is not None and not tls:
+            warnings.warn(
+                f"the API key is sent to {self.address.server} unencrypted: use qdrant+{'grpcs' if grpc else 'https'}.",
+                InsecureConnectionWarning,
+                stacklevel=4,
+            )
+        if tls and not self.credentials.verify:
+            warnings.warn(f"the certificate of {self.address.server} is not checked.", InsecureConnectionWarning, stacklevel=4)
+
+    def client(self) -> QdrantClient:
+        """A blocking client."""
+        return QdrantClient(**self._arguments())
+
+    def async_client(self) -> AsyncQdrantClient:
+        """A client for the running event loop."""
+        return AsyncQdrantClient(**self._arguments())
+
+    @property
+    def _grpc(self) -> bool:
+        return self.address.scheme.startswith("grpc")
+
+    def _arguments(self) -> dict[str, Any]:
+        address, settings, key = self.address, self.settings, self.credentials.api_key
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        connections = settings.max_in_flight + 8
+        arguments: dict[str, Any] = {
+            "host": host,
+            "https": address.tls,
+            "port": settings.rest_port if self._grpc else address.port,
+            "prefix": address.prefix or None,
+            "prefer_grpc": self._grpc,
+            "timeout": math.ceil(settings.timeout_s),
+            "check_compatibility": False,  # a request of its own in a thread; doctor says what the server is
+            # as a header and not as api_key, for which the client has a warning of its own
+            "headers": {"api-key": key.get_secret_value()} if key is not None else None,
+            # the client switches keep-alive off for localhost, which costs a connection for each request
+            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=connections),
+        }
+        if self._grpc:
+            arguments["grpc_port"] = address.port
+            arguments["grpc_options"] = {"root_certificates": self._root_certificates()}
+        if address.tls:
+            arguments["verify"] = self._tls()
+        return arguments
+
+    def _root_certificates(self) -> bytes | None:
+        return self.credentials.ca_certs.read_bytes() if self.credentials.ca_certs else None
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self.credentials.verify:
+            return False
+        if self.credentials.ca_certs is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=str(self.credentials.ca_certs))
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError(f"ca_certs {str(self.credentials.ca_certs)!r} holds no certificates in PEM form ({error}).") from error
+
+
+class Borrowed:
+    """A client that the caller of from_client() made, and will close itself."""
+
+    def __init__(self, client: QdrantClient) -> None:
+        self._client = client
+        self._lock = threading.Lock() if is_local(client) else None  # local mode is not made for threads
+        self.init_options = client.init_options
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        return method if self._lock is None else _locked(method, self._lock)
+
+    def close(self) -> None:
+        """Nothing: the client is not ours."""
+
+
+class BorrowedAsync:
+    """The same of an asynchronous client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def close(self) -> None:
+        """Nothing: the client is not ours."""
+
+
+class InThreads:
+    """A blocking client looking like an asynchronous one: each call is made in a thread."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        async def call(**arguments: Any) -> Any:
+            return await asyncio.to_thread(method, **arguments)
+
+        return call
+
+    async def close(self) -> None:
+        """Nothing: the client is closed by the store."""
+
+
+def is_local(client: Any) -> bool:
+    """Whether a client is in local mode, without a server."""
+    options = getattr(client, "init_options", {})
+    return options.get("location") == ":memory:" or options.get("path") is not None
+
+
+def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        with lock:
+            return method(**arguments)
+
+    return call

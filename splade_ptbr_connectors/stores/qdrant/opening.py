@@ -1,0 +1,72 @@
+"""The calls by which a collection is found, made and indexed before there is a store of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TypeVar
+
+import tenacity
+from qdrant_client import models
+
+from ...errors import StoreAccessError, StoreNotFoundError
+from ..binding import ModelStamp
+from ..calls import Call, Operation, drive
+from ..retrying import AttemptFailed
+from . import collection as collections
+from .failures import read_failure
+from .settings import QdrantSettings
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Opener:
+    """Runs operations on a blocking client, with the retries of an ordinary call.
+
+    Args:
+        local: the client is in local mode, which has no payload indexes.
+    """
+
+    def __init__(self, client: Any, url: str, settings: QdrantSettings, *, local: bool) -> None:
+        self._client = client
+        self._url = url
+        self._settings = settings
+        self._local = local
+
+    def find(self, collection: str) -> models.CollectionInfo | None:
+        """The collection, or None when there is none."""
+        try:
+            return self._run(_info(collection))
+        except StoreNotFoundError:
+            return None
+
+    def create(self, collection: str, model: ModelStamp) -> models.CollectionInfo:
+        """Make the collection; what is there afterwards may be somebody else's, made at the same moment."""
+        self._run(collections.create(collection, self._settings, model, self._url, indexed=not self._local))
+        return self._run(_info(collection))
+
+    def index_tenant(self, collection: str, info: models.CollectionInfo) -> None:
+        """Index the tenant unless it is; a key that may only read is no error."""
+        if self._local or collections.has_tenant_index(info):
+            return
+        try:
+            self._run(collections.create_tenant_index(collection))
+        except StoreAccessError:
+            logger.warning("%s: no index by tenant, and this key may not make one; filtering is slower", self._url)
+
+    def _run(self, operation: Operation[T]) -> T:
+        return drive(operation, self._perform)
+
+    def _perform(self, call: Call) -> Any:
+        return tenacity.Retrying(**self._settings.policy().arguments(patient=call.patient, retry=call.retry))(self._attempt, call)
+
+    def _attempt(self, call: Call) -> Any:
+        try:
+            return call.on(self._client)
+        except Exception as error:
+            raise AttemptFailed(read_failure(error, self._url)) from error
+
+
+def _info(collection: str) -> Operation[models.CollectionInfo]:
+    info: models.CollectionInfo = yield Call("get_collection", {"collection_name": collection})
+    return info

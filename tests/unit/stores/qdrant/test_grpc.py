@@ -1,0 +1,122 @@
+"""The same over gRPC: status codes instead of HTTP's, and what the protocol cannot carry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from pydantic import SecretStr
+
+from splade_ptbr_connectors import errors
+from splade_ptbr_connectors.stores import open_store
+from splade_ptbr_connectors.stores.base import Entry
+from splade_ptbr_connectors.stores.credentials import Credentials
+from splade_ptbr_connectors.stores.qdrant import QdrantStore
+from splade_ptbr_connectors.stores.qdrant.client import InsecureConnectionWarning
+from splade_ptbr_connectors.stores.retrying import RetryPolicy
+from splade_ptbr_connectors.vectors import SparseVector
+from tests.support.encoders import HashingEncoder
+from tests.support.qdrant_grpc import GrpcStandIn, RpcFault, grpc_stand_in
+
+Code = grpc.StatusCode
+ENTRIES = [Entry(f"d{n}", SparseVector([1, 2 + n], [1.0, 0.5]), {"n": n}, f"{n:032x}") for n in range(20)]
+TOO_LARGE = "Error, decoded message length too large: found 67108900 bytes, the limit is: 33554432 bytes"
+
+
+@pytest.fixture
+def server() -> Iterator[GrpcStandIn]:
+    with grpc_stand_in() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: GrpcStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantStore]:
+    monkeypatch.setattr(RetryPolicy, "_wait", lambda self: lambda state: 0.001)
+    with open_store(f"qdrant+{server.url}/laws?patient_deadline_s=5&deadline_s=5", encoder=HashingEncoder()) as opened:
+        assert isinstance(opened, QdrantStore)
+        yield opened
+
+
+def assert_complete(store: QdrantStore) -> None:
+    assert store.count() == len(ENTRIES)
+    assert store.get([entry.doc_id for entry in ENTRIES]) == {entry.doc_id: entry for entry in ENTRIES}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "async"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RpcFault(Code.UNAVAILABLE),
+        RpcFault(Code.UNAVAILABLE, after=True),
+        RpcFault(Code.DEADLINE_EXCEEDED, after=True),
+        RpcFault(Code.RESOURCE_EXHAUSTED, "rate limit"),
+        RpcFault(Code.RESOURCE_EXHAUSTED, "rate limit", retry_after="1"),
+        RpcFault(Code.RESOURCE_EXHAUSTED, TOO_LARGE),
+        RpcFault(Code.OUT_OF_RANGE, TOO_LARGE),
+    ],
+    ids=lambda fault: f"{fault.code.name}-{fault.after}-{fault.retry_after}",
+)
+def test_a_load_survives_what_passes(store: QdrantStore, server: GrpcStandIn, fault: RpcFault, asynchronous: bool) -> None:
+    server.faults = [fault]
+    if asynchronous:
+        asyncio.run(_aload(store))
+    else:
+        assert store.load(ENTRIES) == []
+    assert not server.faults
+    assert_complete(store)
+
+
+async def _aload(store: QdrantStore) -> None:
+    assert await store.aload(ENTRIES) == []
+    await store._async_clients.pop(asyncio.get_running_loop()).close()
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "error"),
+    [
+        (Code.UNAUTHENTICATED, "Must provide an API key", errors.StoreAccessError),
+        (Code.PERMISSION_DENIED, "Forbidden", errors.StoreAccessError),
+        (Code.NOT_FOUND, "Not found: Collection `laws` doesn't exist!", errors.StoreNotFoundError),
+        (Code.INTERNAL, "Service internal error: broken", errors.StoreUnavailableError),
+        (Code.INTERNAL, "No space left on device", errors.StoreWriteError),
+        (Code.INVALID_ARGUMENT, "Wrong input: Not existing vector name error: splade", errors.StoreFormatError),
+    ],
+)
+def test_what_does_not_pass_is_not_tried_again(store: QdrantStore, server: GrpcStandIn, code: Any, details: str, error: Any) -> None:
+    server.faults = [RpcFault(code, details)]
+    before = len(server.seen)
+    with pytest.raises(error):
+        store.load(ENTRIES[:1])
+    assert len(server.seen) == before + 1
+
+
+def test_an_integer_that_the_protocol_cannot_carry_refuses_its_document_only(store: QdrantStore) -> None:
+    refusals = store.load([*ENTRIES, ("large", SparseVector([1], [1.0]), {"n": 2**63})])
+    assert [refusal.doc_id for refusal in refusals] == ["large"]
+    assert_complete(store)
+
+
+def test_the_key_is_in_the_metadata_and_nowhere_else(server: GrpcStandIn) -> None:
+    with pytest.warns(InsecureConnectionWarning, match=r"use qdrant\+grpcs"):
+        store = open_store(f"qdrant+{server.url}/laws", encoder=HashingEncoder(), credentials=Credentials(api_key=SecretStr("hunter2")))
+    with store:
+        assert store.count() == 0
+        assert "hunter2" not in repr(store) + str(store.info())
+    assert all(metadata["api-key"] == "hunter2" for _, _, metadata in server.seen)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(errors.StoreUnavailableError, match="cannot be used"):
+        open_store("qdrant+grpc://127.0.0.1:9/laws?deadline_s=0.3", encoder=HashingEncoder())
+
+
+def test_an_alias_and_adoption(store: QdrantStore, server: GrpcStandIn) -> None:
+    assert store.point_alias("current") is None
+    with open_store(f"qdrant+{server.url}/current", encoder=HashingEncoder()) as behind:
+        assert isinstance(behind, QdrantStore)
+        assert behind.collection == "laws"
+        behind.adopt()
+        behind.finish_loading()

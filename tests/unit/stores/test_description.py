@@ -1,0 +1,68 @@
+"""A store's description of itself goes through JSON unchanged, and what is none is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splade_ptbr_connectors.errors import ConfigError, StoreFormatError
+from splade_ptbr_connectors.stores import binding
+from splade_ptbr_connectors.stores.binding import ModelStamp, UnknownOriginWarning, warn_unknown_origin
+from splade_ptbr_connectors.stores.description import StoreDescription
+from tests.support.encoders import HashingEncoder
+
+scalars = st.text() | st.integers(-(2**53), 2**53) | st.booleans()
+mappings = st.dictionaries(st.text(), scalars, max_size=3)
+stamps = st.builds(ModelStamp, st.text(), st.text(), st.integers(1, 10**6), mappings)
+
+
+@given(stamps, mappings)
+def test_what_is_written_is_read(stamp: ModelStamp, settings: dict[str, Any]) -> None:
+    written = StoreDescription("qdrant", stamp, settings)
+    read = StoreDescription.from_mapping(json.loads(json.dumps(written.to_mapping())), where="here", engine="qdrant")
+    assert read == written
+
+
+def test_every_store_has_an_id_of_its_own() -> None:
+    stamp = ModelStamp.of(HashingEncoder())
+    assert StoreDescription("qdrant", stamp, {}).store_id != StoreDescription("qdrant", stamp, {}).store_id
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "format version 2, this package reads up to 1: upgrade"),
+        ({"format_version": None}, "here is not the description of a store"),
+        ({"format_version": True}, "here is not the description of a store"),
+        ({"format_version": 0}, "here is not the description of a store"),
+        ({"engine": "edge"}, "a store of the engine 'edge', not 'qdrant'"),
+        ({"store_id": None}, "lacks a valid 'store_id'"),
+        ({"load_arguments": []}, "lacks a valid 'load_arguments'"),
+        ({"settings": None}, "lacks a valid 'settings'"),
+    ],
+)
+def test_what_is_no_description(change: dict[str, Any], message: str) -> None:
+    written = StoreDescription("qdrant", ModelStamp.of(HashingEncoder()), {}).to_mapping()
+    with pytest.raises(StoreFormatError, match=message):
+        StoreDescription.from_mapping({**written, **change}, where="here", engine="qdrant")
+
+
+@pytest.mark.parametrize("raw", [None, [], "x", 3, {}])
+def test_what_is_not_even_a_mapping(raw: Any) -> None:
+    with pytest.raises(StoreFormatError, match="is not the description"):
+        StoreDescription.from_mapping(raw, where="here", engine="qdrant")
+
+
+def test_a_collection_of_unknown_origin_is_warned_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binding, "_WARNED", set())
+    with pytest.raises(ConfigError, match="does not say which model filled it: name it yourself"):
+        warn_unknown_origin(None, "a")
+    with pytest.warns(UnknownOriginWarning, match="the store a does not say"):
+        warn_unknown_origin("mini", "a")
+    warn_unknown_origin("mini", "a")  # a second warning would be an error here
+    with pytest.warns(UnknownOriginWarning, match="the store b"):
+        warn_unknown_origin(HashingEncoder(), "b")
