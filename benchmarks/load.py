@@ -166,7 +166,7 @@ def _streaming_bulk(ready: Documents, url: str) -> float:
             yield {"_op_type": "index", "_index": name, "_id": doc_id, "_source": {**source, "facets": facets(payload)}}
 
     with _fresh_index(url) as name, OpenSearch([url], timeout=120) as client:
-        with open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0}) as store:
+        with open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0, "terms_per_field": 0}) as store:
             store.count()  # the index is there, with its mapping
         started = time.perf_counter()
         for ok, answer in helpers.streaming_bulk(client, actions(), chunk_size=CHUNK):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .encoding.encoder import SpladeEncoder
-    from .ingestion.engine import IngestReport, ingest
+    from .ingestion.engine import IngestReport, aingest, ingest
+    from .ingestion.verify import VerifyReport, verify
     from .records import Record
     from .stores import open_store
     from .stores.base import Hit, Store
@@ -29,8 +30,11 @@ _HOME = {
     "SparseVector": ".vectors",
     "SpladeEncoder": ".encoding.encoder",
     "Store": ".stores.base",
+    "VerifyReport": ".ingestion.verify",
+    "aingest": ".ingestion.engine",
     "ingest": ".ingestion.engine",
     "open_store": ".stores",
+    "verify": ".ingestion.verify",
 }
 
 __all__ = [
@@ -41,8 +45,11 @@ __all__ = [
     "SparseVector",
     "SpladeEncoder",
     "Store",
+    "VerifyReport",
+    "aingest",
     "ingest",
     "open_store",
+    "verify",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

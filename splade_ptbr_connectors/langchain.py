@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,7 +99,9 @@ class SpladeRetriever(BaseRetriever):
         if self.dense is None:
             return self._documents(await self.store.asearch(query, self._k(k), filter=both))
         embedded = await self.dense.aembed_query(query)
-        return self._documents(await asyncio.to_thread(self._hybrid, query, embedded, self._k(k), both))
+        return self._documents(
+            await self.store.asearch_hybrid(query, embedded, self._k(k), prefetch=self.prefetch, rrf_k=self.rrf_k, filter=both)
+        )
 
     def _hybrid(self, query: str, embedded: list[float], k: int, filter: Any | None) -> list[Hit]:
         return self.store.search_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,7 +86,8 @@ class SpladeRetriever(BaseRetriever):
         if self.dense is None:
             return self._nodes(await self.store.asearch(query, self.similarity_top_k, filter=self._filter))
         embedded = query_bundle.embedding or await self.dense.aget_query_embedding(query)
-        return self._nodes(await asyncio.to_thread(self._hybrid, query, embedded))
+        fusion: dict[str, Any] = {"prefetch": self.prefetch, "rrf_k": self.rrf_k}
+        return self._nodes(await self.store.asearch_hybrid(query, embedded, self.similarity_top_k, **fusion, filter=self._filter))
 
     def _hybrid(self, query: str, embedded: list[float]) -> list[Hit]:
         top_k = self.similarity_top_k

@@ -74,6 +74,7 @@ class SpladeTrainer(Trainer):
     def __init__(self, model: TrainedModel, recipe: Recipe, source: BatchSource, tokens: TextTokens, monitor: Monitor, out: Path) -> None:
         self.recipe, self.monitor, self.out = recipe, monitor, out
         self.step_rows: list[dict[str, float]] = []
+        self.last_row: dict[str, Any] = {}
         self.gradient_norm = float("nan")
         self.start = {name: [p.detach().clone() for p in group] for name, group in _anchored(model, recipe).items()}
         self.controllers = {side: controller.initial() for side, section in _sections(recipe).items() if section.target_terms is not None}
@@ -141,6 +142,12 @@ class SpladeTrainer(Trainer):
             weights[side] = self.controllers[side].weight if section.weight is None else ramp * section.weight
         return weights
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Hands integrations such as TensorBoard the numbers of the step beside the Trainer's own means."""
+        if "loss" in logs:
+            logs = {name: value for name, value in self.last_row.items() if isinstance(value, float)} | logs
+        super().log(logs, *args, **kwargs)
+
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         norm: Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         self.gradient_norm = float(norm)
@@ -207,7 +214,7 @@ class _Watcher(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> TrainerControl:
         trainer, step = self.trainer, state.global_step
-        row = self._row(step)
+        row = trainer.last_row = self._row(step)
         trainer.controllers = {side: _advanced(trainer, side, row[f"terms_{side}"]) for side in trainer.controllers}
         trainer.monitor.step(row)
         if step % trainer.recipe.validation.every == 0 or step == trainer.recipe.training.steps:

@@ -26,6 +26,7 @@ class Run:
     fingerprint: str
     store: str
     store_id: str
+    tenant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,9 @@ class Checkpoint:
 
     def _check(self, was: Run) -> None:
         now = self.run
-        if (was.fingerprint, was.store_id) == (now.fingerprint, now.store_id):
+        if (was.fingerprint, was.store_id, was.tenant) == (now.fingerprint, now.store_id, now.tenant):
             return
-        what = "model" if was.fingerprint != now.fingerprint else "store"
+        what = "model" if was.fingerprint != now.fingerprint else "store" if was.store_id != now.store_id else "tenant"
         raise IngestError(
             f"the checkpoint {self.path} belongs to another {what} (its model: {was.model!r} {was.fingerprint[:12]}, store: {was.store}; "
             f"now: {now.model!r} {now.fingerprint[:12]}, {now.store}): pass restart=True to start over."

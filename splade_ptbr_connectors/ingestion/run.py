@@ -63,7 +63,7 @@ def run_ingest(
     started = time.monotonic()
     source = as_source(records)
     files = _distinct_files(source, settings.checkpoint, settings.dead_letter)
-    run = Run(store.encoder.name, store.encoder.fingerprint, store.url, store.identity)
+    run = Run(store.encoder.name, store.encoder.fingerprint, store.url, store.identity, store.tenant)
     saved = Checkpoint(files["checkpoint"], run, source.identity if isinstance(source, Source) else {"path": type(source).__name__})
     start = saved.load(restart=settings.restart)
     display = Display(settings.progress, len(source) if isinstance(source, Sized) else None)

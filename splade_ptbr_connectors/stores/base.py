@@ -128,10 +128,21 @@ class Store(ABC):
             ConfigError: the engine or this collection has no dense vectors, or a bad argument.
         """
         vector, conditions = self._prepared(query, top_k, filter)
-        depth = max(100, 5 * top_k) if prefetch is None else check_top_k("prefetch", prefetch)
-        if isinstance(rrf_k, bool) or not isinstance(rrf_k, int) or rrf_k < 1:
-            raise ConfigError(f"rrf_k is {rrf_k!r}: it must be an integer of at least 1.")
-        return self._search_hybrid(vector, _checked_dense(dense), top_k, min(depth, MAX_TOP_K), rrf_k, conditions)
+        return self._search_hybrid(vector, _checked_dense(dense), top_k, *_fusion(top_k, prefetch, rrf_k), conditions)
+
+    async def asearch_hybrid(
+        self,
+        query: str | SparseVector,
+        dense: Sequence[float],
+        top_k: int = 10,
+        *,
+        prefetch: int | None = None,
+        rrf_k: int = 60,
+        filter: Filter | None = None,
+    ) -> list[Hit]:
+        """search_hybrid() without blocking the event loop."""
+        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
+        return await self._asearch_hybrid(vector, _checked_dense(dense), top_k, *_fusion(top_k, prefetch, rrf_k), conditions)
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
         """The stored entries of these documents; ids that are not stored are left out."""
@@ -326,6 +337,17 @@ class Store(ABC):
     async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
         return await asyncio.to_thread(self._upsert, entries)
 
+    async def _asearch_hybrid(
+        self,
+        query: SparseVector,
+        dense: tuple[float, ...],
+        top_k: int,
+        prefetch: int,
+        rrf_k: int,
+        filter: tuple[Condition, ...] | Any | None,
+    ) -> list[Hit]:
+        return await asyncio.to_thread(self._search_hybrid, query, dense, top_k, prefetch, rrf_k, filter)
+
     def _search_hybrid(
         self,
         query: SparseVector,
@@ -336,6 +358,14 @@ class Store(ABC):
         filter: tuple[Condition, ...] | Any | None,
     ) -> list[Hit]:
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+
+
+def _fusion(top_k: int, prefetch: int | None, rrf_k: int) -> tuple[int, int]:
+    """Checked prefetch depth and ranking constant."""
+    depth = max(100, 5 * top_k) if prefetch is None else check_top_k("prefetch", prefetch)
+    if isinstance(rrf_k, bool) or not isinstance(rrf_k, int) or rrf_k < 1:
+        raise ConfigError(f"rrf_k is {rrf_k!r}: it must be an integer of at least 1.")
+    return min(depth, MAX_TOP_K), rrf_k
 
 
 def check_top_k(name: str, value: object) -> int:

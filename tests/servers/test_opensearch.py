@@ -24,6 +24,7 @@ from splade_ptbr_connectors.stores.binding import UnknownOriginWarning
 from splade_ptbr_connectors.stores.opensearch import NativeFilter, OpenSearchStore
 from splade_ptbr_connectors.stores.opensearch.bulk import Action
 from splade_ptbr_connectors.stores.opensearch.documents import index_actions
+from splade_ptbr_connectors.stores.opensearch.features import FeatureLayout
 from splade_ptbr_connectors.stores.opensearch.index import LOADING, META
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
@@ -423,7 +424,7 @@ def test_what_is_written_is_found_at_once(opener: Opener) -> None:
 
 def test_a_document_that_the_server_refuses_does_not_stop_the_others(opener: Opener) -> None:
     store = opener()
-    bad, good = index_actions([Entry("bad", VECTOR), Entry("good", VECTOR)], None)
+    bad, good = index_actions([Entry("bad", VECTOR), Entry("good", VECTOR)], None, FeatureLayout())
     bad = bad.replace(b'"n_terms"', b'"unknown"')  # a field that the strict mapping does not know
     refusals = store._run(store._write([Action("bad", bad), Action("good", good)], []))
     assert [(refusal.doc_id, "strict" in refusal.reason) for refusal in refusals] == [("bad", True)]

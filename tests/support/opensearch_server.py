@@ -29,6 +29,7 @@ ARTIFACT = f"org.opensearch.distribution.integ-test-zip:opensearch:{VERSION}:zip
 IMAGE = f"opensearchproject/opensearch:{VERSION}"
 SMALLEST_JDK = 21
 START_S, STOP_S, FETCH_S = 150, 30, 280
+FOLDER = "splade-opensearch-"  # followed by the id of the process that made it
 UNPRIVILEGED = ("opensearch", "nobody")
 
 
@@ -50,7 +51,8 @@ class OpenSearchServer:
         self._settings = dict(settings or {})
         self._heap = heap
         self._user = _unprivileged_user()
-        self._folder = Path(tempfile.mkdtemp(prefix="splade-opensearch-"))
+        _remove_orphans()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -261,6 +263,14 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise Unavailable(f"OpenSearch does not run as root, and there is no user {' or '.join(UNPRIVILEGED)}")
+
+
+def _remove_orphans() -> None:
+    """Remove folders of processes that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        owner = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _die_with_parent() -> None:

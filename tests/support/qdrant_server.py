@@ -12,7 +12,6 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
 import warnings
@@ -26,6 +25,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
+
+from tests.support.certificates import make_certificate as make_certificate  # also imported from here
 
 IMAGE = "qdrant/qdrant:v1.18.0"
 VERSION = "1.18.0"
@@ -83,7 +84,6 @@ class StandIn:
         self.version = VERSION
         self.refuse = ""
         self.status = "green"
-        self.refused_limit: int | None = None
         self.indexes: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.client = QdrantClient(":memory:")
@@ -125,16 +125,6 @@ def stand_in(certificate: tuple[Path, Path] | None = None) -> Iterator[StandIn]:
         yield server
     finally:
         server.close()
-
-
-def make_certificate(folder: Path, host: str = "127.0.0.1") -> tuple[Path, Path]:
-    """A self-signed certificate and its key, by the openssl command. Raises FileNotFoundError without it."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    name = f"IP:{host}" if host[0].isdigit() else f"DNS:{host}"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={host}"]
-    command += ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return certificate, key
 
 
 # -- a real server -------------------------------------------------------------------------------------------------
@@ -284,7 +274,7 @@ def _route(server: StandIn, method: str, parts: list[str], body: bytes) -> Any:
         case [_, "collections", name]:
             return _collection(server, method, name, body)
         case [_, "collections", name, *rest]:
-            return _points(server, method, server.client.get_aliases() and _resolve(server, name), "/".join(rest), body)
+            return _points(server, method, _resolve(server, name), "/".join(rest), body)
     raise _Refused(404, "")
 
 

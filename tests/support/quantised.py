@@ -7,22 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from splade_ptbr_connectors.filters import parse_filter
 from splade_ptbr_connectors.vectors import SparseVector
-from tests.support.oracle import Oracle, _holds
+from tests.support.oracle import Oracle
 
 
 class RankFeaturesOracle(Oracle):
     """Scores as Lucene's rank features give them: ids and scores of OpenSearch are equal to these, not close to them."""
 
-    def search(self, query: SparseVector, top_k: int, filter: Mapping[str, Any] | None = None) -> list[tuple[str, float]]:
-        conditions = parse_filter(filter or {})
-        scores = {
-            doc_id: rank_features_score(query, vector)
-            for doc_id, (vector, payload) in self.documents.items()
-            if all(_holds(condition, payload) for condition in conditions)
-        }
-        ranked = sorted((-score, doc_id) for doc_id, score in scores.items() if score > 0)
+    def search(
+        self, query: SparseVector, top_k: int, filter: Mapping[str, Any] | None = None, tenant: str | None = None
+    ) -> list[tuple[str, float]]:
+        scores = {key: rank_features_score(query, self.contents[key][0]) for key in self._passing(filter, tenant)}
+        ranked = sorted((-score, doc_id) for (_, doc_id), score in scores.items() if score > 0)
         return [(doc_id, -score) for score, doc_id in ranked[:top_k]]
 
 

@@ -50,6 +50,6 @@ def adopt(name: str, model: ModelStamp, settings: OpenSearchSettings, url: str) 
     if index.description is not None:
         raise ConfigError(f"the store {url} already says that {index.description.model} filled it: there is nothing to adopt.")
     description = StoreDescription(ENGINE, model, stored_settings(settings))
-    yield Call("indices.put_mapping", {"index": index.name, "body": {"_meta": {**index.meta, META: described(description)}}})
+    yield Call("indices.put_mapping", {"index": index.name, "body": {"_meta": {**index.meta, META: described(description, index.layout)}}})
     adopted = dataclasses.replace(index, description=description, guard=None)
     return dataclasses.replace(adopted, guard=(yield from ensure_guard(adopted)))

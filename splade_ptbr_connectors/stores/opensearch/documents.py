@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import StoreFormatError
-from ...vectors import SparseVector
 from ..base import Entry
 from ..point_ids import point_id
-from .feature_text import feature_texts
+from .features import FeatureLayout, to_vector
 from .filters import facets
 
-SPARSE = "sparse"
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
@@ -22,10 +20,10 @@ def document_key(doc_id: str, tenant: str | None) -> str:
     return doc_id if tenant is None else point_id(doc_id, tenant)
 
 
-def index_actions(entries: Sequence[Entry], tenant: str | None) -> list[bytes]:
+def index_actions(entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout) -> list[bytes]:
     """For each entry the two lines of a bulk request that insert or replace it."""
     owner = f',"tenant":{encode(tenant)}' if tenant is not None else ""
-    texts = feature_texts([entry.vector for entry in entries])
+    texts = layout.texts([entry.vector for entry in entries])
     return [_action(entry, features, tenant, owner) for entry, features in zip(entries, texts, strict=True)]
 
 
@@ -47,5 +45,4 @@ def to_entry(source: Mapping[str, Any], where: str) -> Entry:
     doc_id = source.get("doc_id")
     if not isinstance(doc_id, str):
         raise StoreFormatError(f"{where} holds a document without a doc_id, which this package did not write: delete it.")
-    vector = SparseVector.from_opensearch(source.get(SPARSE) or {})
-    return Entry(doc_id, vector, source.get("payload") or {}, source.get("hash"))
+    return Entry(doc_id, to_vector(source.get("sparse") or {}), source.get("payload") or {}, source.get("hash"))

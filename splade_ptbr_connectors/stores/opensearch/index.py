@@ -10,14 +10,14 @@ from typing import Any
 
 from ...errors import ConfigError, StoreFormatError
 from ..description import StoreDescription
-from .documents import SPARSE
+from .features import FIELD as SPARSE
+from .features import FeatureLayout
 from .filters import FIELD as FACETS
 from .filters import TENANT
 from .settings import OpenSearchSettings
 
 ENGINE = "opensearch"
 META, LOADING = "splade", "splade_loading"  # within the mapping's _meta
-FEATURE_SCHEME = "vocabulary ids"
 MAX_NAME_BYTES = 255
 LOAD_SETTINGS: Mapping[str, Any] = {"index.refresh_interval": "-1"}
 LOAD_SETTINGS_EMPTY: Mapping[str, Any] = {**LOAD_SETTINGS, "index.number_of_replicas": "0"}
@@ -40,6 +40,7 @@ class Index:
     uuid: str
     guard: str | None
     field_type: str
+    layout: FeatureLayout
     description: StoreDescription | None
     meta: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -82,27 +83,31 @@ def creation(description: StoreDescription, settings: OpenSearchSettings, name: 
         of_index["index.sparse"] = True
     return {
         "settings": of_index,
-        "mappings": {"dynamic": "strict", "_meta": {META: described(description)}, "properties": _properties(settings)},
+        "mappings": {
+            "dynamic": "strict",
+            "_meta": {META: described(description, settings.layout)},
+            "properties": _properties(settings, description.model.vocab_size),
+        },
         "aliases": {guard_name(name, description.store_id): {"is_hidden": True}},
     }
 
 
-def described(description: StoreDescription) -> dict[str, Any]:
+def described(description: StoreDescription, layout: FeatureLayout) -> dict[str, Any]:
     """What `_meta` says about the origin of the vectors."""
-    return {**description.to_mapping(), "feature_scheme": FEATURE_SCHEME}
+    return {**description.to_mapping(), "feature_scheme": layout.scheme}
 
 
 def stored_settings(settings: OpenSearchSettings) -> dict[str, Any]:
     """Those settings that the index keeps for good."""
-    kept: dict[str, Any] = {"field_type": settings.field_type}
+    kept: dict[str, Any] = {"field_type": settings.field_type, "terms_per_field": settings.layout.terms_per_field}
     if settings.field_type == "sparse_vector":
         kept["weight_ceiling"] = settings.weight_ceiling
     return kept
 
 
-def _properties(settings: OpenSearchSettings) -> dict[str, Any]:
+def _properties(settings: OpenSearchSettings, vocab_size: int) -> dict[str, Any]:
     return {
-        SPARSE: _sparse_field(settings),
+        SPARSE: settings.layout.mapping(vocab_size, _sparse_field(settings)),
         "doc_id": {"type": "keyword"},
         TENANT: {"type": "keyword"},
         "hash": {"type": "keyword", "index": False, "doc_values": False},
@@ -133,8 +138,9 @@ def read_index(answer: Mapping[str, Any], wanted: str) -> Index:
     name, found = next(iter(answer.items()))
     mapping = found.get("mappings") or {}
     meta = mapping.get("_meta") or {}
-    _check_properties(name, mapping.get("properties") or {})
-    description = _description(name, meta)
+    properties = mapping.get("properties") or {}
+    _check_properties(name, properties)
+    description, layout = _description(name, meta, properties[SPARSE])
     aliases = tuple(found.get("aliases") or ())
     settings = found.get("settings") or {}
     uuid = str(settings.get("index.uuid", ""))
@@ -143,7 +149,8 @@ def read_index(answer: Mapping[str, Any], wanted: str) -> Index:
         name=name,
         uuid=uuid,
         guard=guard if guard in aliases else None,
-        field_type=mapping["properties"][SPARSE]["type"],
+        field_type="sparse_vector" if properties[SPARSE].get("type") == "sparse_vector" else "rank_features",
+        layout=layout,
         description=description,
         meta=meta,
         settings=settings,
@@ -153,15 +160,13 @@ def read_index(answer: Mapping[str, Any], wanted: str) -> Index:
     )
 
 
-def _description(name: str, meta: Mapping[str, Any]) -> StoreDescription | None:
+def _description(name: str, meta: Mapping[str, Any], sparse: Mapping[str, Any]) -> tuple[StoreDescription | None, FeatureLayout]:
     raw = meta.get(META)
     if raw is None:
-        return None
+        return None, FeatureLayout.of_mapping(sparse)
     where = f"_meta.{META} of the index {name!r}"
     description = StoreDescription.from_mapping(raw, where=where, engine=ENGINE)
-    if raw.get("feature_scheme") != FEATURE_SCHEME:
-        raise StoreFormatError(f"{where} names its features by {raw.get('feature_scheme')!r}, this package by {FEATURE_SCHEME}.")
-    return description
+    return description, FeatureLayout.of_scheme(raw.get("feature_scheme"), where)
 
 
 def _check_properties(name: str, found: Mapping[str, Any]) -> None:
@@ -175,7 +180,7 @@ def _check_properties(name: str, found: Mapping[str, Any]) -> None:
 
 
 _EXPECTED: Mapping[str, tuple[str, ...]] = {
-    SPARSE: ("rank_features", "sparse_vector"),
+    SPARSE: ("rank_features", "sparse_vector", "rank_features in parts"),
     "doc_id": ("keyword",),
     TENANT: ("keyword",),
     "hash": ("keyword",),
@@ -188,8 +193,22 @@ _EXPECTED: Mapping[str, tuple[str, ...]] = {
 def _kind(property: Any) -> str:
     if not isinstance(property, Mapping):
         return "nothing"
+    parts = property.get("properties") or {}
+    if parts and all(name.isdigit() and part.get("type") == "rank_features" for name, part in parts.items()):
+        return "rank_features in parts"
     kind = str(property.get("type", "object"))
     return f"{kind} (enabled: false)" if property.get("enabled") is False else kind
+
+
+def fixed_settings(index: Index, asked: OpenSearchSettings) -> dict[str, Any]:
+    """The settings that an index has fixed. Raises StoreFormatError when it cannot be searched as it is asked for."""
+    if asked.query == "neural_sparse" and index.layout.terms_per_field:
+        raise StoreFormatError(
+            f"the index {index.name!r} keeps its terms in several fields, neural_sparse searches one: leave the setting query out, or "
+            "ingest into a new index with terms_per_field=0."
+        )
+    fixed: dict[str, Any] = {"field_type": index.field_type, "terms_per_field": index.layout.terms_per_field}
+    return fixed if index.weight_ceiling is None else {**fixed, "weight_ceiling": index.weight_ceiling}
 
 
 # -- the settings of a load ------------------------------------------------------------------------------------------

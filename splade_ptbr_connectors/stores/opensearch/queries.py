@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import ConfigError, StoreUnavailableError
 from ...vectors import SparseVector
 from ..base import Hit
-from .documents import SPARSE
+from .features import FIELD, FeatureLayout
 
 MAX_TOKEN_WEIGHT = 64.0  # of a neural_sparse query
 RETURNED = ["doc_id", "payload"]
@@ -19,14 +19,15 @@ ORDER = [{"_score": "desc"}, {"doc_id": "asc"}]
 Clauses = Mapping[str, list[dict[str, Any]]]
 
 
-def features(query: SparseVector) -> dict[str, float]:
-    """Term ids and weights, each weight as the shortest float that is the same float32."""
-    return {str(term): float(f"{weight:.9g}") for term, weight in zip(query.term_ids.tolist(), query.weights.tolist(), strict=True)}
+def boosts(query: SparseVector) -> list[float]:
+    """The weights, each with no more digits than tell a float32 from its neighbours."""
+    return [float(f"{weight:.9g}") for weight in query.weights.tolist()]
 
 
-def rank_feature(query: SparseVector, clauses: Clauses) -> dict[str, Any]:
+def rank_feature(query: SparseVector, clauses: Clauses, layout: FeatureLayout) -> dict[str, Any]:
     """A dot product as a disjunction of linear rank_feature queries; a document has to match one of them."""
-    should = [{"rank_feature": {"field": f"{SPARSE}.{t}", "linear": {}, "boost": w}} for t, w in features(query).items()]
+    paths = map(layout.path, query.term_ids.tolist())
+    should = [{"rank_feature": {"field": path, "linear": {}, "boost": boost}} for path, boost in zip(paths, boosts(query), strict=True)]
     return {"bool": {"should": should, "minimum_should_match": 1, **clauses}}
 
 
@@ -41,10 +42,10 @@ def neural_sparse(query: SparseVector, clauses: Clauses, method_parameters: Mapp
             f"the query has a weight of {query.weights.max():g}, neural_sparse takes up to {MAX_TOKEN_WEIGHT:g}: scale it down, or set "
             "query=rank_feature."
         )
-    tokens: dict[str, Any] = {"query_tokens": features(query)}
+    tokens: dict[str, Any] = {"query_tokens": dict(zip(map(str, query.term_ids.tolist()), boosts(query), strict=True))}
     if method_parameters:
         tokens["method_parameters"] = dict(method_parameters)
-    return {"bool": {"must": [{"neural_sparse": {SPARSE: tokens}}], **clauses}}
+    return {"bool": {"must": [{"neural_sparse": {FIELD: tokens}}], **clauses}}
 
 
 def sparse_vector(query: SparseVector, clauses: Clauses, top_k: int, heap_factor: float) -> dict[str, Any]:

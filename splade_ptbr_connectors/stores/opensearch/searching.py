@@ -9,6 +9,7 @@ from ...vectors import SparseVector
 from ..calls import Operation
 from . import queries
 from .capabilities import DEFAULT_MAX_CLAUSES, Capabilities, detect
+from .features import FeatureLayout
 from .filters import clause_count
 from .settings import OpenSearchSettings
 
@@ -22,10 +23,11 @@ class Searcher:
         pruned: how many queries had more terms than the server takes.
     """
 
-    def __init__(self, url: str, field_type: str, settings: OpenSearchSettings) -> None:
+    def __init__(self, url: str, field_type: str, layout: FeatureLayout, settings: OpenSearchSettings) -> None:
         self.pruned = 0
         self._url = url
         self._field_type = field_type
+        self._layout = layout
         self._settings = settings
         self._server: Capabilities | None = None
 
@@ -46,7 +48,7 @@ class Searcher:
             form = self.form(server)
             if query.weights.max() > queries.MAX_TOKEN_WEIGHT:
                 form = "rank_feature"  # the same scores, written out
-        return queries.rank_feature(query, clauses) if form == "rank_feature" else queries.neural_sparse(query, clauses)
+        return queries.rank_feature(query, clauses, self._layout) if form == "rank_feature" else queries.neural_sparse(query, clauses)
 
     def form(self, server: Capabilities) -> str:
         """Which form of query this server gets."""
@@ -54,7 +56,7 @@ class Searcher:
             return "neural_sparse"
         if self._settings.query != "auto":
             return self._settings.query
-        return "neural_sparse" if server.neural_sparse else "rank_feature"
+        return "neural_sparse" if server.neural_sparse and not self._layout.terms_per_field else "rank_feature"
 
     def _within_limit(self, query: SparseVector, taken: int) -> Operation[SparseVector]:
         if len(query) + taken <= DEFAULT_MAX_CLAUSES // 2:  # no server is set to so few

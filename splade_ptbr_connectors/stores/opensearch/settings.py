@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...errors import ConfigError
 from ..retrying import RetryPolicy
 from ..settings import check_choice
+from .features import MAX_NAMES, TERMS_PER_FIELD, FeatureLayout
 
 FIELD_TYPES = ("rank_features", "sparse_vector")
 QUERY_FORMS = ("auto", "rank_feature", "neural_sparse")
@@ -21,6 +22,8 @@ class OpenSearchSettings:
         shards, replicas: of a new index; replicas None takes the server's default.
         field_type: of a new index: "rank_features" (exact, every server), or "sparse_vector" (approximate, neural-search
             plugin from 3.3, weights in one byte).
+        terms_per_field: of a new rank_features index: over how many fields its terms are split (features.py says why); 0 keeps
+            them in one, named by vocabulary id, as query=neural_sparse and other programs want it.
         weight_ceiling: of a new sparse_vector index: documents with a larger weight are refused, it could not be kept.
         heap_factor: sparse_vector: larger is more exact and slower.
         query: "rank_feature" works everywhere, "neural_sparse" needs the neural-search plugin; "auto" looks.
@@ -35,6 +38,7 @@ class OpenSearchSettings:
     shards: int = 1
     replicas: int | None = None
     field_type: str = "rank_features"
+    terms_per_field: int = TERMS_PER_FIELD
     weight_ceiling: float = 16.0
     heap_factor: float = 1.0
     query: str = "auto"
@@ -52,6 +56,7 @@ class OpenSearchSettings:
         check_choice("query", self.query, QUERY_FORMS)
         _check_range("shards", self.shards, 1, 1024)
         _check_range("replicas", self.replicas, 0, 100)
+        _check_range("terms_per_field", self.terms_per_field, 0, MAX_NAMES)
         _check_range("max_in_flight", self.max_in_flight, 1, 64)
         _check_range("max_body_bytes", self.max_body_bytes, 1, 2**31 - 1)
         _check_range("merge_segments", self.merge_segments, 1, 10_000)
@@ -62,6 +67,12 @@ class OpenSearchSettings:
         if self.field_type == "sparse_vector" and self.query == "rank_feature":
             raise ConfigError("query is 'rank_feature', which a sparse_vector field does not know: leave it out.")
         self.policy()
+
+    @property
+    def layout(self) -> FeatureLayout:
+        """How vectors lie in a new index: in one field where only that can be searched as it is asked for."""
+        one_field = self.field_type == "sparse_vector" or self.query == "neural_sparse"
+        return FeatureLayout(0 if one_field else self.terms_per_field)
 
     def policy(self) -> RetryPolicy:
         """How calls are tried again. Raises ConfigError for a bad deadline."""

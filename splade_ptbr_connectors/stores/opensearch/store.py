@@ -29,7 +29,7 @@ from .bulk import Action, index_gone
 from .documents import delete_action, document_key, to_entry
 from .failures import read_failure
 from .filters import to_query
-from .index import ENGINE, Index, check_name
+from .index import ENGINE, Index, check_name, fixed_settings
 from .searching import Searcher
 from .settings import OpenSearchSettings
 from .transport import Connecting
@@ -90,7 +90,7 @@ class OpenSearchStore(RemoteStore):
         self._description = index.description
         self._make_async_client = new_async_client
         self._owned = owned
-        self._searcher = Searcher(url, index.field_type, settings)
+        self._searcher = Searcher(url, index.field_type, index.layout, settings)
         self._writer = BulkWriter(settings)
         self._loads = 0
         self._unseen = False  # something was written that a search does not see yet
@@ -148,7 +148,7 @@ class OpenSearchStore(RemoteStore):
             warn_unknown_origin(encoder, url)
         stamp = index.description.model if index.description else None
         resolved = resolve_encoder(encoder, stamp, url, allow_mismatch=options.allow_mismatch)
-        settings = as_stored(settings, given, _fixed(index), url)
+        settings = as_stored(settings, given, fixed_settings(index, settings), url)
         how: dict[str, Any] = {"batch_size": options.batch_size, "tenant": options.tenant, "owned": owned}
         return cls(url, resolved, client, index, settings, new_async_client=new_async_client, **how)
 
@@ -186,6 +186,7 @@ class OpenSearchStore(RemoteStore):
             "neural_sparse": server.neural_sparse,
             "sparse_vector": server.sparse_vector,
             "field_type": index.field_type,
+            "terms_per_field": index.layout.terms_per_field,
             "query": self._searcher.form(server),
             "shards": int(index.settings.get("index.number_of_shards", 0)),
             "replicas": int(index.settings.get("index.number_of_replicas", 0)),
@@ -269,10 +270,10 @@ class OpenSearchStore(RemoteStore):
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def _upsert_operation(self, entries: list[Entry]) -> Operation[list[Refusal]]:
-        return self._write(*index_lines(entries, self.tenant, self._index.weight_ceiling))
+        return self._write(*index_lines(entries, self.tenant, self._index.layout, self._index.weight_ceiling))
 
     async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
-        prepared = await asyncio.to_thread(index_lines, entries, self.tenant, self._index.weight_ceiling)
+        prepared = await asyncio.to_thread(index_lines, entries, self.tenant, self._index.layout, self._index.weight_ceiling)
         return await self._run_async(self._write(*prepared))
 
     def _write(self, actions: list[Action], refusals: list[Refusal]) -> Operation[list[Refusal]]:
@@ -392,8 +393,3 @@ class OpenSearchStore(RemoteStore):
             self._perform(self._read("indices.refresh", retry=False))
         except SpladeConnectorsError as error:
             logger.info("%s: not refreshed on close, what was written is found when the server next does (%s)", self.url, error)
-
-
-def _fixed(index: Index) -> dict[str, Any]:
-    fixed: dict[str, Any] = {"field_type": index.field_type}
-    return fixed if index.weight_ceiling is None else {**fixed, "weight_ceiling": index.weight_ceiling}

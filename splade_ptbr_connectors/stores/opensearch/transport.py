@@ -52,7 +52,7 @@ class BlockingConnection(Urllib3HttpConnection):
             text = answer.data.decode("utf-8", "surrogatepass")
         except urllib3.exceptions.SSLError as error:
             raise exceptions.SSLError("N/A", str(error), error) from error
-        except urllib3.exceptions.TimeoutError as error:
+        except urllib3.exceptions.ReadTimeoutError as error:
             raise exceptions.ConnectionTimeout("TIMEOUT", str(error), error) from error
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as error:
             raise exceptions.ConnectionError("N/A", str(error), error) from error

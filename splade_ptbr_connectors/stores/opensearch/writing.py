@@ -10,6 +10,7 @@ from ..base import Entry, Refusal
 from ..calls import Call, Operation
 from .bulk import Action, BulkCall, Pending, split
 from .documents import index_actions
+from .features import FeatureLayout
 from .index import Index
 from .queries import check_whole
 from .settings import OpenSearchSettings
@@ -17,18 +18,20 @@ from .settings import OpenSearchSettings
 OUTCOMES = "errors,items.*.status,items.*.error"  # of an answer to a bulk request: the rest repeats what was sent
 
 
-def index_lines(entries: Sequence[Entry], tenant: str | None, ceiling: float | None) -> tuple[list[Action], list[Refusal]]:
+def index_lines(
+    entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout, ceiling: float | None
+) -> tuple[list[Action], list[Refusal]]:
     """The actions that store these entries, and the entries that the index cannot keep.
 
     Args:
         ceiling: the largest weight that a sparse_vector field keeps, None for rank_features, which keeps all.
     """
     if ceiling is None:
-        return list(map(Action, [entry.doc_id for entry in entries], index_actions(entries, tenant))), []
+        return list(map(Action, [entry.doc_id for entry in entries], index_actions(entries, tenant, layout))), []
     kept = [entry for entry in entries if not len(entry.vector) or entry.vector.weights.max() <= ceiling]
     lost = [entry for entry in entries if len(entry.vector) and entry.vector.weights.max() > ceiling]
     reason = f"a weight above {ceiling:g}, the weight_ceiling of this sparse_vector index"
-    return index_lines(kept, tenant, None)[0], [Refusal(entry.doc_id, reason) for entry in lost]
+    return index_lines(kept, tenant, layout, None)[0], [Refusal(entry.doc_id, reason) for entry in lost]
 
 
 class BulkWriter:

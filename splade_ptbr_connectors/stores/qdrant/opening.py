@@ -33,6 +33,14 @@ class Opener:
         self._settings = settings
         self._local = local
 
+    def resolve(self, name: str) -> str:
+        """The collection that an alias means now; a name that is no alias, or whose key may not ask, as it is."""
+        try:
+            aliases = self._run(_aliases())
+        except StoreAccessError:
+            return name
+        return next((alias.collection_name for alias in aliases if alias.alias_name == name), name)
+
     def find(self, collection: str) -> models.CollectionInfo | None:
         """The collection, or None when there is none."""
         try:
@@ -65,6 +73,11 @@ class Opener:
             return call.on(self._client)
         except Exception as error:
             raise AttemptFailed(read_failure(error, self._url)) from error
+
+
+def _aliases() -> Operation[list[models.AliasDescription]]:
+    aliases: list[models.AliasDescription] = (yield Call("get_aliases")).aliases
+    return aliases
 
 
 def _info(collection: str) -> Operation[models.CollectionInfo]:

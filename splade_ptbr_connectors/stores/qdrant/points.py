@@ -67,7 +67,9 @@ def to_points(entries: Sequence[Entry], scope: Scope) -> list[models.PointStruct
 
 
 def _to_point(entry: Entry, term_ids: list[int], weights: list[float], scope: Scope) -> models.PointStruct:
-    vectors: dict[str, Any] = {scope.vector: models.SparseVector.model_construct(_SPARSE_FIELDS, indices=term_ids, values=weights)}
+    vectors: dict[str, Any] = {}
+    if term_ids:  # an empty vector is none at all: nothing finds it, and not every server takes it
+        vectors[scope.vector] = models.SparseVector.model_construct(_SPARSE_FIELDS, indices=term_ids, values=weights)
     if entry.dense is not None:
         vectors[scope.dense_vector] = list(entry.dense)
     point_id, payload = scope.layout.point_id(entry.doc_id, scope.tenant), scope.layout.write(entry, scope.tenant)

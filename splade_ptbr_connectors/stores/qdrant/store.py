@@ -63,6 +63,7 @@ def _open(
 ) -> QdrantStore:
     """The store, once it is known what is there; a new collection is made first."""
     opener = Opener(client, url, settings, local=is_local(client))
+    name = opener.resolve(name)
     info, encoder = opener.find(name), options.encoder
     if info is None:
         if not options.create:
@@ -80,7 +81,10 @@ def _open(
 
 
 class QdrantStore(RemoteStore):
-    """A collection of a Qdrant server; any number of threads and event loops."""
+    """A collection of a Qdrant server; any number of threads and event loops.
+
+    A store opened by an alias stays with the collection that the alias meant then: another one may hold another model's vectors.
+    """
 
     engine: ClassVar[str] = collections.ENGINE
 
@@ -159,9 +163,8 @@ class QdrantStore(RemoteStore):
 
     @property
     def collection(self) -> str:
-        """The collection itself, where the store was opened by an alias. Asks the server."""
-        self._check_open()
-        return self._aliases().get(self._name, self._name)
+        """The collection itself, where the store was opened by an alias."""
+        return self._name
 
     def info(self) -> dict[str, Any]:
         """Engine, server version, status, settings, and what the collection lacks."""
@@ -212,9 +215,8 @@ class QdrantStore(RemoteStore):
         names = {found.name for found in self._run(_one(Call("get_collections"))).collections}
         if alias in names:
             raise StoreError(f"{alias!r} is a collection, not an alias: choose another name for the alias, or delete the collection first.")
-        aliases = self._aliases()
-        target, before = aliases.get(self._name, self._name), aliases.get(alias)
-        steps: list[Any] = [models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=target, alias_name=alias))]
+        before = {found.alias_name: found.collection_name for found in self._run(_one(Call("get_aliases"))).aliases}.get(alias)
+        steps: list[Any] = [models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=self._name, alias_name=alias))]
         if before is not None:
             steps.insert(0, models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
         self._run(_one(Call("update_collection_aliases", {"change_aliases_operations": steps})))
@@ -246,10 +248,6 @@ class QdrantStore(RemoteStore):
         found: models.CollectionInfo = self._run(_one(Call("get_collection", {"collection_name": self._name})))
         return found
 
-    def _aliases(self) -> dict[str, str]:
-        found = self._run(_one(Call("get_aliases"))).aliases
-        return {alias.alias_name: alias.collection_name for alias in found}
-
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def _attempt(self, call: Call) -> Any:
@@ -277,9 +275,25 @@ class QdrantStore(RemoteStore):
         rrf_k: int,
         filter: tuple[Condition, ...] | Any | None,
     ) -> list[Hit]:
+        return self._run(self._hybrid_operation(query, dense, top_k, prefetch, rrf_k, filter))
+
+    async def _asearch_hybrid(
+        self,
+        query: SparseVector,
+        dense: tuple[float, ...],
+        top_k: int,
+        prefetch: int,
+        rrf_k: int,
+        filter: tuple[Condition, ...] | Any | None,
+    ) -> list[Hit]:
+        return await self._run_async(self._hybrid_operation(query, dense, top_k, prefetch, rrf_k, filter))
+
+    def _hybrid_operation(
+        self, query: SparseVector, dense: tuple[float, ...], top_k: int, prefetch: int, rrf_k: int, filter: Any
+    ) -> Operation[list[Hit]]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
-        return self._run(reading.search_hybrid(query, dense, top_k, prefetch, rrf_k, filter, self._scope))
+        return reading.search_hybrid(query, dense, top_k, prefetch, rrf_k, filter, self._scope)
 
     def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]:
         return reading.search(query, top_k, filter, self._scope)

@@ -90,7 +90,9 @@ def test_a_refused_document_stops_no_other(store: OpenSearchStore, server: Stand
 def test_a_load_that_never_gets_through_is_an_error_and_not_a_silence(opening: Open, server: StandIn) -> None:
     store = opening(settings={"load_deadline_s": 0.6})
     server.fail("_bulk", *[Fault(item_status=(429,)) for _ in range(100)])
-    with pytest.raises(errors.StoreUnavailableError, match=r"1 documents were not taken \(rejected with 429\).*given up after \d+ attempts"):
+    with pytest.raises(
+        errors.StoreUnavailableError, match=r"1 documents were not taken \(rejected with 429\).*given up after \d+ attempts"
+    ):
         store.load(TEN)
     assert sorted(server.documents) == IDS[1:]
 
@@ -189,7 +191,7 @@ def test_a_part_is_never_taken_for_the_whole(store: OpenSearchStore, server: Sta
     server.fail("_search", Fault(status=200, body=body))
     with pytest.raises(errors.StoreUnavailableError):
         store.search(VECTOR)
-    if b"timed_out\":true" not in body:
+    if b'timed_out":true' not in body:
         server.fail("_count", Fault(status=200, body=body))
         with pytest.raises(errors.StoreUnavailableError):
             store.count()

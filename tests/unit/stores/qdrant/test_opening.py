@@ -250,10 +250,10 @@ def test_grpc_knows_no_path() -> None:
 
 
 def test_a_path_before_the_collection_is_kept(opening: Open, server: StandIn) -> None:
-    server.faults = [Fault(404, b"{}") for _ in range(1)]
+    server.faults = [Fault(200, b'{"result": {"aliases": []}}'), Fault(404, b"{}")]
     with pytest.raises(errors.StoreNotFoundError):
         open_store(f"qdrant+{server.url}/some/proxy/laws", encoder=HashingEncoder(), create=False)
-    assert server.seen[0].path == "/some/proxy/collections/laws"
+    assert [seen.path for seen in server.seen] == ["/some/proxy/aliases", "/some/proxy/collections/laws"]
 
 
 @pytest.mark.parametrize("argument", [None, "http://localhost:6333", 3])

@@ -19,8 +19,9 @@ from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.credentials import Credentials
 from splade_ptbr_connectors.stores.qdrant.client import InsecureConnectionWarning
 from splade_ptbr_connectors.vectors import SparseVector
+from tests.support.certificates import make_certificate
 from tests.support.encoders import HashingEncoder
-from tests.support.qdrant_server import Fault, StandIn, make_certificate, stand_in
+from tests.support.qdrant_server import Fault, StandIn, stand_in
 from tests.unit.stores.qdrant.conftest import Open
 
 KEY = "hunter2-4f1c"
