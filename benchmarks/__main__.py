@@ -7,12 +7,14 @@ import typer
 from .head import head
 from .ingest import ingest
 from .load import load
+from .room import room
 from .triplets import triplets
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
 app.command("head")(head)
 app.command("load")(load)
+app.command("room")(room)
 app.command("triplets")(triplets)
 
 

@@ -49,7 +49,7 @@ def load(
     wanted: list[tuple[str, str, str, float | None]] = []
     with ExitStack() as stack:
         if start_opensearch:
-            url = stack.enter_context(_own_opensearch())
+            url = stack.enter_context(own_opensearch())
         if url is not None:
             sides |= {
                 "streaming_bulk(chunk_size=1000)": lambda: _streaming_bulk(ready, url),
@@ -135,7 +135,8 @@ def _ingest(ready: Documents, store: Store) -> float:
 
 
 @contextmanager
-def _own_opensearch() -> Iterator[str]:
+def own_opensearch() -> Iterator[str]:
+    """A server of the benchmark's own, stopped in the end."""
     from tests.support.opensearch_server import OpenSearchServer
 
     server = OpenSearchServer()
@@ -148,7 +149,7 @@ def _own_opensearch() -> Iterator[str]:
 
 def _into_opensearch(ready: Documents, url: str) -> Callable[[], float]:
     def run() -> float:
-        with _fresh_index(url) as name, open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0}) as store:
+        with fresh_index(url) as name, open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0}) as store:
             return _ingest(ready, store)
 
     return run
@@ -165,7 +166,7 @@ def _streaming_bulk(ready: Documents, url: str) -> float:
             source = {"doc_id": doc_id, "n_terms": len(vector), "sparse": vector.to_opensearch(), "payload": payload}
             yield {"_op_type": "index", "_index": name, "_id": doc_id, "_source": {**source, "facets": facets(payload)}}
 
-    with _fresh_index(url) as name, OpenSearch([url], timeout=120) as client:
+    with fresh_index(url) as name, OpenSearch([url], timeout=120) as client:
         with open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0, "terms_per_field": 0}) as store:
             store.count()  # the index is there, with its mapping
         started = time.perf_counter()
@@ -181,7 +182,8 @@ def _streaming_bulk(ready: Documents, url: str) -> float:
 
 
 @contextmanager
-def _fresh_index(url: str) -> Iterator[str]:
+def fresh_index(url: str) -> Iterator[str]:
+    """A name for an index, deleted in the end."""
     from opensearchpy import OpenSearch
 
     name = f"benchmark-{uuid.uuid4().hex[:12]}"

@@ -12,6 +12,7 @@ Exit codes: 0 done, 130 interrupted, 74 StoreWriteError, 75 another error of the
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ ACTIONS = {"ingest": run_ingest, "pause": pause, "hold": hold, "poison": poison,
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite run in the background of a shell has it ignored
     try:
         ACTIONS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
     except KeyboardInterrupt:

@@ -246,6 +246,14 @@ def test_settings_that_cannot_be_restored_do_not_hide_the_error(store: OpenSearc
     assert server.index["settings"]["index.refresh_interval"] is None
 
 
+def test_the_note_is_there_whenever_the_settings_are_changed(store: OpenSearchStore, server: StandIn) -> None:
+    before = len(server.seen)
+    with store.loading():
+        pass
+    changes = [path.rpartition("/")[2] for method, path in server.seen[before:] if method == "PUT"]
+    assert changes == ["_mapping", "_settings", "_settings", "_mapping"]  # a kill between any two of them leaves it restorable
+
+
 def test_settings_that_cannot_be_restored_are_an_error_of_their_own(store: OpenSearchStore, server: StandIn) -> None:
     with pytest.raises(errors.StoreAccessError), store.loading():
         server.fail("_settings", Fault(status=403))

@@ -156,6 +156,24 @@ def test_keys_are_ordered_as_the_numbers_are(one: float, other: float) -> None:
     assert len(first) == 19
 
 
+near = st.integers(-3, 3) | st.sampled_from([-1.5, -0.0, 0.5, 2.0, 2**53, 2**53 + 1, 2.0**53, 2**63, 2**63 + 1, 2**64 - 1, -(2**63)])
+bound_values = st.fixed_dictionaries({}, optional={key: near for key in ("gt", "gte", "lt", "lte")}).filter(bool)
+
+
+@given(near | numbers, bound_values)
+def test_a_range_of_numbers_is_a_range_of_terms(value: float, bounds: dict[str, float]) -> None:
+    [condition] = parse_filter({"a": bounds})
+    [clause] = to_query((condition,), None)["filter"]
+    terms = clause["range"]["facets"]
+    [term] = facets({"a": value})
+    within = all(
+        {"gt": value > bound, "gte": value >= bound, "lt": value < bound, "lte": value <= bound}[key]
+        for key, bound in ((key, getattr(condition, key)) for key in bounds)
+    )
+    assert (terms["gte"] <= term < terms["lt"]) == within
+    assert not any(terms["gte"] <= other < terms["lt"] for other in facets({"a": [str(value), True], "a=": value, "aa": value}))
+
+
 @given(payloads, payloads)
 def test_paths_and_values_do_not_run_into_each_other(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert (set(facets(one)) == set(facets(other))) or one != other
