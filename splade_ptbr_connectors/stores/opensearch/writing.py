@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import StoreRequestTooLargeError, StoreWriteError
+from ...errors import StoreRequestTooLargeError, StoreWriteError, VectorError
 from ..base import Entry, Refusal
 from ..calls import Call, Operation
 from .bulk import Action, BulkCall, Pending, split
@@ -25,7 +25,13 @@ def index_lines(
 
     Args:
         ceiling: the largest weight that a sparse_vector field keeps, None for rank_features, which keeps all.
+
+    Raises:
+        VectorError: an entry has a dense vector.
     """
+    dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
+    if dense is not None:
+        raise VectorError(f"the dense vector of {dense!r} has nowhere to go: an OpenSearch store keeps sparse vectors only.")
     if ceiling is None:
         return list(map(Action, [entry.doc_id for entry in entries], index_actions(entries, tenant, layout))), []
     kept = [entry for entry in entries if not len(entry.vector) or entry.vector.weights.max() <= ceiling]
