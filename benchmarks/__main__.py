@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .head import head
+from .index import index
 from .ingest import ingest
 from .load import load
 from .room import room
@@ -13,6 +14,7 @@ from .triplets import triplets
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
 app.command("head")(head)
+app.command("index")(index)
 app.command("load")(load)
 app.command("room")(room)
 app.command("triplets")(triplets)

@@ -1,6 +1,7 @@
 """Stores: where vectors live. open_store(url) picks the engine by the scheme of the URL.
 
     edge:PATH                               an embedded Qdrant in a folder: no server, one process at a time
+    numba:PATH                              an exact inverted index of this package in a folder; needs the extra "numba"
     qdrant+http(s)://HOST:6333/COLLECTION   a Qdrant server or cluster; qdrant+grpc(s)://HOST:6334/COLLECTION by gRPC
     opensearch+http(s)://HOST:9200/INDEX    an OpenSearch server or cluster
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # scheme -> module of this package; what follows the first ":" is the engine's to read
 ENGINES = {
     "edge": ".edge",
+    "numba": ".numba",
     "qdrant+http": ".qdrant",
     "qdrant+https": ".qdrant",
     "qdrant+grpc": ".qdrant",

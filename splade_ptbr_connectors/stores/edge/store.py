@@ -25,10 +25,10 @@ from ..options import OpenOptions
 from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
 from ..point_ids import point_id
 from ..settings import as_stored, read_settings
+from ..sidecar import FILE_NAME, read_sidecar, write_sidecar
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
 from .filters import to_edge
 from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
-from .sidecar import FILE_NAME, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
     from ...encoding.protocol import Encoder

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ...atomic import write_atomically
-from ...errors import StoreFormatError
-from ..description import StoreDescription
+from ..atomic import write_atomically
+from ..errors import StoreFormatError
+from .description import StoreDescription
 
 FILE_NAME = "splade-store.json"
 

@@ -1,0 +1,115 @@
+"""One file of named arrays: a JSON head with types, sizes and checksums, then the arrays, mapped into memory when read."""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import StoreCorruptError, StoreFormatError
+
+MAGIC = b"SPLADEIX"
+FORMAT_VERSION = 1
+ALIGNMENT = 64  # bytes; a cache line
+DTYPES = ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")
+MAX_HEAD_BYTES = 1 << 20
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the file and put it on the medium. Raises OSError."""
+    entries, offset = [], 0
+    for name, array in arrays.items():
+        entries.append(_entry(name, array, offset))
+        offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    head = json.dumps({"format_version": FORMAT_VERSION, "bytes": offset, "arrays": entries}).encode()
+    prefix = MAGIC + len(head).to_bytes(4, "little") + zlib.crc32(head).to_bytes(4, "little") + head
+    with open(path, "wb") as file:
+        file.write(prefix.ljust(_padded(len(prefix)), b"\0"))
+        for array in arrays.values():
+            file.write(_bytes(array))
+            file.write(bytes(_padded(array.nbytes) - array.nbytes))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_arrays(path: Path, *, verify: bool = False) -> Arrays:
+    """The arrays of a file, read-only and mapped into memory.
+
+    Args:
+        verify: compare every array with its checksum, which reads the whole file; head and sizes are always checked.
+
+    Raises:
+        StoreCorruptError: missing, truncated or altered.
+        StoreFormatError: of another kind, or of a later format version.
+        OSError: it cannot be read.
+    """
+    content = _mapped(path)
+    head, body = _head(path, content)
+    if len(content) != body + head["bytes"]:
+        raise StoreCorruptError(f"{path} has {len(content):,} bytes, {body + head['bytes']:,} were written: {_ADVICE}.")
+    arrays: Arrays = {}
+    for entry in head["arrays"]:
+        size = math.prod(entry["shape"])
+        kind = np.dtype(entry["dtype"])
+        array = np.frombuffer(content, kind, size, body + entry["offset"]) if size else np.empty(0, kind)
+        if verify and zlib.crc32(_bytes(array)) != entry["crc32"]:
+            raise StoreCorruptError(f"{path} was altered: the checksum of {entry['name']!r} differs; {_ADVICE}.")
+        arrays[entry["name"]] = array.reshape(entry["shape"])
+        arrays[entry["name"]].flags.writeable = False
+    return arrays
+
+
+_ADVICE = "restore the folder from a backup, or ingest into a new one"
+
+
+def _entry(name: str, array: NDArray[Any], offset: int) -> dict[str, Any]:
+    return {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "offset": offset, "crc32": zlib.crc32(_bytes(array))}
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _mapped(path: Path) -> mmap.mmap | bytes:
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
+    except FileNotFoundError as error:
+        raise StoreCorruptError(f"{path} is missing: {_ADVICE}.") from error
+
+
+def _head(path: Path, content: mmap.mmap | bytes) -> tuple[dict[str, Any], int]:
+    """The head, and where the arrays start."""
+    if content[: len(MAGIC)] != MAGIC:
+        raise StoreFormatError(f"{path} is not a file of a numba store: {_ADVICE}.")
+    length, checksum = (int.from_bytes(content[at : at + 4], "little") for at in (8, 12))
+    raw = content[16 : 16 + min(length, MAX_HEAD_BYTES)]
+    if len(raw) != length or zlib.crc32(raw) != checksum:
+        raise StoreCorruptError(f"{path} is cut short or altered: the checksum of its head differs; {_ADVICE}.")
+    head: dict[str, Any] = json.loads(raw)  # as it was written: its checksum is right
+    if head["format_version"] > FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{path} has format version {head['format_version']}, this package reads up to {FORMAT_VERSION}: "
+            "upgrade splade-ptbr-connectors."
+        )
+    if any(entry["dtype"] not in DTYPES or _beyond(entry, head["bytes"]) for entry in head["arrays"]):
+        raise StoreCorruptError(f"{path} describes arrays that it cannot hold: {_ADVICE}.")
+    return head, _padded(16 + length)
+
+
+def _beyond(entry: Mapping[str, Any], size: int) -> bool:
+    needed = math.prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize
+    return bool(min([entry["offset"], *entry["shape"]]) < 0 or entry["offset"] + needed > size)

@@ -1,0 +1,132 @@
+"""Searcher: the windows of an index at one moment, ready to be searched by any number of threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...vectors import SparseBatch, SparseVector
+from .building import BLOCK, WINDOW
+from .kernels import BINS, GROUP
+from .layout import FIELDS, Field
+from .ranking import search, search_many
+from .window import Window
+
+Passing = NDArray[np.bool_]
+_CHUNK = 4  # queries that a thread takes at a time
+
+
+class Searcher:
+    """Reads windows and changes nothing.
+
+    Attributes:
+        windows: in order of insertion.
+    """
+
+    def __init__(self, windows: Sequence[Window], passing: Sequence[Passing | None] | None = None) -> None:
+        """`passing`: for each window which rows may be found, None for all of them."""
+        self.windows = list(windows)
+        self.bases = np.cumsum([0, *map(len, self.windows)])
+        masks = [None if mask is None else _mask(mask) for mask in passing or [None] * len(self.windows)]
+        self._kept = masks  # kernels see addresses only
+        self._table = np.array([window.fields() for window in self.windows], np.int64).reshape(-1, FIELDS)
+        self._table[:, Field.PASSING] = [0 if mask is None else mask.ctypes.data for mask in masks]
+        self._own = threading.local()
+
+    def __len__(self) -> int:
+        return int(self.bases[-1])
+
+    def search(self, query: SparseVector, top_k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The top k of the passing documents and every other one that ties with the last of them.
+
+        Returns: (rows, scores), by score descending, then by row. Documents without a term of the query are no hits.
+        """
+        if not self.windows or not len(query):
+            return np.empty(0, np.int64), np.empty(0, np.float64)
+        rows, scores = search(self._table, query.term_ids, query.weights, top_k, *self._space(len(query)))
+        return self._numbered(rows), scores
+
+    def search_batch(
+        self, queries: SparseBatch, top_k: int, *, threads: int = 1
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """The top k of every query, ties by row.
+
+        Returns: rows [Q, top_k] and scores [Q, top_k], of which the first sizes [Q] of each query are hits.
+        """
+        rows, scores = np.full((len(queries), top_k), -1, np.int64), np.zeros((len(queries), top_k))
+        sizes = np.zeros(len(queries), np.int64)
+        chunks = iter(range(0, len(queries), _CHUNK))
+        taking = threading.Lock()
+        longest = int(np.diff(queries.indptr).max(initial=1))
+        indptr, terms, weights = _read_only(queries.indptr), _read_only(queries.term_ids), _read_only(queries.weights)
+
+        def work() -> None:
+            space = self._space(longest)
+            while True:
+                with taking:
+                    first = next(chunks, None)
+                if first is None:
+                    return
+                last = min(first + _CHUNK, len(queries))
+                search_many(self._table, indptr, terms, weights, first, last, top_k, *space, rows, scores, sizes)
+
+        if self.windows and len(queries):
+            _on_threads(work, threads)
+            found = rows >= 0
+            rows[found] = self._numbered(rows[found])
+        return rows, scores, sizes
+
+    def _numbered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the index from (window * WINDOW + row)."""
+        numbered: NDArray[np.int64] = self.bases[rows // WINDOW] + rows % WINDOW
+        return numbered
+
+    def _space(self, terms: int) -> tuple[Any, Any, Any]:
+        """Room to work in, made once for each thread."""
+        held = getattr(self._own, "space", None)
+        if held is None or len(held[0][2]) < terms:
+            most = max((len(window.arrays["terms"]) for window in self.windows), default=1)
+            size = max(terms, 256)
+            held = (
+                (
+                    np.zeros(WINDOW, np.uint16),
+                    np.zeros(BINS, np.int32),
+                    np.zeros(size, np.uint32),
+                    np.zeros(size, np.int64),
+                    np.zeros(size, np.uint32),
+                    np.zeros(WINDOW // BLOCK, np.uint32),
+                    np.zeros(GROUP, np.int64),
+                ),
+                (np.empty(len(self) + BLOCK, np.int64), np.empty(len(self) + BLOCK, np.uint16)),
+                np.zeros(max(2**16, 1 << (most - 1).bit_length()), np.float32),
+            )
+            self._own.space = held
+        space: tuple[Any, Any, Any] = held
+        return space
+
+
+def _mask(passing: Passing) -> NDArray[np.uint8]:
+    padded = np.zeros(-(-len(passing) // BLOCK) * BLOCK, np.uint8)
+    padded[: len(passing)] = passing
+    return padded
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The type that kernels are compiled for: the vectors of this package cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _on_threads(work: Any, threads: int) -> None:
+    if threads == 1:
+        work()
+        return
+    with ThreadPoolExecutor(threads) as pool:  # not kept: a process that forks later has no threads to lose
+        for future in [pool.submit(work) for _ in range(threads)]:
+            future.result()
