@@ -48,6 +48,17 @@ class Entry(NamedTuple):
     dense: tuple[float, ...] | None = None
 
 
+class HybridSearch(NamedTuple):
+    """A checked hybrid search: the arguments of Store.search_hybrid(), the filter parsed."""
+
+    query: SparseVector
+    dense: tuple[float, ...]
+    top_k: int
+    prefetch: int
+    rrf_k: int
+    filter: tuple[Condition, ...] | Any | None
+
+
 class Refusal(NamedTuple):
     """A document that the engine itself refused, and why; the others of its batch are stored."""
 
@@ -127,8 +138,7 @@ class Store(ABC):
         Raises:
             ConfigError: the engine or this collection has no dense vectors, or a bad argument.
         """
-        vector, conditions = self._prepared(query, top_k, filter)
-        return self._search_hybrid(vector, _checked_dense(dense), top_k, *_fusion(top_k, prefetch, rrf_k), conditions)
+        return self._search_hybrid(self._prepared_hybrid(query, dense, top_k, prefetch, rrf_k, filter))
 
     async def asearch_hybrid(
         self,
@@ -141,8 +151,7 @@ class Store(ABC):
         filter: Filter | None = None,
     ) -> list[Hit]:
         """search_hybrid() without blocking the event loop."""
-        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
-        return await self._asearch_hybrid(vector, _checked_dense(dense), top_k, *_fusion(top_k, prefetch, rrf_k), conditions)
+        return await self._asearch_hybrid(await asyncio.to_thread(self._prepared_hybrid, query, dense, top_k, prefetch, rrf_k, filter))
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
         """The stored entries of these documents; ids that are not stored are left out."""
@@ -285,6 +294,12 @@ class Store(ABC):
         vector.check_vocabulary(self.encoder.vocab_size)
         return vector, parse_filter(filter) if isinstance(filter, Mapping) else filter
 
+    def _prepared_hybrid(
+        self, query: str | SparseVector, dense: Sequence[float], top_k: int, prefetch: int | None, rrf_k: int, filter: Filter | None
+    ) -> HybridSearch:
+        vector, conditions = self._prepared(query, top_k, filter)
+        return HybridSearch(vector, _checked_dense(dense), top_k, *_fusion(top_k, prefetch, rrf_k), conditions)
+
     def _check_entry(self, entry: tuple[Any, ...]) -> Entry:
         if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 5:
             raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {entry!r:.80}.")
@@ -337,26 +352,10 @@ class Store(ABC):
     async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
         return await asyncio.to_thread(self._upsert, entries)
 
-    async def _asearch_hybrid(
-        self,
-        query: SparseVector,
-        dense: tuple[float, ...],
-        top_k: int,
-        prefetch: int,
-        rrf_k: int,
-        filter: tuple[Condition, ...] | Any | None,
-    ) -> list[Hit]:
-        return await asyncio.to_thread(self._search_hybrid, query, dense, top_k, prefetch, rrf_k, filter)
+    async def _asearch_hybrid(self, search: HybridSearch) -> list[Hit]:
+        return await asyncio.to_thread(self._search_hybrid, search)
 
-    def _search_hybrid(
-        self,
-        query: SparseVector,
-        dense: tuple[float, ...],
-        top_k: int,
-        prefetch: int,
-        rrf_k: int,
-        filter: tuple[Condition, ...] | Any | None,
-    ) -> list[Hit]:
+    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
 
 

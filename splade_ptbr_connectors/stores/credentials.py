@@ -13,6 +13,10 @@ from ..errors import ConfigError
 PREFIX = "SPLADE_PTBR_"
 
 
+class InsecureConnectionWarning(UserWarning):
+    """Credentials travel unencrypted, or a certificate is not checked."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
     """How to log in, and whom to trust.

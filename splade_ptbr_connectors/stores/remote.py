@@ -13,8 +13,9 @@ import tenacity
 from ..filters import Condition
 from ..vectors import SparseVector
 from .base import Entry, Hit, Refusal, Store
-from .calls import Call, Operation, drive, drive_async
-from .retrying import AttemptFailed, Failure, RetryPolicy
+from .calls import Call, Operation, drive_async
+from .performing import Performer
+from .retrying import AttemptFailed, RetryPolicy
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class RemoteStore(Store):
+class RemoteStore(Performer, Store):
     """The part that all servers share. An engine gives operations, two clients, and reads what a client raised.
 
     An asynchronous client belongs to one event loop, so that each loop gets its own, closed by aclose() in that loop.
@@ -39,20 +40,8 @@ class RemoteStore(Store):
 
     # -- running operations ------------------------------------------------------------------------------------------
 
-    def _run(self, operation: Operation[T]) -> T:
-        return drive(operation, self._perform)
-
     async def _run_async(self, operation: Operation[T]) -> T:
         return await drive_async(operation, self._perform_async)
-
-    def _perform(self, call: Call) -> Any:
-        return tenacity.Retrying(**self._policy.arguments(patient=call.patient, retry=call.retry))(self._attempt, call)
-
-    def _attempt(self, call: Call) -> Any:
-        try:
-            return call.on(self._client)
-        except Exception as error:
-            raise AttemptFailed(self._read_failure(error, call)) from error
 
     async def _perform_async(self, call: Call) -> Any:
         return await tenacity.AsyncRetrying(**self._policy.arguments(patient=call.patient, retry=call.retry))(self._attempt_async, call)
@@ -118,9 +107,6 @@ class RemoteStore(Store):
 
     @abstractmethod
     def _new_async_client(self) -> Any: ...
-
-    @abstractmethod
-    def _read_failure(self, error: Exception, call: Call) -> Failure: ...
 
     @abstractmethod
     def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]: ...

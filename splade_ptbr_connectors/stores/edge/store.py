@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import qdrant_edge as edge
 
-from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError
+from ...errors import ConfigError, StoreCorruptError, StoreNotFoundError
 from ...filters import AnyOf, Condition
 from ...vectors import SparseVector
-from ..base import Entry, Hit, Refusal, Store
+from ..base import Entry, Hit, HybridSearch, Refusal, Store
 from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
 from ..options import OpenOptions
 from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
 from ..point_ids import point_id
 from ..settings import as_stored, read_settings
-from ..sidecar import FILE_NAME, read_sidecar, write_sidecar
+from ..sidecar import find_store, read_sidecar, store_folder, write_sidecar
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
 from .filters import to_edge
 from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
@@ -47,10 +47,10 @@ class Repair(NamedTuple):
 
 def connect(address: str, options: OpenOptions) -> EdgeStore:
     """Open or create the store in the folder `address`; see open_store()."""
-    folder, url = _folder(address, options.url), options.url
+    folder, url = store_folder(address, options.url, EdgeStore.engine), options.url
     settings = read_settings(EdgeSettings, options.settings)
     with translated(url, "open"):
-        found = _find(folder, url, options.create)
+        found = find_store(folder, url, EdgeStore.engine, create=options.create)
     resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
     if found is not None:
         settings = as_stored(settings, options.settings, stored_settings(found.settings), url)
@@ -69,7 +69,7 @@ def repair(path: str | Path) -> Repair:
         StoreCorruptError: more than the log is damaged; nothing was changed, ingest into a new folder.
         StoreLockedError, StoreNotFoundError: in use, or not an edge store.
     """
-    folder = _folder(str(path), str(path))
+    folder = store_folder(str(path), str(path), EdgeStore.engine)
     log = folder / SHARD / "wal"
     with translated(str(folder), "repair"):
         if read_sidecar(folder, EdgeStore.engine) is None or not log.is_dir():
@@ -152,25 +152,17 @@ class EdgeStore(Store):
         nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
         return self._ranked({"query": nearest, "filter": self._scoped(filter)}, top_k)
 
-    def _search_hybrid(
-        self,
-        query: SparseVector,
-        dense: tuple[float, ...],
-        top_k: int,
-        prefetch: int,
-        rrf_k: int,
-        filter: tuple[Condition, ...] | Any | None,
-    ) -> list[Hit]:
+    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
-        self.settings.check_dense("the dense query", dense, self.url)
-        native = self._scoped(filter)
-        searches = [edge.Prefetch(prefetch, query=edge.Query.Nearest(list(dense), using=DENSE), filter=native)]
-        if len(query):
-            nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
-            searches.insert(0, edge.Prefetch(prefetch, query=nearest, filter=native))
+        self.settings.check_dense("the dense query", search.dense, self.url)
+        native = self._scoped(search.filter)
+        searches = [edge.Prefetch(search.prefetch, query=edge.Query.Nearest(list(search.dense), using=DENSE), filter=native)]
+        if len(search.query):
+            nearest = edge.Query.Nearest(_to_edge_vector(search.query), using=VECTOR)
+            searches.insert(0, edge.Prefetch(search.prefetch, query=nearest, filter=native))
         # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
-        return self._ranked({"query": edge.Fusion.Rrf(k=rrf_k + 1), "prefetches": searches}, top_k)
+        return self._ranked({"query": edge.Fusion.Rrf(k=search.rrf_k + 1), "prefetches": searches}, search.top_k)
 
     def _ranked(self, request: Mapping[str, Any], top_k: int) -> list[Hit]:
         with self._edge.use("search") as shard:
@@ -257,24 +249,6 @@ class EdgeStore(Store):
         if entry.dense is not None:
             vectors[DENSE] = list(entry.dense)
         return edge.Point(point_id(entry.doc_id, self.tenant), vectors, stored)
-
-
-def _folder(address: str, url: str) -> Path:
-    path = address.removeprefix("//")  # edge://index is read as edge:index, edge:///tmp/index as edge:/tmp/index
-    if not path or "\0" in path:
-        raise ConfigError(f"store URL {url!r} names no folder: write it as 'edge:./index'.")
-    return Path(path).expanduser()
-
-
-def _find(folder: Path, url: str, create: bool) -> StoreDescription | None:
-    if folder.exists() and not folder.is_dir():
-        raise StoreFormatError(f"{folder} is a file: an edge store is a folder, give the path of one.")
-    found = read_sidecar(folder, EdgeStore.engine)
-    if found is None and folder.is_dir() and any(folder.iterdir()):
-        raise StoreFormatError(f"the folder {folder} is not empty and holds no {FILE_NAME}: it is not a store, give another path.")
-    if found is None and not create:
-        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
-    return found
 
 
 def _create(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str) -> StoreDescription:

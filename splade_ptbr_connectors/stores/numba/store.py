@@ -6,7 +6,6 @@ held by the one process that writes.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, StoreWriteError, VectorError
+from ...errors import StoreCorruptError, StoreWriteError, VectorError
 from ...filters import Condition
 from ...vectors import SparseBatch, SparseVector
 from ..base import Entry, Hit, Refusal, Store
@@ -23,7 +22,7 @@ from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
 from ..options import OpenOptions
 from ..settings import read_settings
-from ..sidecar import FILE_NAME, read_sidecar, write_sidecar
+from ..sidecar import find_store, store_folder, write_sidecar
 from .building import WINDOW
 from .compiled import numba
 from .contents import Contents, Part, merged
@@ -56,10 +55,10 @@ class NumbaSettings:
 
 def connect(address: str, options: OpenOptions) -> NumbaStore:
     """Open or create the store in the folder `address`; see open_store()."""
-    folder, url = _folder(address, options.url), options.url
+    folder, url = store_folder(address, options.url, NumbaStore.engine), options.url
     settings = read_settings(NumbaSettings, options.settings)
     with translated(url, "open"):
-        found = _find(folder, url, options.create and not settings.read_only)
+        found = find_store(folder, url, NumbaStore.engine, create=options.create and not settings.read_only)
     resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
     with translated(url, "open"):
         if found is None:
@@ -338,21 +337,3 @@ def _head(source: Part | Tail, row: int) -> tuple[Key, str | None]:
 
 def _payload(source: Part | Tail, row: int) -> dict[str, Any]:
     return source.documents.payload(row) if isinstance(source, Part) else source.payload(row)
-
-
-def _folder(address: str, url: str) -> Path:
-    path = address.removeprefix("//")  # numba://index is read as numba:index, numba:///tmp/index as numba:/tmp/index
-    if not path or "\0" in path:
-        raise ConfigError(f"store URL {url!r} names no folder: write it as 'numba:./index'.")
-    return Path(path).expanduser()
-
-
-def _find(folder: Path, url: str, create: bool) -> StoreDescription | None:
-    if folder.exists() and not folder.is_dir():
-        raise StoreFormatError(f"{folder} is a file: a numba store is a folder, give the path of one.")
-    found = read_sidecar(folder, NumbaStore.engine)
-    if found is None and folder.is_dir() and os.listdir(folder):
-        raise StoreFormatError(f"the folder {folder} is not empty and holds no {FILE_NAME}: it is not a store, give another path.")
-    if found is None and not create:
-        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
-    return found

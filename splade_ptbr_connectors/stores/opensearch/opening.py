@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import tenacity
-
 from ...errors import ConfigError, StoreError, StoreFormatError, StoreNotFoundError
 from ..binding import ModelStamp
-from ..calls import Call, Operation, drive
+from ..calls import Call, Operation
 from ..description import StoreDescription
-from ..retrying import AttemptFailed, RetryPolicy
+from ..performing import Performer
+from ..retrying import Failure, RetryPolicy
 from .capabilities import detect
 from .failures import read_failure
 from .index import ENGINE, Index, creation, guard_name, read_index, stored_settings
@@ -20,7 +19,7 @@ T = TypeVar("T")
 MAX_SPARSE_VECTOR_TERMS = 32_768  # the server folds term ids beyond this onto others
 
 
-class Opener:
+class Opener(Performer):
     """Runs operations on a blocking client before there is a store."""
 
     def __init__(self, client: Any, url: str, policy: RetryPolicy) -> None:
@@ -30,16 +29,10 @@ class Opener:
 
     def run(self, operation: Operation[T]) -> T:
         """The result of an operation, its calls retried as those of a store."""
-        return drive(operation, self._perform)
+        return self._run(operation)
 
-    def _perform(self, call: Call) -> Any:
-        return tenacity.Retrying(**self._policy.arguments(patient=call.patient, retry=call.retry))(self._attempt, call)
-
-    def _attempt(self, call: Call) -> Any:
-        try:
-            return call.on(self._client)
-        except Exception as error:
-            raise AttemptFailed(read_failure(error, self._url)) from error
+    def _read_failure(self, error: Exception, call: Call) -> Failure:
+        return read_failure(error, self._url)
 
 
 def find(name: str) -> Operation[Index | None]:

@@ -16,15 +16,11 @@ from opensearchpy.connection import Urllib3HttpConnection
 
 from ...errors import ConfigError
 from ..address import ServerAddress
-from ..credentials import Credentials
+from ..credentials import Credentials, InsecureConnectionWarning
 from .settings import OpenSearchSettings
 
 PIECE_BYTES = 2**18
 RETRY_AFTER = "retry_after"  # attribute of an error: the header's text
-
-
-class InsecureConnectionWarning(UserWarning):
-    """Credentials travel unencrypted, or a certificate is not checked."""
 
 
 class BlockingConnection(Urllib3HttpConnection):

@@ -16,12 +16,8 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from ...errors import ConfigError
 from ..address import ServerAddress
-from ..credentials import Credentials, environment_names
+from ..credentials import Credentials, InsecureConnectionWarning, environment_names
 from .settings import QdrantSettings
-
-
-class InsecureConnectionWarning(UserWarning):
-    """A key travels unencrypted, or a certificate is not checked."""
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, TypeVar
+from typing import Any
 
-import tenacity
 from qdrant_client import models
 
 from ...errors import StoreAccessError, StoreNotFoundError
 from ..binding import ModelStamp
-from ..calls import Call, Operation, drive
-from ..retrying import AttemptFailed
+from ..calls import Call, Operation
+from ..performing import Performer
+from ..retrying import Failure
 from . import collection as collections
 from .failures import read_failure
 from .settings import QdrantSettings
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
-class Opener:
+class Opener(Performer):
     """Runs operations on a blocking client, with the retries of an ordinary call.
 
     Args:
@@ -31,6 +30,7 @@ class Opener:
         self._client = client
         self._url = url
         self._settings = settings
+        self._policy = settings.policy()
         self._local = local
 
     def resolve(self, name: str) -> str:
@@ -62,17 +62,8 @@ class Opener:
         except StoreAccessError:
             logger.warning("%s: no index by tenant, and this key may not make one; filtering is slower", self._url)
 
-    def _run(self, operation: Operation[T]) -> T:
-        return drive(operation, self._perform)
-
-    def _perform(self, call: Call) -> Any:
-        return tenacity.Retrying(**self._settings.policy().arguments(patient=call.patient, retry=call.retry))(self._attempt, call)
-
-    def _attempt(self, call: Call) -> Any:
-        try:
-            return call.on(self._client)
-        except Exception as error:
-            raise AttemptFailed(read_failure(error, self._url)) from error
+    def _read_failure(self, error: Exception, call: Call) -> Failure:
+        return read_failure(error, self._url)
 
 
 def _aliases() -> Operation[list[models.AliasDescription]]:

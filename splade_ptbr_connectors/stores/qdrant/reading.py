@@ -11,7 +11,7 @@ from qdrant_client import models
 from ...errors import VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
-from ..base import Entry, Hit
+from ..base import Entry, Hit, HybridSearch
 from ..calls import Call, Operation
 from ..payloads import HASH_FIELD
 from .filters import scoped
@@ -38,23 +38,21 @@ def search(query: SparseVector, top_k: int, filter: GetFilter, scope: Scope) -> 
     return (yield from _ranked(arguments, top_k, scope))
 
 
-def search_hybrid(
-    query: SparseVector, dense: Sequence[float], top_k: int, prefetch: int, rrf_k: int, filter: GetFilter, scope: Scope
-) -> Operation[list[Hit]]:
+def search_hybrid(search: HybridSearch, scope: Scope) -> Operation[list[Hit]]:
     """The best documents by reciprocal rank fusion of both searches, by the server.
 
     The filter stands in each search, where it decides which documents are ranked, and not beside the fusion.
     Qdrant scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours.
     """
-    if scope.dense_size != len(dense):
-        raise VectorError(wrong_dense("the dense query", len(dense), scope.dense_size, scope.url))
-    native = native_filter(filter, scope)
-    searches = [models.Prefetch(query=list(dense), using=scope.dense_vector, filter=native, limit=prefetch)]
-    if len(query):  # an empty sparse query finds nothing, and the server refuses it
-        searches.insert(0, models.Prefetch(query=query.to_qdrant(), using=scope.vector, filter=native, limit=prefetch))
-    fusion = models.RrfQuery(rrf=models.Rrf(k=rrf_k + 1))
+    if scope.dense_size != len(search.dense):
+        raise VectorError(wrong_dense("the dense query", len(search.dense), scope.dense_size, scope.url))
+    native = native_filter(search.filter, scope)
+    searches = [models.Prefetch(query=list(search.dense), using=scope.dense_vector, filter=native, limit=search.prefetch)]
+    if len(search.query):  # an empty sparse query finds nothing, and the server refuses it
+        searches.insert(0, models.Prefetch(query=search.query.to_qdrant(), using=scope.vector, filter=native, limit=search.prefetch))
+    fusion = models.RrfQuery(rrf=models.Rrf(k=search.rrf_k + 1))
     arguments = {"collection_name": scope.collection, "prefetch": searches, "query": fusion}
-    return (yield from _ranked(arguments, top_k, scope))
+    return (yield from _ranked(arguments, search.top_k, scope))
 
 
 def get(doc_ids: Sequence[str], scope: Scope) -> Operation[dict[str, Entry]]:

@@ -14,7 +14,7 @@ from ...errors import ConfigError, ModelMismatchError, StoreError, StoreNotFound
 from ...filters import Condition
 from ...vectors import SparseVector
 from ..address import parse_address
-from ..base import Entry, Hit, Refusal
+from ..base import Entry, Hit, HybridSearch, Refusal
 from ..binding import ModelStamp, resolve_encoder, warn_unknown_origin
 from ..calls import Call, Operation
 from ..credentials import Credentials, environment_names
@@ -266,34 +266,16 @@ class QdrantStore(RemoteStore):
 
     # -- operations --------------------------------------------------------------------------------------------------
 
-    def _search_hybrid(
-        self,
-        query: SparseVector,
-        dense: tuple[float, ...],
-        top_k: int,
-        prefetch: int,
-        rrf_k: int,
-        filter: tuple[Condition, ...] | Any | None,
-    ) -> list[Hit]:
-        return self._run(self._hybrid_operation(query, dense, top_k, prefetch, rrf_k, filter))
+    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
+        return self._run(self._hybrid_operation(search))
 
-    async def _asearch_hybrid(
-        self,
-        query: SparseVector,
-        dense: tuple[float, ...],
-        top_k: int,
-        prefetch: int,
-        rrf_k: int,
-        filter: tuple[Condition, ...] | Any | None,
-    ) -> list[Hit]:
-        return await self._run_async(self._hybrid_operation(query, dense, top_k, prefetch, rrf_k, filter))
+    async def _asearch_hybrid(self, search: HybridSearch) -> list[Hit]:
+        return await self._run_async(self._hybrid_operation(search))
 
-    def _hybrid_operation(
-        self, query: SparseVector, dense: tuple[float, ...], top_k: int, prefetch: int, rrf_k: int, filter: Any
-    ) -> Operation[list[Hit]]:
+    def _hybrid_operation(self, search: HybridSearch) -> Operation[list[Hit]]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
-        return reading.search_hybrid(query, dense, top_k, prefetch, rrf_k, filter, self._scope)
+        return reading.search_hybrid(search, self._scope)
 
     def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]:
         return reading.search(query, top_k, filter, self._scope)

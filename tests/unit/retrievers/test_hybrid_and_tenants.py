@@ -15,7 +15,7 @@ from splade_ptbr_connectors.errors import ConfigError, StoreClosedError
 from splade_ptbr_connectors.langchain import SpladeRetriever as LangChainRetriever
 from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetriever
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.base import Entry, Hit
+from splade_ptbr_connectors.stores.base import Entry, Hit, HybridSearch
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
 
@@ -65,8 +65,8 @@ class Recording(MemoryStore):
         super().__init__(HashingEncoder())
         self.asked: list[tuple[Any, ...]] = []
 
-    def _search_hybrid(self, query: Any, dense: Any, top_k: int, prefetch: int, rrf_k: int, filter: Any) -> list[Hit]:
-        self.asked.append((query, dense, top_k, prefetch, rrf_k, filter))
+    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
+        self.asked.append(search)
         return [Hit("d1", 0.5, {"text": "café"})]
 
 

@@ -16,8 +16,7 @@ from pydantic import SecretStr
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.credentials import Credentials
-from splade_ptbr_connectors.stores.opensearch.transport import InsecureConnectionWarning
+from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import make_certificate
@@ -30,7 +29,7 @@ USER = Credentials(user="ana", password=SecretStr(PASSWORD))
 KEY = Credentials(api_key=SecretStr(PASSWORD))
 VECTOR = SparseVector([1], [1.0])
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::splade_ptbr_connectors.stores.opensearch.transport.InsecureConnectionWarning"),
+    pytest.mark.filterwarnings("ignore::splade_ptbr_connectors.stores.credentials.InsecureConnectionWarning"),
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
 ]
 

@@ -13,9 +13,8 @@ from pydantic import SecretStr
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry
-from splade_ptbr_connectors.stores.credentials import Credentials
+from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
-from splade_ptbr_connectors.stores.qdrant.client import InsecureConnectionWarning
 from splade_ptbr_connectors.stores.retrying import RetryPolicy
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder

@@ -11,9 +11,8 @@ from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import binding, open_store
-from splade_ptbr_connectors.stores.credentials import Credentials
+from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
-from splade_ptbr_connectors.stores.qdrant.client import InsecureConnectionWarning
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import Fault, StandIn

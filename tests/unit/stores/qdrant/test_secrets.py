@@ -16,8 +16,7 @@ from pydantic import SecretStr
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.credentials import Credentials
-from splade_ptbr_connectors.stores.qdrant.client import InsecureConnectionWarning
+from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.certificates import make_certificate
 from tests.support.encoders import HashingEncoder
@@ -29,7 +28,7 @@ ENTRY = ("a", SparseVector([1], [1.0]), {"n": 1})
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 429, 500, 503, 307, 0])
-@pytest.mark.filterwarnings("default::splade_ptbr_connectors.stores.qdrant.client.InsecureConnectionWarning")
+@pytest.mark.filterwarnings("default::splade_ptbr_connectors.stores.credentials.InsecureConnectionWarning")
 def test_the_key_shows_nowhere(opening: Open, server: StandIn, status: int, caplog: pytest.LogCaptureFixture) -> None:
     server.api_key = KEY
     shown: list[str] = []
