@@ -32,5 +32,5 @@ clean:
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install $(PIP_FLAGS) --upgrade "pip>=25.1"
-	.venv-test/bin/pip install $(PIP_FLAGS) --editable ".[all,ray]" --group train --group test --group lint
+	.venv-test/bin/pip install $(PIP_FLAGS) --editable ".[all,ray]" --group train --group bench --group test --group lint
 	touch $@

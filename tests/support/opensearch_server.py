@@ -61,6 +61,11 @@ class OpenSearchServer:
         """Such as "http://127.0.0.1:41234"."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int | None:
+        """The process of the node; None while it does not run."""
+        return self._process.pid if self._process else None
+
     def start(self) -> None:
         """Start the node and wait until it answers. Raises RuntimeError with the end of its log when it does not."""
         home = self._folder / f"opensearch-{VERSION}"

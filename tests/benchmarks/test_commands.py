@@ -1,0 +1,102 @@
+"""The commands as they are typed: run, run again, prune, and what is said of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import __main__ as program
+from benchmarks.results import Results
+from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError
+
+pytest.importorskip("numba")
+pytest.importorskip("bm25s")
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BEIR folder; a document's relevant query asks for two of its words."""
+    folder = tmp_path_factory.mktemp("collection")
+    words = [f"palavra{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(200)]
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(words, 12)) for _ in range(60)]
+    lines = [json.dumps({"_id": f"d{n}", "title": "", "text": text}) for n, text in enumerate(texts)]
+    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    asked = [json.dumps({"_id": f"q{n}", "text": " ".join(texts[n].split()[:3])}) for n in range(10)]
+    (folder / "queries.jsonl").write_text("\n".join(asked) + "\n")
+    (folder / "qrels").mkdir()
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(10)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reported(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    call("run", "--collection", str(collection), "--engines", "numba,bm25", "--rounds", "1", "--out", str(out))
+    call("prune", "--collection", str(collection), "--prunings", "top_k=4,quantile=0.5", "--rounds", "1", "--out", str(out))
+    return out
+
+
+def call(*arguments: str) -> str:
+    done = CliRunner().invoke(program.app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_report_holds_engines_and_prunings(reported: Path) -> None:
+    results = Results.read(reported)
+    assert [engine.name for engine in results.engines] == ["numba", "bm25"]
+    assert all(engine.failure is None for engine in results.engines)
+    assert results.engines[1].quality["nDCG@10"] > 0.9
+    assert [point.pruning for point in results.pruning] == ["none", "top_k=4", "quantile=0.5"]
+    whole, cut = results.pruning[0], results.pruning[1]
+    assert whole.agreement == {10: 1.0, 1000: 1.0}
+    assert cut.terms_per_document <= 4 < whole.terms_per_document
+    assert whole.quality == results.engines[0].quality
+    for name in ("table.md", "index.html"):
+        assert "numba" in (reported / name).read_text(encoding="utf-8")
+
+
+def test_running_again_keeps_the_prunings(reported: Path, collection: Path) -> None:
+    before = Results.read(reported)
+    call("run", "--collection", str(collection), "--engines", "bm25,numba", "--rounds", "1", "--out", str(reported))
+    after = Results.read(reported)
+    assert after.pruning == before.pruning
+    assert after.engines[1].latency_ms == before.engines[0].latency_ms  # measured once
+
+
+def test_a_failed_engine_ends_with_an_exit_code_but_a_report(reported: Path, collection: Path) -> None:
+    arguments = ["run", "--collection", str(collection), "--engines", "numba,qdrant", "--rounds", "1", "--out", str(reported)]
+    assert CliRunner().invoke(program.app, arguments).exit_code == 1
+    engines = {engine.name: engine for engine in Results.read(reported).engines}
+    assert engines["qdrant"].failure is not None
+    assert engines["numba"].latency_ms
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--engines", "numba,edje"], "edge"),
+        (["--engines", ","], "--engines names none"),
+        (["--set", "k1=3"], "ENGINE.NAME=VALUE"),
+        (["--collection", "nowhere"], "nowhere"),
+        (["--split", "dev"], "dev"),
+    ],
+)
+def test_bad_input_is_one_clear_error(collection: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
+    given = ["run", "--collection", str(collection), "--out", str(tmp_path), *arguments]
+    with pytest.raises(SpladeConnectorsError, match=told):
+        CliRunner().invoke(program.app, given, catch_exceptions=False)
+
+
+def test_an_unknown_pruning_is_refused_before_anything_is_encoded(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="top_n"):
+        CliRunner().invoke(
+            program.app, ["prune", "--collection", str(collection), "--out", str(tmp_path), "--prunings", "top_n=3"], catch_exceptions=False
+        )
+    assert not any(tmp_path.iterdir())
