@@ -84,7 +84,7 @@ class Sweep:
 
     def _searched(self, index: ImpactIndex, top_k: int) -> tuple[list[Ranking], list[list[float]]]:
         """(hits by query, seconds by round and query), after one round that is not measured."""
-        seconds, hits = [], []
+        seconds, hits = list[list[float]](), list[Ranking]()
         for _ in range(self.rounds + 1):
             times, hits = [], []
             for query in self.workload.queries:

@@ -32,6 +32,9 @@ def run(
     split: Annotated[str | None, typer.Option(help="Of the collection's judgments.")] = None,
     source: Annotated[Path | None, typer.Option(help="Local files of mrobust or mmarco instead of the hub.")] = None,
     queries_from: Annotated[Path | None, typer.Option(help="BEIR folder whose queries are asked of text:FOLDER.")] = None,
+    keep_without_relevant: Annotated[
+        bool, typer.Option("--keep-without-relevant", help="Queries without a relevant document count as 0, instead of not at all.")
+    ] = False,
     documents: Annotated[int, typer.Option(help="Documents of synthetic.", min=1000)] = 528_032,
     rounds: Annotated[int, typer.Option(help="Every engine searches once in each, in a fresh process.", min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="A slow engine times as many queries as fit into this; the first round all of them.")] = 60,
@@ -45,7 +48,16 @@ def run(
 ) -> None:
     """Compare engines on one collection; interrupted, it goes on where it was. One engine's failure does not lose the others."""
     names = _names(engines)
-    workload = workload_of(collection, out / "workload", model, split=split, source=source, queries_from=queries_from, documents=documents)
+    workload = workload_of(
+        collection,
+        out / "workload",
+        model,
+        split=split,
+        source=source,
+        queries_from=queries_from,
+        keep_without_relevant=keep_without_relevant,
+        documents=documents,
+    )
     models = {name: value for name, value in (("dense", dense), ("reranker", reranker)) if value}
     with ExitStack() as stack:
         urls = {name: url for name, url in (("qdrant", qdrant), ("opensearch", opensearch)) if url}

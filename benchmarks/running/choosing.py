@@ -27,6 +27,7 @@ def workload_of(
     split: str | None = None,
     source: Path | None = None,
     queries_from: Path | None = None,
+    keep_without_relevant: bool = False,
     documents: int = 528_032,
 ) -> Workload:
     """The workload in `folder`, prepared first where it is not finished.
@@ -43,6 +44,8 @@ def workload_of(
         options["folder"] = source
     if queries_from is not None:
         options["queries_from"] = queries_from
+    if keep_without_relevant:
+        options["keep_without_relevant"] = True
     return prepare(open_collection(collection, split=split, **options), SpladeEncoder.load(model), folder)
 
 

@@ -79,7 +79,7 @@ def _encode_documents(collection: Collection, encoder: Encoder, folder: Path) ->
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
     documents = iter(tqdm(collection.read_documents(), f"encode {collection.name}", unit=" documents", disable=None))
-    names = []
+    names: list[Path] = []
     while pairs := list(itertools.islice(documents, PART)):
         names.append(parts / f"{len(names):06}")
         if not names[-1].exists():

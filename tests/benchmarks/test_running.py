@@ -128,7 +128,8 @@ def test_a_process_that_is_killed_is_a_failure(workload: Workload, tmp_path: Pat
 
 def test_a_step_that_takes_too_long_is_stopped(workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = steps.subprocess.run
-    monkeypatch.setattr(steps.subprocess, "run", lambda command, **options: run([command[0], "-c", "import time; time.sleep(60)"], **options))
+    sleeping = "import time; time.sleep(60)"
+    monkeypatch.setattr(steps.subprocess, "run", lambda command, **options: run([command[0], "-c", sleeping], **options))
     failures = run_steps(Plan(workload.folder, tmp_path, ("numba",), 1, SETTINGS, limit=0.5))
     assert "--limit" in failures["numba"].message
 
