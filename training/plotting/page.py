@@ -1,26 +1,15 @@
-"""The page that shows the pictures with their figures as tables: one file, readable in light and dark, nothing loaded from elsewhere."""
+"""The page that shows the pictures of runs with their figures as tables."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 
 from .dashboard import measured_last
-from .picture import NamedRun
+from .html import document, figure, table
+from .picture import NamedRun, ShownPicture
 from .recipes import differences, flat, shown
 from .style import number
-
-
-@dataclass(frozen=True)
-class ShownPicture:
-    """A drawn picture: PNG bytes for light and for dark pages."""
-
-    title: str
-    caption: str
-    light: bytes
-    dark: bytes
 
 
 def page(runs: Sequence[tuple[NamedRun, list[ShownPicture]]], compared: ShownPicture | None = None) -> str:
@@ -28,30 +17,11 @@ def page(runs: Sequence[tuple[NamedRun, list[ShownPicture]]], compared: ShownPic
     names = ", ".join(run.label for run, _ in runs)
     body = [f"<h1>{escape(names)}</h1>"]
     if compared is not None:
-        body += [_figure(compared), _differences([run for run, _ in runs])]
+        body += [figure(compared), _differences([run for run, _ in runs])]
     for run, pictures in runs:
         body.append(f"<h2>{escape(run.label)}</h2>" if compared is not None else "")
-        body += [_summary(run), *map(_figure, pictures), _validations(run), _hot_terms(run), _recipe(run)]
-    return _PAGE.replace("{title}", escape(names)).replace("{body}", "\n".join(part for part in body if part))
-
-
-def _figure(picture: ShownPicture) -> str:
-    light, dark = (f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}" for data in (picture.light, picture.dark))
-    return (
-        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(picture.title)}: {escape(picture.caption)}"></picture>'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-    )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
-    """An HTML table; figures are aligned to the right, the row `marked` is emphasised."""
-    lines = ["<div class=scroll><table><thead><tr>", *(f"<th>{escape(cell)}</th>" for cell in head), "</tr></thead><tbody>"]
-    for place, row in enumerate(rows):
-        lines.append("<tr class=chosen>" if place == marked else "<tr>")
-        lines += [f"<td{' class=n' if cell[:1].isdigit() or cell == '-' else ''}>{escape(cell)}</td>" for cell in row]
-        lines.append("</tr>")
-    return "".join([*lines, "</tbody></table></div>"])
+        body += [_summary(run), *map(figure, pictures), _validations(run), _hot_terms(run), _recipe(run)]
+    return document(names, body)
 
 
 def _summary(run: NamedRun) -> str:
@@ -117,27 +87,3 @@ def _differences(runs: Sequence[NamedRun]) -> str:
 def _recipe(run: NamedRun) -> str:
     rows = [(key, shown(value)) for key, value in flat(run.log.start.recipe).items()]
     return f"<details><summary>Resolved recipe of {escape(run.label)}</summary>{table(('key', 'value'), rows)}</details>"
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d8dce1; --back: #ffffff; --mark: #fdf1e3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --muted: #99a1ad; --line: #2c323a; --back: #14171c; --mark: #33281a; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); max-width: 1180px;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 3rem; } h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
-figure { margin: 1.8rem 0; } img { max-width: 100%; height: auto; display: block; } figcaption { color: var(--muted); font-size: .9rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; }
-th, td { text-align: left; padding: .22rem .8rem .22rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--muted); font-weight: 600; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
-tr.chosen td { background: var(--mark); font-weight: 600; } summary { cursor: pointer; margin-top: 1.5rem; }
-</style>
-<body>
-{body}
-</body>
-</html>
-"""

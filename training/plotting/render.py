@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +13,13 @@ from ..runlog import FILE_NAME, RunLogData, read_log
 from .comparison import comparison_picture
 from .dashboard import dashboard_picture
 from .losses import loss_picture
-from .page import ShownPicture, page
-from .picture import NamedRun, Picture
+from .page import page
+from .picture import NamedRun, Picture, ShownPicture, rendered
 from .quality import quality_picture
 from .sparsity import sparsity_picture
-from .style import DARK, LIGHT, Theme, themed
+from .style import DARK, LIGHT
 
 PAGE = "index.html"
-DPI = 130
 _OF_A_RUN = (quality_picture, loss_picture, sparsity_picture, dashboard_picture)
 
 
@@ -80,15 +78,6 @@ def _save(picture: Picture, prefix: str, out: Path, files: list[Path], *, svg: b
         path.write_bytes(rendered(picture, LIGHT, kind="svg"))
         files.append(path)
     return ShownPicture(picture.title, picture.caption, light, rendered(picture, DARK))
-
-
-def rendered(picture: Picture, theme: Theme, *, kind: str = "png") -> bytes:
-    """The picture's bytes as PNG or SVG; the same log gives the same bytes."""
-    target = io.BytesIO()
-    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    with themed(theme):
-        picture.draw(theme).savefig(target, format=kind, dpi=DPI, metadata=metadata)
-    return target.getvalue()
 
 
 def default_folder(run: Path) -> Path:
