@@ -19,6 +19,7 @@ from . import exit_codes
 from .adopt import adopt
 from .alias import alias
 from .console import PACKAGE, clean_stdout, log_to_stderr, warnings_to_stderr, write_json
+from .convert import convert
 from .demo import demo
 from .doctor import doctor
 from .encode import encode
@@ -35,7 +36,7 @@ PROGRAM = "splade-ptbr"
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports it under no name that stays
 
 app = typer.Typer(name=PROGRAM, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=exit_codes.HELP)
-for command in (demo, encode):
+for command in (demo, encode, convert):
     app.command(epilog=exit_codes.HELP)(command)
 for with_store in (ingest, search, evaluate, verify, adopt, alias, reindex, doctor):
     app.command(epilog=f"{CREDENTIALS}\n\n{exit_codes.HELP}")(with_store)

@@ -1,0 +1,163 @@
+"""From one format to another: the source's convention from its manifest, pruning on the way, a manifest beside the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ..encoding.protocol import Encoder
+from ..errors import ConfigError, ModelMismatchError, VectorError
+from ..pruning import Combined, Pruning
+from ..records import EncodedRecord
+from ..vectors import SparseBatch
+from . import jsonl
+from .convention import DEFAULT_QUANTISATION, Convention, Counts, Progress, unwatched
+from .formats import Format
+from .manifest import Manifest, manifest_path, read_manifest, total_size
+from .terms import IDS, TOKENS, TermIds, Terms, Tokens
+
+BATCH = 4096  # documents pruned at once
+NO_PRUNING = Combined()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did; the fields of Manifest, and what was read."""
+
+    source: str
+    target: str
+    source_format: str
+    manifest: Manifest
+    empty: int
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What to convert.
+
+    Attributes:
+        encoder: the model, for names of terms and to check that vectors are of it; without one terms are called by their ids.
+        quantisation: factor of the target, where its weights are integers.
+        source_quantisation: factor of a source without a manifest.
+        terms, source_terms: "ids" or "tokens"; by default what the manifest says (source), or tokens if there is a model.
+        pruning: which postings stay.
+        documents_per_file: where the target is a folder.
+    """
+
+    source: Path
+    source_format: Format
+    target: Path
+    target_format: Format
+    encoder: Encoder | None = None
+    quantisation: int = DEFAULT_QUANTISATION
+    source_quantisation: int | None = None
+    terms: str | None = None
+    source_terms: str | None = None
+    pruning: Pruning = NO_PRUNING
+    documents_per_file: int = 1_000_000
+    progress: Progress = unwatched
+
+    def run(self) -> Report:
+        """Convert. Whole files are written, or none; an interrupted conversion starts anew.
+
+        Raises:
+            ConfigError: a factor or a model that is needed is missing, or options contradict the manifest.
+            InputError: the source cannot be read, or the target's format cannot hold what it says.
+            ModelMismatchError: the vectors are of another model.
+        """
+        manifest = self._source_manifest()
+        fingerprint = self._fingerprint(manifest)
+        reading = Convention(self._source_terms(manifest), self._source_factor(manifest), fingerprint, progress=self.progress)
+        factor = self.quantisation if self.target_format.quantised else None
+        writing = Convention(self._terms(self.terms, self.target_format), factor, fingerprint, self.documents_per_file, self.progress)
+        records = self.progress(self._checked(self.source_format.read(self.source, reading)), "documents")
+        counts = self.target_format.write(self.target, pruned(records, self.pruning), writing)
+        written = self._manifest(counts, writing)
+        if not self.target_format.describes_itself:
+            written.write(self.target)
+        return Report(str(self.source), str(self.target), self.source_format.name, written, counts.empty)
+
+    def _source_manifest(self) -> Manifest | None:
+        if self.source_format.describes_itself:
+            return None
+        return read_manifest(self.source, self.source_format.name, self.source_format.files(self.source))
+
+    def _manifest(self, counts: Counts, convention: Convention) -> Manifest:
+        return Manifest(
+            format=self.target_format.name,
+            bytes=total_size(self.target_format.files(self.target)),
+            terms=convention.terms.label,
+            quantisation=convention.quantisation,
+            fingerprint=convention.fingerprint,
+            pruning=str(self.pruning),
+            documents=counts.documents,
+            postings=counts.postings,
+            dropped=counts.dropped,
+        )
+
+    def _fingerprint(self, manifest: Manifest | None) -> str | None:
+        """Of the model that made the vectors: the manifest or the first line says so, or else the model that was given."""
+        found = manifest.fingerprint if manifest else None
+        if self.source_format.describes_itself:
+            found = jsonl.first_fingerprint(self.source)
+        given = self.encoder.fingerprint if self.encoder else None
+        if found is not None and given is not None and found != given:
+            raise ModelMismatchError(
+                f"{self.source} holds vectors of the model with the fingerprint {found[:12]}, the model given has {given[:12]}: "
+                "give the one that made them."
+            )
+        return found or given
+
+    def _source_terms(self, manifest: Manifest | None) -> Terms:
+        said = manifest.terms if manifest and self.source_format.named else None
+        if said and self.source_terms and said != self.source_terms:
+            raise ConfigError(f"{manifest_path(self.source)} says that terms are called by their {said}: leave the option out.")
+        return self._terms(said or self.source_terms, self.source_format)
+
+    def _terms(self, label: str | None, format: Format) -> Terms:
+        """The names that a format uses."""
+        if label not in (None, IDS, TOKENS):
+            raise ConfigError(f"terms are called by {label!r}: it must be {IDS} or {TOKENS}.")
+        if not format.named or label == IDS or (label is None and self.encoder is None):
+            return TermIds()
+        if self.encoder is None:
+            raise ConfigError("terms are called by their tokens there: name the model whose vocabulary they are of.")
+        return Tokens(self.encoder)
+
+    def _source_factor(self, manifest: Manifest | None) -> int | None:
+        if not self.source_format.quantised:
+            return None
+        said, given = manifest.quantisation if manifest else None, self.source_quantisation
+        if said and given and said != given:
+            raise ConfigError(
+                f"{manifest_path(self.source)} says that weights were multiplied by {said}, not by {given}: leave the option out."
+            )
+        if said is None and given is None:
+            raise ConfigError(
+                f"{self.source} holds integers and has no manifest: say by which factor weights were multiplied, such as 100."
+            )
+        return said or given
+
+    def _checked(self, records: Iterable[EncodedRecord]) -> Iterator[EncodedRecord]:
+        """The records, none of which is of a larger vocabulary than the model's."""
+        for record in records:
+            if self.encoder is not None:
+                try:
+                    record.vector.check_vocabulary(self.encoder.vocab_size)
+                except VectorError as error:
+                    raise VectorError(f"document {record.doc_id!r}: {error}") from error
+            yield record
+
+
+def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[EncodedRecord]:
+    """The records with the postings that stay, in batches; all of them at once in memory if the rule needs the collection."""
+    stream = iter(records)
+    if pruning == NO_PRUNING:
+        yield from stream
+        return
+    while batch := list(stream if pruning.needs_collection else islice(stream, BATCH)):
+        vectors = pruning.apply(SparseBatch.from_vectors(record.vector for record in batch))
+        for record, vector in zip(batch, vectors, strict=True):
+            yield EncodedRecord(record.doc_id, vector, record.payload, record.dense)

@@ -1,0 +1,45 @@
+"""The lines of `splade-ptbr encode`: {"_id", "vector": {term_id: weight}} with whatever else a record carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..errors import ModelMismatchError, RecordError
+from ..records import FINGERPRINT_FIELD, VECTOR_FIELD, EncodedRecord
+from .convention import Convention, Counts, counted, shortest
+from .files import json_objects, located, writing
+
+
+def first_fingerprint(path: Path) -> str | None:
+    """The model that the first line names, None if it names none."""
+    for _, raw in json_objects(path):
+        return None if raw.get(FINGERPRINT_FIELD) is None else str(raw[FINGERPRINT_FIELD])
+    return None
+
+
+def read_jsonl(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
+    """Raises InputFileError with the line, or ModelMismatchError where a line names another model than `convention`."""
+    for where, raw in json_objects(path):
+        found = raw.get(FINGERPRINT_FIELD)
+        if found is not None and convention.fingerprint is not None and found != convention.fingerprint:
+            raise ModelMismatchError(
+                f"{where}: the vector was made by the model with the fingerprint {str(found)[:12]}, not {convention.fingerprint[:12]}: "
+                "a file holds vectors of one model, and --model names it."
+            )
+        with located(where):
+            if raw.get(VECTOR_FIELD) is None:
+                raise RecordError('no "vector" in the line: expected {"_id", "vector": {term_id: weight}} as encode writes it.')
+            yield EncodedRecord.from_mapping(raw)
+
+
+def write_jsonl(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
+    """Write records with all they carry, so that ingest can load the file as it is; .gz by name."""
+    counts = Counts()
+    with writing(path) as file:
+        for record in counted(records, counts):
+            line = record.to_mapping() | ({} if convention.fingerprint is None else {FINGERPRINT_FIELD: convention.fingerprint})
+            line[VECTOR_FIELD] = dict(zip(map(str, record.vector.term_ids.tolist()), shortest(record.vector), strict=True))
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    return counts
