@@ -33,12 +33,13 @@ class Build(_Part):
     """Making the index from ready vectors (or texts), in a fresh process.
 
     Attributes:
+        bytes_on_disk: None for an index on a server whose disk cannot be seen.
         peak_memory: high-water mark of the process's resident memory, bytes.
     """
 
     seconds: float
     documents_per_second: float
-    bytes_on_disk: int
+    bytes_on_disk: int | None
     peak_memory: int
 
 

@@ -48,6 +48,7 @@ def run(
 ) -> None:
     """Compare engines on one collection; interrupted, it goes on where it was. One engine's failure does not lose the others."""
     names = _names(engines)
+    given = _options(options or [], names)
     workload = workload_of(
         collection,
         out / "workload",
@@ -61,7 +62,7 @@ def run(
     models = {name: value for name, value in (("dense", dense), ("reranker", reranker)) if value}
     with ExitStack() as stack:
         urls = {name: url for name, url in (("qdrant", qdrant), ("opensearch", opensearch)) if url}
-        settings: dict[str, Any] = {"urls": urls, "models": models, "options": _options(options or [])}
+        settings: dict[str, Any] = {"urls": urls, "models": models, "options": given}
         plan = Plan(workload.folder, out, names, rounds, settings, seconds, limit)
         if start_opensearch:
             _start_opensearch(stack, plan, settings)
@@ -82,12 +83,18 @@ def _names(engines: str) -> tuple[str, ...]:
     return names
 
 
-def _options(pairs: list[str]) -> dict[str, str]:
+def _options(pairs: list[str], names: tuple[str, ...]) -> dict[str, str]:
     """{"ENGINE.NAME": value}."""
+    found = {}
     for pair in pairs:
-        if "." not in pair.partition("=")[0] or "=" not in pair:
+        option, sign, value = pair.partition("=")
+        engine, dot, _ = option.rpartition(".")
+        if not sign or not dot:
             raise ConfigError(f"--set {pair!r} is not ENGINE.NAME=VALUE, such as seismic.n_postings=2000.")
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+        if engine not in {*names, *(name.removeprefix("rerank:") for name in names)}:
+            raise ConfigError(f"--set {pair!r} is for the engine {engine!r}, which is not among those of this run: {', '.join(names)}.")
+        found[option] = value
+    return found
 
 
 def _start_opensearch(stack: ExitStack, plan: Plan, settings: dict[str, Any]) -> None:
@@ -103,4 +110,4 @@ def _start_opensearch(stack: ExitStack, plan: Plan, settings: dict[str, Any]) ->
     stack.callback(server.stop)
     server.start()
     settings["urls"]["opensearch"] = server.url
-    settings["options"]["opensearch.pid"] = str(server.pid)
+    settings["options"] |= {f"{name}.pid": str(server.pid) for name in needing}

@@ -76,9 +76,8 @@ def run_steps(plan: Plan) -> dict[str, Failure]:
 
 def _run(plan: Plan, asked: Specification) -> Failure | None:
     folder = plan.folder(asked.engine)
-    if asked.step == "build":  # a new index makes everything that was measured on an old one void
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "home").mkdir(parents=True)
+    if asked.step == "build":
+        _clear(folder, whole=asked.result.exists())
     asked.failure.unlink(missing_ok=True)
     specification = folder / "step.json"
     asked.write(specification)
@@ -88,6 +87,16 @@ def _run(plan: Plan, asked: Specification) -> Failure | None:
     except subprocess.TimeoutExpired:
         return Failure(step=_title(asked), message=f"not done after {plan.limit:g} s, and stopped: raise --limit.")
     return None if code == 0 else Failure(step=_title(asked), message=_reason(code, asked.failure))
+
+
+def _clear(folder: Path, *, whole: bool) -> None:
+    """A new index makes everything that was measured on an old one void. What a broken-off build left may be of use to the next."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir() and (whole or path.name != "home"):
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+    (folder / "home").mkdir(parents=True, exist_ok=True)
 
 
 def _title(asked: Specification) -> str:

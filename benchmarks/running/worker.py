@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
+import shutil
 import statistics
 import sys
 import time
@@ -60,9 +60,9 @@ class Specification:
     @property
     def basis(self) -> dict[str, Any]:
         """What a result depends on beside its step: one that was found with something else is not used again."""
-        own = {self.engine, *re.split(r"[:-]", self.engine)}
-        options = {name: value for name, value in self.settings["options"].items() if name.split(".")[0] in own}
-        options.pop("opensearch.pid", None)
+        own = (self.engine, self.engine.removeprefix("rerank:"))
+        options = {name: value for name, value in self.settings["options"].items() if name.rpartition(".")[0] in own}
+        options.pop(f"{self.engine}.pid", None)  # of a server, which is another one each time
         return {"options": options, "models": self.settings["models"]}
 
     def read(self) -> dict[str, Any] | None:
@@ -103,6 +103,9 @@ def _run(asked: Specification) -> dict[str, Any]:
 
 
 def _build(engine: Engine, workload: Workload, asked: Specification) -> dict[str, Any]:
+    if not engine.resumes:
+        shutil.rmtree(asked.home)
+        Path(asked.home).mkdir()
     started = time.perf_counter()
     engine.build()
     seconds = time.perf_counter() - started

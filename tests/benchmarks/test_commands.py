@@ -84,6 +84,7 @@ def test_a_failed_engine_ends_with_an_exit_code_but_a_report(reported: Path, col
         (["--engines", "numba,edje"], "edge"),
         (["--engines", ","], "--engines names none"),
         (["--set", "k1=3"], "ENGINE.NAME=VALUE"),
+        (["--set", "seismic.n_postings=3"], "not among those"),
         (["--collection", "nowhere"], "nowhere"),
         (["--split", "dev"], "dev"),
     ],

@@ -1,0 +1,57 @@
+"""ImpactIndex, the index of `numba:` stores by itself: exact, or with weights rounded to 8 bits."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import splade_ptbr_connectors
+from splade_ptbr_connectors.stores.numba import ImpactIndex
+from splade_ptbr_connectors.stores.numba.building import WINDOW
+from splade_ptbr_connectors.stores.numba.index import joined
+from splade_ptbr_connectors.stores.numba.window import Window
+from splade_ptbr_connectors.vectors import SparseBatch
+
+from .base import Engine, Found, Query
+from .slices import slices
+
+BATCH = 8192
+
+
+class Numba(Engine):
+    """All bits of a weight."""
+
+    exact: ClassVar[bool] = True
+
+    def build(self) -> None:
+        batches = (part for _, part in slices(self.workload.documents, BATCH, f"{self.name}: build"))
+        ImpactIndex.create(self.home / "index", batches, exact=self.exact).close()
+
+    def open(self) -> None:
+        self._index = ImpactIndex.open(self.home / "index", read_only=True)
+
+    def search(self, query: Query, top_k: int) -> Found:
+        return Found(*self._index.search(query.vector, top_k))
+
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+        batch = SparseBatch.from_vectors(query.vector for query in queries)
+        rows, scores, sizes = self._index.search_batch(batch, top_k, threads=threads)
+        return [Found(of_rows[:size], of_scores[:size]) for of_rows, of_scores, size in zip(rows, scores, sizes.tolist(), strict=True)]
+
+    def close(self) -> None:
+        self._index.close()
+        del self._index
+
+    def facts(self) -> dict[str, Any]:
+        compiler = importlib.metadata.version("numba")
+        return {"version": splade_ptbr_connectors.__version__, "numba": compiler, "weights": "float32" if self.exact else "8 bits"}
+
+
+class NumbaRounded(Numba):
+    """Weights rounded to 255 steps of the largest weight that the term has within a window of 65,536 rows."""
+
+    exact: ClassVar[bool] = False
+
+    def stored_form(self, vectors: SparseBatch) -> SparseBatch:
+        return joined([Window.build(part, exact=False).batch() for _, part in slices(vectors, WINDOW)])

@@ -1,0 +1,26 @@
+"""A batch of vectors in smaller ones, read from the disk as they are asked for, with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
+
+
+def slices(batch: SparseBatch, size: int, doing: str = "") -> Iterator[tuple[int, SparseBatch]]:
+    """(first row, its next `size` rows in memory); `doing` names the bar, "" draws none."""
+    with tqdm(total=len(batch), desc=doing, unit=" documents", disable=None if doing else True) as bar:
+        for begin in range(0, len(batch), size):
+            indptr = np.array(batch.indptr[begin : begin + size + 1])
+            first, last = indptr[0], indptr[-1]
+            yield begin, SparseBatch(indptr - first, np.array(batch.term_ids[first:last]), np.array(batch.weights[first:last]))
+            bar.update(len(indptr) - 1)
+
+
+def numbered(batch: SparseBatch, size: int, doing: str = "") -> Iterator[list[tuple[int, SparseVector]]]:
+    """The same as lists of (row, vector)."""
+    for begin, part in slices(batch, size, doing):
+        yield list(enumerate(part, begin))

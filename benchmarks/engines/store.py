@@ -1,0 +1,111 @@
+"""Stores of this package, through open_store(): what their adapters add to the engines themselves. No payloads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import splade_ptbr_connectors
+from splade_ptbr_connectors import open_store
+from splade_ptbr_connectors.errors import StoreError
+from splade_ptbr_connectors.ingestion.engine import ingest
+from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
+
+from ..workload import Workload
+from .base import Engine, Found, Query
+from .found import found
+
+
+class StoreEngine(Engine):
+    """Searches as a program would that uses this package; subclasses say where the store is."""
+
+    _store: Store | None = None
+
+    def build(self) -> None:
+        with self._opened(create=True) as store:
+            load(store, self.workload.doc_ids, self.workload.documents)
+
+    def open(self) -> None:
+        self._rows = {doc_id: row for row, doc_id in enumerate(self.workload.doc_ids)}
+        self._store = self._connect(create=False)
+
+    def search(self, query: Query, top_k: int) -> Found:
+        assert self._store is not None
+        hits = self._store.search(query.vector, top_k)
+        return found([self._rows[hit.doc_id] for hit in hits], [hit.score for hit in hits])
+
+    def close(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def stored_form(self, vectors: SparseBatch) -> SparseBatch | None:
+        with self._opened() as store:
+            if type(store).stored_form is Store.stored_form:
+                return None
+            return SparseBatch.from_vectors(map(store.stored_form, vectors))
+
+    def facts(self) -> dict[str, Any]:
+        with self._opened() as store:
+            info = {name: value for name, value in store.info().items() if name not in ("url", "index", "collection", "aliases", "bytes")}
+        return {**info, "package": splade_ptbr_connectors.__version__}
+
+    @contextlib.contextmanager
+    def _opened(self, *, create: bool = False) -> Iterator[Store]:
+        """The open store, or it for the time of the block."""
+        if self._store is not None:
+            yield self._store
+            return
+        with self._connect(create=create) as store:
+            yield store
+
+    def _connect(self, *, create: bool) -> Store:
+        return open_store(self._url(create=create), encoder=ReadyVectors(self.workload), create=create, settings=self._settings())
+
+    def _url(self, *, create: bool) -> str:
+        raise NotImplementedError
+
+    def _settings(self) -> dict[str, Any]:
+        return {}
+
+
+class EmbeddedStore(StoreEngine):
+    """`numba:store` and `edge:store`: in `home`."""
+
+    def _url(self, *, create: bool) -> str:
+        return f"{self.name.partition(':')[0]}:{self.home / 'store'}"
+
+
+class ReadyVectors:
+    """Stands in for the model: its vocabulary, and no text to encode."""
+
+    load_arguments: ClassVar[Mapping[str, Any]] = {"model": "ready-vectors"}
+
+    def __init__(self, workload: Workload) -> None:
+        self.name = workload.about.model
+        self.vocab_size = workload.about.vocab_size
+        self.fingerprint = hashlib.sha256(self.name.encode()).hexdigest()
+
+    def token(self, term_id: int) -> str:
+        """The term's number."""
+        return str(term_id)
+
+    def encode_query(self, text: str) -> SparseVector:
+        """Queries come with their vectors."""
+        raise NotImplementedError
+
+    def encode_queries(self, texts: Iterable[str]) -> Iterator[SparseVector]:
+        """The same."""
+        return map(self.encode_query, texts)
+
+    encode_documents = encode_queries
+
+
+def load(store: Store, ids: Iterable[str], documents: SparseBatch) -> None:
+    """Load all documents, and let the engine build its index. Raises StoreError if it does not hold them all then."""
+    report = ingest(zip(ids, documents, strict=True), store, vectors=True, reconcile=0)
+    if report.written != len(documents) or store.count() != len(documents):
+        raise StoreError(f"{store.count():,} of {len(documents):,} documents were stored: every document needs an id of its own.")
