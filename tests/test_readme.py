@@ -69,14 +69,25 @@ def test_the_page_about_servers_names_every_setting(settings: type) -> None:
         assert field.name in rows, field.name
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "CONTRIBUTING.md", "docs/servers.md", "docs/one-hundred-million.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "README.pt-BR.md",
+        "CONTRIBUTING.md",
+        "docs/servers.md",
+        "docs/one-hundred-million.md",
+        "docs/interchange.md",
+        "benchmarks/README.md",
+    ],
+)
 def test_links_to_files_lead_somewhere(name: str) -> None:
     page = ROOT / name
     targets = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "docs/servers.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "docs/servers.md", "docs/interchange.md"])
 def test_the_commands_of_the_page_exist_with_their_options(name: str) -> None:
     from typer.main import get_command
 
