@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
+import itertools
 import json
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,21 +16,26 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from splade_ptbr_connectors.extras import require
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
+from .build_memory import chunks, peak_bytes
 from .report import machine
+from .scatter_add import Search, plain_scatter_add
+from .synthetic import make_collection
+from .workload import Workload, write_vectors
 
-VOCABULARY, TOPICS, TERMS_A_TOPIC = 29_794, 400, 4_000
-CHUNK = 32_768  # documents made at a time
 TOP_KS = (10, 1000)
 SOME = 20  # queries that are asked where all would take long
-Search = Callable[[SparseVector, int], tuple[NDArray[Any], NDArray[Any]]]
+MIB = 2**20
 
 
 def index(
     documents: Annotated[int, typer.Option(help="Documents of the synthetic collection.", min=1000)] = 528_032,
     queries: Annotated[int, typer.Option(help="Queries, each measured by itself.", min=1)] = 250,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(help="Measure on these vectors instead: a folder of a workload, or a .npz file of CSR arrays.", exists=True),
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds; the best time of a query counts.", min=1)] = 5,
     edge: Annotated[bool, typer.Option(help="Load and measure the embedded engine too (a minute).")] = False,
     folder: Annotated[Path | None, typer.Option(help="Where indexes are written (default: the temporary folder).")] = None,
@@ -39,10 +44,10 @@ def index(
     """Exact top 10 at least 10 times faster than a plain scatter-add, top 1000 4 times, and what that costs to build and to keep."""
     from splade_ptbr_connectors.stores.numba import ImpactIndex
 
-    batch, asked = make_collection(documents, queries)
+    batch, asked = _collection(vectors, documents, queries)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         home = Path(temporary)
-        facts = _build(home, batch)
+        facts = _build(home, batch) | _memory(home, batch, vectors)
         exact, rounded = ImpactIndex.open(home / "exact"), ImpactIndex.open(home / "rounded")
         sides: dict[str, Search] = {
             "plain scatter-add": plain_scatter_add(batch),
@@ -58,136 +63,43 @@ def index(
         facts |= _throughput(exact, asked, rounds) | _loss(exact, rounded, asked)
         exact.close()
         rounded.close()
-    _show(facts, latencies, _goals(facts, latencies), as_json=as_json, documents=documents, queries=len(asked), rounds=rounds)
+    source = "synthetic" if vectors is None else str(vectors)
+    goals = _goals(facts, latencies)
+    _show(facts, latencies, goals, as_json=as_json, vectors=source, documents=len(batch), queries=len(asked), rounds=rounds)
 
 
-# -- the collection --------------------------------------------------------------------------------------------------------
+def _collection(vectors: Path | None, documents: int, queries: int) -> tuple[SparseBatch, list[SparseVector]]:
+    if vectors is None:
+        return make_collection(documents, queries)
+    if vectors.is_dir():
+        workload = Workload(vectors)
+        batch, asked = workload.documents, workload.queries
+    else:
+        from .running.choosing import read_npz
+
+        batch, asked = read_npz(vectors)
+    return batch, [query for query in itertools.islice(asked, queries) if len(query)]
 
 
-def make_collection(documents: int, queries: int) -> tuple[SparseBatch, list[SparseVector]]:
-    """The same every time: two of 400 topics each (Zipf within one) and background terms, gamma weights of at most 3.5."""
-    random = np.random.default_rng(0)
-    draw = _Topics(random)
-    parts = [draw.vectors(min(CHUNK, documents - begin), 120, 0.6, 0.45) for begin in range(0, documents, CHUNK)]
-    from splade_ptbr_connectors.stores.numba.index import joined
-
-    return joined(parts), list(draw.vectors(queries, 35, 0.7, 0.6))
-
-
-class _Topics:
-    """Draws vectors: a first and a second topic, and terms that belong to all of them."""
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self.random = random
-        self.topics = np.array([random.permutation(VOCABULARY)[:TERMS_A_TOPIC] for _ in range(TOPICS)])
-        self.background = random.permutation(VOCABULARY)
-        self.in_topic = _cumulative(1 / np.arange(1, TERMS_A_TOPIC + 1) ** 0.9)
-        self.in_background = _cumulative(1 / (np.arange(1, VOCABULARY + 1) + 5))
-
-    def vectors(self, rows: int, mean: float, topic_share: float, scale: float) -> SparseBatch:
-        """`rows` vectors; terms that are drawn twice count once."""
-        sizes = np.maximum(3, self.random.lognormal(np.log(mean), 0.35, rows).astype(np.int64))
-        topical = (sizes * topic_share).astype(np.int64)
-        drawn = [
-            self._of_topics(np.arange(rows), (topical * 0.975).astype(np.int64)),
-            self._of_topics(np.arange(rows), (topical * 0.325).astype(np.int64)),
-            self._of_background(np.arange(rows), ((sizes - topical) * 1.3).astype(np.int64)),
-        ]
-        places = np.unique(np.concatenate(drawn))
-        indptr = np.searchsorted(places, np.arange(rows + 1) * VOCABULARY)
-        weights = np.minimum(self.random.gamma(1.2, scale, len(places)) + 0.01, 3.5).astype(np.float32)
-        return SparseBatch(indptr, (places % VOCABULARY).astype(np.uint32), weights)
-
-    def _of_topics(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        topic = np.repeat(self.random.integers(0, TOPICS, len(rows)), counts)
-        ranks = np.searchsorted(self.in_topic, self.random.random(len(topic)))
-        return np.repeat(rows, counts) * VOCABULARY + self.topics[topic, np.minimum(ranks, TERMS_A_TOPIC - 1)]
-
-    def _of_background(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        ranks = np.searchsorted(self.in_background, self.random.random(int(counts.sum())))
-        return np.repeat(rows, counts) * VOCABULARY + self.background[np.minimum(ranks, VOCABULARY - 1)]
-
-
-def _cumulative(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    summed: NDArray[np.float64] = np.cumsum(shares) / shares.sum()
-    return summed
-
-
-# -- what is measured against ----------------------------------------------------------------------------------------------
-
-
-def plain_scatter_add(batch: SparseBatch, *, by_heap: bool = False) -> Search:
-    """The textbook index: for each term an array of rows and one of weights in typed dicts, scores added up in an array.
-
-    Args:
-        by_heap: choose the top k by a heap within the compiled code; otherwise all documents that score are handed to numpy,
-            which partitions and sorts them.
-    """
-    numba = require("numba", "the benchmark")
-    typed, types = require("numba.typed", "the benchmark"), require("numba.types", "the benchmark")
-    rows_of = typed.Dict.empty(types.int64, types.int32[::1])
-    weights_of = typed.Dict.empty(types.int64, types.float32[::1])
-    order = np.argsort(batch.term_ids, kind="stable")
-    rows = np.repeat(np.arange(len(batch), dtype=np.int32), np.diff(batch.indptr))[order]
-    weights, ends = batch.weights[order], np.cumsum(np.bincount(batch.term_ids))
-    for term, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        rows_of[term], weights_of[term] = rows[begin:end].copy(), weights[begin:end].copy()
-
-    def add_up(rows_of: Any, weights_of: Any, terms: Any, query_weights: Any, count: Any) -> Any:
-        scores = np.zeros(count, np.float32)
-        for i in range(len(terms)):
-            rows, weights = rows_of[np.int64(terms[i])], weights_of[np.int64(terms[i])]
-            for j in range(len(rows)):
-                scores[rows[j]] += query_weights[i] * weights[j]
-        return scores
-
-    summed = numba.njit(nogil=True)(add_up)
-
-    def scoring(rows_of: Any, weights_of: Any, terms: Any, query_weights: Any, count: Any) -> Any:
-        scores = summed(rows_of, weights_of, terms, query_weights, count)
-        hits = np.flatnonzero(scores > 0)
-        return hits, scores[hits]
-
-    def heaped(rows_of: Any, weights_of: Any, terms: Any, query_weights: Any, count: Any, top_k: Any) -> Any:
-        scores = summed(rows_of, weights_of, terms, query_weights, count)
-        heap = [(np.float32(0), np.int64(0)) for _ in range(top_k)]
-        for row in range(count):
-            if scores[row] > heap[0][0]:
-                heapq.heapreplace(heap, (scores[row], -row))
-        heap.sort()
-        return np.array([-entry[1] for entry in heap[::-1]]), np.array([entry[0] for entry in heap[::-1]])
-
-    compiled, chosen = numba.njit(nogil=True)(scoring), numba.njit(nogil=True)(heaped)
-
-    def search(query: SparseVector, top_k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        known = query.term_ids[query.term_ids < len(ends)]
-        if by_heap:
-            found: tuple[NDArray[Any], NDArray[Any]] = chosen(rows_of, weights_of, known, query.weights, len(batch), top_k)
-            return found
-        hits, scores = compiled(rows_of, weights_of, known, query.weights, len(batch))
-        if len(scores) > top_k:
-            best = np.argpartition(-scores, top_k)[:top_k]
-            hits, scores = hits[best], scores[best]
-        order = np.argsort(-scores)
-        return hits[order], scores[order]
-
-    return search
+# -- sides -----------------------------------------------------------------------------------------------------------------
 
 
 def _exhaustive(index: Any, query: SparseVector, top_k: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """The same arrays without bounds: every document that shares a term is scored by its own weights."""
     from splade_ptbr_connectors.stores.numba import ranking
-    from splade_ptbr_connectors.stores.numba.kernels import find_slots
+    from splade_ptbr_connectors.stores.numba.directory import look_up
 
     searcher = index.searcher()
-    space, found, by_slot = searcher._space(len(query))
-    slots = np.empty((len(searcher.windows), len(query)), np.int32)
-    find_slots(searcher._table, query.term_ids, slots)
-    rows = found[0][: ranking.touched(searcher._table, slots, space[0], found[0])].copy()
+    table, (terms, entries, largest) = searcher._table, searcher._directory.arrays
+    space, found, room = searcher._space(len(query))
+    places, weights = np.empty(len(query), np.int64), np.empty(len(query), np.float32)
+    known = look_up(terms, entries, query.term_ids, query.weights, places, weights)
+    places, weights = places[:known], weights[:known]
+    rows = found[0][: ranking.touched(table, entries, places, space[0], found[0])].copy()
     scores = np.empty(len(rows))
-    ranking.score_rows(searcher._table, rows, scores, query.weights, slots, by_slot)
+    ranking.score_rows(table, rows, scores, entries, largest, places, weights, room)
     best_rows, best = ranking.best(rows, scores, top_k)
-    return searcher._numbered(best_rows)[:top_k], best[:top_k]
+    return best_rows[:top_k], best[:top_k]
 
 
 def _edge(home: Path, batch: SparseBatch, facts: dict[str, Any]) -> Search:
@@ -220,7 +132,7 @@ def _edge(home: Path, batch: SparseBatch, facts: dict[str, Any]) -> Search:
 def _build(home: Path, batch: SparseBatch) -> dict[str, Any]:
     from splade_ptbr_connectors.stores.numba import ImpactIndex
 
-    parts = _parts(batch, 8192)
+    parts = list(chunks(batch, len(batch)))
     ImpactIndex.create(home / "warm", parts[:1]).close()
     ImpactIndex.open(home / "warm").search(batch[0], 10)
     shutil.rmtree(home / "warm")
@@ -236,16 +148,24 @@ def _build(home: Path, batch: SparseBatch) -> dict[str, Any]:
             index.search(batch[0], 10)
             opened.append(time.perf_counter() - started)
             index.close()
+        facts["windows"] = len(index.searcher().windows)
         facts[f"{name}: opened, first search done, ms"] = min(opened) * 1000
         facts[f"{name}: bytes a posting on disk"] = index.nbytes / len(batch.term_ids)
     return facts
 
 
-def _parts(batch: SparseBatch, size: int) -> list[SparseBatch]:
-    starts = range(0, len(batch), size)
-    cuts = [(begin, min(begin + size, len(batch))) for begin in starts]
-    bounds = [(batch.indptr[begin], batch.indptr[end], batch.indptr[begin : end + 1]) for begin, end in cuts]
-    return [SparseBatch(rows - first, batch.term_ids[first:last], batch.weights[first:last]) for first, last, rows in bounds]
+def _memory(home: Path, batch: SparseBatch, vectors: Path | None) -> dict[str, Any]:
+    """Peak while building from a stream: of all documents, and of half of them."""
+    place = vectors / "documents" if vectors is not None and vectors.is_dir() else home / "vectors"
+    if place == home / "vectors":
+        write_vectors(place, batch)
+    facts: dict[str, Any] = {}
+    for name, documents in (("all", len(batch)), ("half", len(batch) // 2)):
+        peak = peak_bytes(place, home / "streamed", documents)
+        if peak is not None:
+            facts[f"built from a stream, {name} documents: peak anonymous MiB"] = peak / MIB
+        shutil.rmtree(home / "streamed", ignore_errors=True)
+    return facts
 
 
 def _check(sides: dict[str, Search], asked: list[SparseVector], facts: dict[str, Any]) -> None:
@@ -321,6 +241,11 @@ def _goals(facts: dict[str, Any], latencies: dict[int, dict[str, list[float]]]) 
             yield f"top {top_k}: Edge / ours", mean[top_k, "Edge"] / mean[top_k, "ours"], ">=", 5.0 if top_k == 10 else None
         yield f"two threads by one, top {top_k}", facts[f"two threads by one, top {top_k}"], ">=", 1.8
     yield "built, documents/s", facts["exact: built, documents/s"], ">=", 200_000
+    peak = {name: facts.get(f"built from a stream, {name} documents: peak anonymous MiB") for name in ("all", "half")}
+    if peak["all"] and peak["half"]:
+        bounded = facts["windows"] >= 4  # fewer are not more than what is built, written and read at a time; memory that grows gives 2
+        yield "peak while building from a stream, MiB", peak["all"], "<=", None
+        yield "that peak, by the peak of half the documents", peak["all"] / peak["half"], "<=", 1.25 if bounded else None
     yield "opened, ms", facts["exact: opened, first search done, ms"], "<=", 50
     yield "8-bit impacts: bytes a posting", facts["rounded: bytes a posting on disk"], "<=", 4
 

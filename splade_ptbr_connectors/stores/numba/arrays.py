@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...errors import StoreCorruptError, StoreFormatError
 
 MAGIC = b"SPLADEIX"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ALIGNMENT = 64  # bytes; a cache line
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")
 MAX_HEAD_BYTES = 1 << 20
@@ -100,11 +100,9 @@ def _head(path: Path, content: mmap.mmap | bytes) -> tuple[dict[str, Any], int]:
     if len(raw) != length or zlib.crc32(raw) != checksum:
         raise StoreCorruptError(f"{path} is cut short or altered: the checksum of its head differs; {_ADVICE}.")
     head: dict[str, Any] = json.loads(raw)  # as it was written: its checksum is right
-    if head["format_version"] > FORMAT_VERSION:
-        raise StoreFormatError(
-            f"{path} has format version {head['format_version']}, this package reads up to {FORMAT_VERSION}: "
-            "upgrade splade-ptbr-connectors."
-        )
+    if head["format_version"] != FORMAT_VERSION:
+        todo = "upgrade splade-ptbr-connectors" if head["format_version"] > FORMAT_VERSION else "ingest into a new folder"
+        raise StoreFormatError(f"{path} has format version {head['format_version']}, this package reads {FORMAT_VERSION}: {todo}.")
     if any(entry["dtype"] not in DTYPES or _beyond(entry, head["bytes"]) for entry in head["arrays"]):
         raise StoreCorruptError(f"{path} describes arrays that it cannot hold: {_ADVICE}.")
     return head, _padded(16 + length)

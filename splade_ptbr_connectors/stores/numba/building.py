@@ -11,10 +11,11 @@ from ...vectors import SparseBatch
 from .compiled import compiled
 
 WINDOW = 65_536  # documents of a window: a row fits 16 bits, its accumulators fit the second-level cache
-BLOCK = 64  # documents of a block: a cache line of impacts
+BLOCK = 16  # documents of a block, of which the largest impact is known; GROUP of a group of four: a cache line of impacts
+GROUP = 64  # simd.py has both numbers in its vectors
 FREQUENT = 16  # a term in more than one document of this many is kept as a column
 STEPS = 255  # impacts are 1..255 steps of the term's largest weight in the window
-_DIRECT = 2**22  # up to this term id, terms are counted in a table
+DIRECT = 2**22  # up to this term id, terms are counted in a table
 
 
 def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[Any]], NDArray[Any]]:
@@ -31,11 +32,11 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
         start: [P+1] int64, where its postings start; a frequent term has none.
         column: [P] int32, its column, -1 for a term that is not frequent.
         posting_row: uint16, posting_impact: uint8; by term, rows ascending.
-        columns: [C, R] uint8, an impact for each row (0: the term does not occur), R the rows rounded up to whole blocks.
+        columns: [C, R] uint8, an impact for each row (0: the term does not occur), R the rows rounded up to whole groups.
         block_largest: [C, R / BLOCK] uint8, the largest impact of each block.
     """
     count = len(batch)
-    padded = -(-count // BLOCK) * BLOCK
+    padded = -(-count // GROUP) * GROUP
     terms, slots = _slots(batch.term_ids)
     frequency, largest = np.zeros(len(terms), np.int64), np.zeros(len(terms), np.float32)
     _count(slots, batch.weights, frequency, largest)
@@ -47,7 +48,8 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     columns = np.zeros((int(frequent.sum()), padded), np.uint8)
     steps = STEPS / largest.astype(np.float64)
     _fill(batch.indptr, slots, batch.weights, steps, start[:-1].copy(), column, rows, impacts, columns, rounded)
-    block_largest = columns.reshape(len(columns), padded // BLOCK, BLOCK).max(axis=2, initial=0)
+    block_largest = np.zeros((len(columns), padded // BLOCK), np.uint8)
+    _tops(columns, block_largest)
     return {
         "terms": terms,
         "largest": largest,
@@ -64,7 +66,7 @@ def _slots(term_ids: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[An
     """The terms that occur, and for each entry which of them it is."""
     if not len(term_ids):
         return np.empty(0, np.uint32), np.empty(0, np.uint16)
-    if int(term_ids.max()) >= _DIRECT:
+    if int(term_ids.max()) >= DIRECT:
         terms, places = np.unique(term_ids, return_inverse=True)
         return terms, places.astype(_slot_type(len(terms)))
     occurs = np.zeros(int(term_ids.max()) + 1, np.bool_)
@@ -117,6 +119,14 @@ def _fill(
                 rows[place] = row
                 impacts[place] = impact
                 following[slot] = place + 1
+
+
+@compiled
+def _tops(columns: Any, block_largest: Any) -> None:
+    for c in range(len(columns)):
+        for b in range(block_largest.shape[1]):
+            for row in range(b * BLOCK, b * BLOCK + BLOCK):
+                block_largest[c, b] = max(block_largest[c, b], columns[c, row])
 
 
 def decoded(impacts: NDArray[np.uint8], largest: NDArray[np.float32]) -> NDArray[np.float32]:

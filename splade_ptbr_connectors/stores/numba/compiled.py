@@ -14,10 +14,11 @@ from ...extras import require
 F = TypeVar("F", bound=Callable[..., Any])
 logger = logging.getLogger(__name__)
 numba: Any = require("numba", "the store numba:PATH")
-_extending: Any = require("numba.extending", "the store numba:PATH")
-_types: Any = require("numba.core.types", "the store numba:PATH")
-_ir: Any = require("llvmlite.ir", "the store numba:PATH")
-_cgutils: Any = require("numba.core.cgutils", "the store numba:PATH")
+extending: Any = require("numba.extending", "the store numba:PATH")
+types: Any = require("numba.core.types", "the store numba:PATH")
+ir: Any = require("llvmlite.ir", "the store numba:PATH")
+cgutils: Any = require("numba.core.cgutils", "the store numba:PATH")
+intrinsic: Any = extending.intrinsic
 
 
 @functools.cache
@@ -51,27 +52,27 @@ def inlined(function: F) -> F:
     return kernel
 
 
-@_extending.intrinsic  # type: ignore[untyped-decorator]
+@intrinsic  # type: ignore[untyped-decorator]
 def pointer(typing_context: Any, address: Any) -> Any:
     """The memory at an address (int64), to be wrapped by `numba.carray`. Whoever calls a kernel keeps that memory alive."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], _cgutils.voidptr_t)
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
-    return _types.voidptr(address), generate
+    return types.voidptr(address), generate
 
 
-@_extending.intrinsic  # type: ignore[untyped-decorator]
+@intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typing_context: Any, address: Any) -> Any:
     """Ask for the cache line at an address (int64), which will be read soon. Never faults."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte, number = _ir.IntType(8).as_pointer(), _ir.IntType(32)
-        declared = _cgutils.get_or_insert_function(
-            builder.module, _ir.FunctionType(_ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0i8"
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        declared = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0i8"
         )
-        constants = [_ir.Constant(number, value) for value in (0, 3, 1)]  # to read, into every cache, data
+        constants = [ir.Constant(number, value) for value in (0, 3, 1)]  # to read, into every cache, data
         builder.call(declared, [builder.inttoptr(arguments[0], byte), *constants])
         return context.get_dummy_value()
 
-    return _types.void(address), generate
+    return types.void(address), generate

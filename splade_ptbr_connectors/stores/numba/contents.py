@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...filters import Condition
 from .arrays import read_arrays, write_arrays
 from .building import WINDOW
-from .documents import Document, Documents, Key, key_hashes, passing_rows
+from .documents import Document, Documents, Key, key_hashes, owned_rows
 from .folder import Manifest
 from .index import joined
 from .log import Operation
@@ -57,12 +57,12 @@ class Part:
         """[rows] which may be found, None for all of them."""
         mask = self.alive
         if tenant is not None:
-            mask = mask & self._remembered(f"tenant {tenant}", lambda: passing_rows(len(self.window), self.documents.head, tenant))
+            mask = mask & self._remembered(f"tenant {tenant}", lambda: owned_rows(self.documents.heads(range(len(self.window))), tenant))
         if conditions:
             test = test_of(conditions)
             rows = range(len(self.window))
             mask = mask & self._remembered(  # by their text: 1 and True are equal, but not the same condition
-                repr(conditions), lambda: np.fromiter((test(self.documents.payload(row)) for row in rows), np.bool_, len(rows))
+                repr(conditions), lambda: np.fromiter(map(test, self.documents.payloads(rows)), np.bool_, len(rows))
             )
         return None if mask.all() else mask
 
@@ -114,11 +114,10 @@ class Contents:
         """[rows of the tail] which may be found."""
         mask = np.array(self.tail.alive, np.bool_)
         if tenant is not None:
-            mask &= passing_rows(len(self.tail), self.tail.head, tenant)
+            mask &= owned_rows(self.tail.heads(range(len(self.tail))), tenant)
         if conditions:
-            test = test_of(conditions)
-            for row in np.flatnonzero(mask):
-                mask[row] = test(self.tail.payload(int(row)))
+            test, rows = test_of(conditions), np.flatnonzero(mask)
+            mask[rows] = np.fromiter(map(test, self.tail.payloads(rows.tolist())), np.bool_, len(rows))
         return mask
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,33 +71,45 @@ class Documents:
 
     def head(self, row: int) -> tuple[Key, str | None]:
         """(key, content hash). Raises StoreCorruptError."""
-        tenant, doc_id, content_hash = self._json("head", row)
-        return (tenant, doc_id), content_hash
+        return self.heads([row])[0]
 
-    def payload(self, row: int) -> dict[str, Any]:
-        """The payload. Raises StoreCorruptError."""
-        found: dict[str, Any] = self._json("payload", row)
-        return found
+    def heads(self, rows: Sequence[int]) -> list[tuple[Key, str | None]]:
+        """(key, content hash) of each row. Raises StoreCorruptError."""
+        return [((tenant, doc_id), content_hash) for tenant, doc_id, content_hash in self._parsed("head", rows)]
+
+    def payloads(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """The payload of each row. Raises StoreCorruptError."""
+        return self._parsed("payload", rows)
 
     def document(self, row: int) -> Document:
         """All of it, the payload as text."""
         key, content_hash = self.head(row)
-        return Document(key, self._text("payload", row).decode(), content_hash)
+        return Document(key, self._texts("payload", [row])[0].decode(), content_hash)
 
-    def _text(self, name: str, row: int) -> bytes:
-        begin, end = self._arrays[f"{name}_start"][row : row + 2]
-        return self._arrays[name][begin:end].tobytes()
+    def _texts(self, name: str, rows: Sequence[int]) -> list[bytes]:
+        start, whole = self._arrays[f"{name}_start"], self._arrays[name].data
+        wanted = np.asarray(rows, np.int64)
+        return [bytes(whole[begin:end]) for begin, end in zip(start[wanted].tolist(), start[wanted + 1].tolist(), strict=True)]
 
-    def _json(self, name: str, row: int) -> Any:
+    def _parsed(self, name: str, rows: Sequence[int]) -> list[Any]:
+        """JSON values, parsed as one list: a call for each would take longer than the search that found the rows."""
+        texts = self._texts(name, rows)
         try:
-            return json.loads(self._text(name, row))
+            values: list[Any] = json.loads(b"[" + b",".join(texts) + b"]")
         except ValueError as error:
-            raise StoreCorruptError(f"{self._where}: document {row} is damaged; restore it from a backup, or ingest anew.") from error
+            raise self._damaged(rows) from error
+        if len(values) != len(rows):
+            raise self._damaged(rows)
+        return values
+
+    def _damaged(self, rows: Sequence[int]) -> StoreCorruptError:
+        which = f"document {rows[0]}" if len(rows) == 1 else f"one of {len(rows)} documents"
+        return StoreCorruptError(f"{self._where}: {which} is damaged; restore it from a backup, or ingest anew.")
 
 
-def passing_rows(count: int, head: Callable[[int], tuple[Key, str | None]], tenant: str) -> NDArray[np.bool_]:
-    """[count] which rows belong to a tenant."""
-    return np.fromiter((head(row)[0][0] == tenant for row in range(count)), np.bool_, count)
+def owned_rows(heads: Sequence[tuple[Key, str | None]], tenant: str) -> NDArray[np.bool_]:
+    """[rows] which of them belong to a tenant."""
+    return np.fromiter((owner == tenant for (owner, _), _ in heads), np.bool_, len(heads))
 
 
 def key_hashes(keys: Iterable[Key]) -> NDArray[np.uint64]:

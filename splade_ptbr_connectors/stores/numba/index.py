@@ -147,16 +147,14 @@ class ImpactIndex:
 
     def searcher(self, rows: NDArray[np.bool_] | None = None) -> Searcher:
         """The index as it is now, for these rows (None: all)."""
-        if rows is None and self._searcher is not None:
-            return self._searcher
-        passing: list[NDArray[np.bool_] | None] = [None if mask.all() else mask for mask in self._alive]
+        if self._searcher is None:
+            self._searcher = Searcher(self._windows, [None if mask.all() else mask for mask in self._alive])
         if rows is None:
-            self._searcher = Searcher(self._windows, passing)
             return self._searcher
         if rows.shape != (len(self),):
             raise ConfigError(f"rows has the shape {rows.shape}: it must say for each of the {len(self):,} rows whether it may be found.")
         parts = np.split(rows.astype(np.bool_), np.cumsum([len(window) for window in self._windows])[:-1]) if self._windows else []
-        return Searcher(self._windows, [mask & part for mask, part in zip(self._alive, parts, strict=True)])
+        return self._searcher.narrowed([mask & part for mask, part in zip(self._alive, parts, strict=True)])
 
     def __len__(self) -> int:
         """Number of rows, deleted ones included."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ConfigError
 from ...vectors import SparseBatch, SparseVector
-from .building import BLOCK, WINDOW
-from .kernels import BINS, GROUP
+from .building import BLOCK, GROUP, WINDOW
+from .directory import Directory
+from .kernels import BINS
 from .layout import FIELDS, Field
-from .ranking import search, search_many
+from .ranking import CHUNK, search, search_many
 from .window import Window
 
 Passing = NDArray[np.bool_]
@@ -32,11 +35,23 @@ class Searcher:
         """`passing`: for each window which rows may be found, None for all of them."""
         self.windows = list(windows)
         self.bases = np.cumsum([0, *map(len, self.windows)])
-        masks = [None if mask is None else _mask(mask) for mask in passing or [None] * len(self.windows)]
-        self._kept = masks  # kernels see addresses only
+        self._directory = Directory(self.windows)
         self._table = np.array([window.fields() for window in self.windows], np.int64).reshape(-1, FIELDS)
-        self._table[:, Field.PASSING] = [0 if mask is None else mask.ctypes.data for mask in masks]
+        self._table[:, Field.BASE] = self.bases[:-1]
         self._own = threading.local()
+        self._let_pass(passing or [None] * len(self.windows))
+
+    def narrowed(self, passing: Sequence[Passing | None]) -> Searcher:
+        """The same windows, of which other rows may be found; shares what was made when they were opened."""
+        other = copy.copy(self)
+        other._let_pass(passing)
+        return other
+
+    def _let_pass(self, passing: Sequence[Passing | None]) -> None:
+        masks = [None if mask is None else _mask(mask) for mask in passing]
+        self._kept = masks  # kernels see addresses only
+        self._table = self._table.copy()
+        self._table[:, Field.PASSING] = [0 if mask is None else mask.ctypes.data for mask in masks]
 
     def __len__(self) -> int:
         return int(self.bases[-1])
@@ -45,11 +60,15 @@ class Searcher:
         """The top k of the passing documents and every other one that ties with the last of them.
 
         Returns: (rows, scores), by score descending, then by row. Documents without a term of the query are no hits.
+        Raises ConfigError: top_k is not at least 1.
         """
+        _check_page(top_k)
         if not self.windows or not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float64)
-        rows, scores = search(self._table, query.term_ids, query.weights, top_k, *self._space(len(query)))
-        return self._numbered(rows), scores
+        found: tuple[NDArray[np.int64], NDArray[np.float64]] = search(
+            self._table, self._directory.arrays, query.term_ids, query.weights, top_k, *self._space(len(query))
+        )
+        return found
 
     def search_batch(
         self, queries: SparseBatch, top_k: int, *, threads: int = 1
@@ -57,7 +76,9 @@ class Searcher:
         """The top k of every query, ties by row.
 
         Returns: rows [Q, top_k] and scores [Q, top_k], of which the first sizes [Q] of each query are hits.
+        Raises ConfigError: top_k is not at least 1.
         """
+        _check_page(top_k)
         rows, scores = np.full((len(queries), top_k), -1, np.int64), np.zeros((len(queries), top_k))
         sizes = np.zeros(len(queries), np.int64)
         chunks = iter(range(0, len(queries), _CHUNK))
@@ -73,45 +94,44 @@ class Searcher:
                 if first is None:
                     return
                 last = min(first + _CHUNK, len(queries))
-                search_many(self._table, indptr, terms, weights, first, last, top_k, *space, rows, scores, sizes)
+                search_many(self._table, self._directory.arrays, indptr, terms, weights, first, last, top_k, *space, rows, scores, sizes)
 
         if self.windows and len(queries):
             _on_threads(work, threads)
-            found = rows >= 0
-            rows[found] = self._numbered(rows[found])
         return rows, scores, sizes
-
-    def _numbered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of the index from (window * WINDOW + row)."""
-        numbered: NDArray[np.int64] = self.bases[rows // WINDOW] + rows % WINDOW
-        return numbered
 
     def _space(self, terms: int) -> tuple[Any, Any, Any]:
         """Room to work in, made once for each thread."""
         held = getattr(self._own, "space", None)
         if held is None or len(held[0][2]) < terms:
-            most = max((len(window.arrays["terms"]) for window in self.windows), default=1)
+            slots = 1 << max(16, max((len(window.arrays["terms"]) for window in self.windows), default=1).bit_length())
             size = max(terms, 256)
+            counts = np.zeros(WINDOW, np.uint16)
             held = (
                 (
-                    np.zeros(WINDOW, np.uint16),
+                    counts,
                     np.zeros(BINS, np.int32),
-                    np.zeros(size, np.uint32),
-                    np.zeros(size, np.int64),
-                    np.zeros(size, np.uint32),
-                    np.zeros(WINDOW // BLOCK, np.uint32),
-                    np.zeros(GROUP, np.int64),
+                    np.zeros(size, np.uint16),
+                    np.zeros(size + 1, np.int64),
+                    np.zeros(size + 1, np.uint16),
+                    np.zeros(WINDOW // BLOCK, np.uint16),
+                    np.zeros(WINDOW // GROUP, np.int64),
                 ),
-                (np.empty(len(self) + BLOCK, np.int64), np.empty(len(self) + BLOCK, np.uint16)),
-                np.zeros(max(2**16, 1 << (most - 1).bit_length()), np.float32),
+                (np.empty(len(self) + 1, np.int64), np.empty(len(self) + 1, np.uint16)),
+                (np.zeros(slots, np.float32), np.zeros(slots // 64, np.uint64), np.zeros(CHUNK, np.int64), counts),
             )
             self._own.space = held
         space: tuple[Any, Any, Any] = held
         return space
 
 
+def _check_page(top_k: int) -> None:
+    if top_k < 1:
+        raise ConfigError(f"top_k is {top_k}: it must be at least 1.")
+
+
 def _mask(passing: Passing) -> NDArray[np.uint8]:
-    padded = np.zeros(-(-len(passing) // BLOCK) * BLOCK, np.uint8)
+    padded = np.zeros(-(-len(passing) // GROUP) * GROUP, np.uint8)
     padded[: len(passing)] = passing
     return padded
 

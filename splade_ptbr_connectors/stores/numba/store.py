@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from .tail import Tail
 if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
+T = TypeVar("T")
 LOG_BYTES = 512 * 2**20  # of a log before it is merged, so that memory stays bounded when payloads are long
 RESERVE_BYTES = 32 * 2**20  # left free on the medium
 
@@ -92,7 +94,8 @@ class NumbaStore(Store):
         self._folder = folder
         self._description: StoreDescription = description
         self._writing = threading.RLock()
-        self._searcher: Searcher | None = None
+        self._merged: Searcher | None = None  # of all rows of the parts, dead ones too
+        self._searcher: Searcher | None = None  # of the living ones
         self._log: Log | None = None
         self._lock = None if settings.read_only else Lock(folder, url)
         try:
@@ -155,7 +158,7 @@ class NumbaStore(Store):
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
         with self._writing:
             found = self._contents.find(self._keys(doc_ids))
-        heads = [_head(source, row) for source, row in found.values()]
+        heads = _looked_up(list(found.values()), _heads)
         return {doc_id: content_hash for (_, doc_id), content_hash in heads if content_hash is not None}
 
     def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
@@ -171,7 +174,7 @@ class NumbaStore(Store):
         if with_vectors:
             entries = [entry for source, rows in _by_source(dict(enumerate(page))) for entry in _entries(source, rows)]
         else:
-            heads = [_head(source, row) for source, row in page]
+            heads = _looked_up(page, _heads)
             entries = [Entry(doc_id, SparseVector([], []), {}, content_hash) for (_, doc_id), content_hash in heads]
         return entries, rest or None
 
@@ -193,7 +196,7 @@ class NumbaStore(Store):
 
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
         with self._writing:
-            return self._delete_keys([_head(source, row)[0] for source, row in self._places(checked(filter))])
+            return self._delete_keys([key for key, _ in _looked_up(self._places(checked(filter)), _heads)])
 
     def _delete_keys(self, keys: list[Key]) -> int:
         return self._write(keys) if keys else 0
@@ -275,17 +278,19 @@ class NumbaStore(Store):
                 raise
             old, self._log, self._manifest = self._log, log, manifest
             self._contents = Contents([Part.read(self._folder, name, dead) for name, dead in manifest.parts])
-            self._searcher = None
+            self._merged = self._searcher = None
             if old is not None:
                 old.close()
             remove_leftovers(self._folder, manifest)
 
     def _searcher_for(self, conditions: tuple[Condition, ...]) -> Searcher:
-        if not conditions and self.tenant is None and self._searcher is not None:
+        parts, everyone = self._contents.parts, not conditions and self.tenant is None
+        if everyone and self._searcher is not None:
             return self._searcher
-        parts = self._contents.parts
-        searcher = Searcher([part.window for part in parts], [part.passing(conditions, self.tenant) for part in parts])
-        if not conditions and self.tenant is None:
+        if self._merged is None:
+            self._merged = Searcher([part.window for part in parts])
+        searcher = self._merged.narrowed([part.passing(conditions, self.tenant) for part in parts])
+        if everyone:
             self._searcher = searcher
         return searcher
 
@@ -308,9 +313,21 @@ def _ranked(scores: Any, numbers: Any, top_k: int, sources: list[Part | Tail], s
     """The hits in the order of the contract, those tied with the last one cut by document id."""
     which = np.searchsorted(searcher.bases, numbers, "right") - 1
     places = [(sources[w], int(number - searcher.bases[w])) for w, number in zip(which.tolist(), numbers.tolist(), strict=True)]
-    ids = [_head(source, row)[0][1] for source, row in places]
+    ids = [doc_id for (_, doc_id), _ in _looked_up(places, _heads)]
     best = sorted(range(len(places)), key=lambda n: (-scores[n], ids[n]))[:top_k]
-    return [Hit(ids[n], float(scores[n]), _payload(*places[n])) for n in best]
+    payloads = _looked_up([places[n] for n in best], _payloads)
+    return [Hit(ids[n], float(scores[n]), payload) for n, payload in zip(best, payloads, strict=True)]
+
+
+def _looked_up(places: Sequence[tuple[Part | Tail, int]], look: Callable[[Part | Tail, list[int]], list[T]]) -> list[T]:
+    """What `look` finds at each place, in their order: one call for all places of a source."""
+    found: dict[int, T] = {}
+    numbers: dict[int, list[int]] = {}
+    for n, (source, _) in enumerate(places):
+        numbers.setdefault(id(source), []).append(n)
+    for same in numbers.values():
+        found |= zip(same, look(places[same[0]][0], [places[n][1] for n in same]), strict=True)
+    return [found[n] for n in range(len(places))]
 
 
 def _by_source(found: dict[Any, tuple[Part | Tail, int]]) -> list[tuple[Part | Tail, list[int]]]:
@@ -324,16 +341,15 @@ def _entries(source: Part | Tail, rows: list[int]) -> list[Entry]:
     wanted = np.array(rows, np.int64)
     batch = source.window.batch(wanted) if isinstance(source, Part) else source.batch()
     vectors = [batch[n] for n in range(len(rows))] if isinstance(source, Part) else [batch[row] for row in rows]
-    entries = []
-    for row, vector in zip(rows, vectors, strict=True):
-        (_, doc_id), content_hash = _head(source, row)
-        entries.append(Entry(doc_id, vector, _payload(source, row), content_hash))
-    return entries
+    found = zip(_heads(source, rows), vectors, _payloads(source, rows), strict=True)
+    return [Entry(doc_id, vector, payload, content_hash) for ((_, doc_id), content_hash), vector, payload in found]
 
 
-def _head(source: Part | Tail, row: int) -> tuple[Key, str | None]:
-    return source.documents.head(row) if isinstance(source, Part) else source.head(row)
+def _heads(source: Part | Tail, rows: list[int]) -> list[tuple[Key, str | None]]:
+    """(key, content hash) of rows."""
+    return source.documents.heads(rows) if isinstance(source, Part) else source.heads(rows)
 
 
-def _payload(source: Part | Tail, row: int) -> dict[str, Any]:
-    return source.documents.payload(row) if isinstance(source, Part) else source.payload(row)
+def _payloads(source: Part | Tail, rows: list[int]) -> list[dict[str, Any]]:
+    """Payloads of rows."""
+    return source.documents.payloads(rows) if isinstance(source, Part) else source.payloads(rows)

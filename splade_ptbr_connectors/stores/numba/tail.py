@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,13 @@ class Tail:
         scores[~np.array(self.alive, np.bool_)] = 0
         return scores
 
-    def head(self, row: int) -> tuple[Key, str | None]:
-        """(key, content hash)."""
-        return self.documents[row].key, self.documents[row].content_hash
+    def heads(self, rows: Sequence[int]) -> list[tuple[Key, str | None]]:
+        """(key, content hash) of each row."""
+        return [(self.documents[row].key, self.documents[row].content_hash) for row in rows]
 
-    def payload(self, row: int) -> dict[str, Any]:
-        """The payload."""
-        found: dict[str, Any] = json.loads(self.documents[row].payload)
-        return found
+    def payloads(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """The payload of each row."""
+        return [json.loads(self.documents[row].payload) for row in rows]
 
 
 def _read_only(batch: SparseBatch) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

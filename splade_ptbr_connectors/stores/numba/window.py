@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...errors import StoreCorruptError
 from ...vectors import SparseBatch
 from .arrays import Arrays, read_arrays, write_arrays
-from .building import BLOCK, WINDOW, decoded, postings
-from .layout import FIELDS, Field
+from .building import BLOCK, GROUP, WINDOW, decoded, postings
+from .layout import COUNT_BITS, FIELDS, Field
 
 _INVERTED = {
     "terms": np.uint32, "largest": np.float32, "start": np.int64, "column": np.int32, "posting_row": np.uint16,
@@ -74,9 +74,9 @@ class Window:
     def fields(self) -> NDArray[np.int64]:
         """The window's row of the table that kernels read; valid as long as the window lives."""
         row = np.zeros(FIELDS, np.int64)
-        row[Field.ROWS], row[Field.PADDED_ROWS] = self.rows, -(-self.rows // BLOCK) * BLOCK
-        row[Field.TERM_COUNT] = len(self.arrays["terms"])
-        for name in (*_INVERTED, *(("forward_start", "forward_slot", "forward_weight") if self.exact else ())):
+        row[Field.ROWS], row[Field.PADDED_ROWS] = self.rows, -(-self.rows // GROUP) * GROUP
+        names = ("posting_row", "posting_impact", "columns", "block_largest")
+        for name in (*names, *(("forward_start", "forward_slot", "forward_weight") if self.exact else ())):
             row[Field[name.upper()]] = self.arrays[name].ctypes.data
         row[Field.WIDE_SLOTS] = self.exact and self.arrays["forward_slot"].dtype == np.uint32
         return row
@@ -111,11 +111,12 @@ class Window:
         a, types = self.arrays, _INVERTED | (_FORWARD if self.exact else {})
         if not 0 <= self.rows <= WINDOW or any(name not in a or a[name].dtype != kind for name, kind in types.items()):
             return False
-        terms, padded = len(a["terms"]), -(-self.rows // BLOCK) * BLOCK
+        terms, padded = len(a["terms"]), -(-self.rows // GROUP) * GROUP
         columns = len(a["columns"])
         sizes = len(a["largest"]) == len(a["column"]) == terms and len(a["start"]) == terms + 1
         shapes = a["columns"].shape == (columns, padded) and a["block_largest"].shape == (columns, padded // BLOCK)
         ends = sizes and _rises(a["start"], min(len(a["posting_row"]), len(a["posting_impact"])))
+        ends = ends and int(np.diff(a["start"]).max(initial=0)) < 1 << COUNT_BITS
         return bool(ends and shapes and np.all(a["column"] < columns) and (not self.exact or self._forward_sound()))
 
     def _forward_sound(self) -> bool:

@@ -22,7 +22,8 @@ from tests.support.qdrant_grpc import grpc_stand_in
 from tests.support.qdrant_server import stand_in
 
 Opened = Callable[[str | None], Store]
-ENGINES = ["edge", "qdrant local", "qdrant http", "qdrant grpc"]
+ENGINES = ["edge", "numba", "qdrant local", "qdrant http", "qdrant grpc"]
+WITH_DENSE = [engine for engine in ENGINES if engine != "numba"]
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking would ask a server for minutes
 HYPOTHESIS = {"deadline": None, "phases": PHASES, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 DENSE = 3
@@ -32,7 +33,9 @@ DENSE = 3
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """Opens the one collection of an engine for a tenant, or for none."""
     arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "batch_size": 4, "settings": {"dense_size": DENSE}}
-    if request.param == "edge":
+    if request.param == "numba":
+        yield from _numba(f"numba:{tmp_path_factory.mktemp('congruence')}", {**arguments, "settings": None})
+    elif request.param == "edge":
         yield from _edge(f"edge:{tmp_path_factory.mktemp('congruence')}", arguments)
     elif request.param == "qdrant local":
         client = QdrantClient(":memory:")
@@ -58,6 +61,22 @@ def _edge(url: str, arguments: dict[str, Any]) -> Iterator[Opened]:
             return seen
 
         yield _remembering(view)
+
+
+def _numba(url: str, arguments: dict[str, Any]) -> Iterator[Opened]:
+    # one handle at a time: the folder is opened anew for every tenant
+    held: list[Store] = []
+
+    def opened(tenant: str | None = None) -> Store:
+        if held and held[0].tenant != tenant:
+            held.pop().close()
+        if not held:
+            held.append(open_store(url, tenant=tenant, **arguments))
+        return held[0]
+
+    yield opened
+    for store in held:
+        store.close()
 
 
 def _remembering(open_for: Callable[[str | None], Store]) -> Opened:
@@ -111,6 +130,7 @@ numbers = st.integers(-8, 8).map(lambda n: n / 4)
 dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple)
 
 
+@pytest.mark.parametrize("opened", WITH_DENSE, indirect=True)
 @given(
     entries=st.lists(
         st.builds(Entry, doc_id=st.sampled_from(IDS), vector=vectors, payload=payloads, content_hash=st.none(), dense=dense | st.none()),
@@ -149,6 +169,7 @@ def _has_ties(oracle: Oracle, query: SparseVector, near: Any) -> bool:
     return len(set(sparse)) < len(sparse) or len(set(distances)) < len(distances)
 
 
+@pytest.mark.parametrize("opened", WITH_DENSE, indirect=True)
 def test_hybrid_prefetch_bounds_what_is_fused(opened: Opened) -> None:
     empty(opened)
     store = opened(None)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.stores.numba import building, kernels
 from splade_ptbr_connectors.stores.numba.index import ImpactIndex, joined
 from splade_ptbr_connectors.stores.numba.searcher import Searcher
@@ -100,6 +101,33 @@ def test_order_of_documents_does_not_matter(order: str) -> None:
     parts = [SparseBatch.from_vectors(rows[begin : begin + 1000]) for begin in range(0, 3000, 1000)]
     for top_k in (1, 10, 300, 2999, 3000, 10_000):
         assert_same(Searcher([Window.build(part) for part in parts]), joined(parts), query, top_k)
+
+
+@pytest.mark.parametrize("top_k", [1, 10, 500])
+def test_documents_that_are_not_alike_are_found_at_the_second_try(top_k: int) -> None:
+    """All good ones come first: what they promise of the others is wrong, and is noticed."""
+    documents = joined([random_batch(12, kernels.FIRST_GUESS + 100, 60, 30), random_batch(13, 2 * kernels.FIRST_GUESS, 60, 3)])
+    query = next(iter(random_batch(14, 1, 60, 60)))
+    assert_same(Searcher([Window.build(documents)]), documents, query, top_k)
+
+
+def test_a_searcher_for_some_rows_shares_what_was_opened_and_leaves_the_other_alone() -> None:
+    documents, query = random_batch(15, 500, 100, 20), next(iter(random_batch(16, 1, 100, 30)))
+    whole, even = Searcher([Window.build(documents)]), np.arange(500) % 2 == 0
+    some = whole.narrowed([even])
+    for _ in range(2):
+        assert_same(some, documents, query, 10, even)
+        assert_same(whole, documents, query, 10)
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_a_page_has_room_for_a_hit(top_k: int) -> None:
+    searcher = Searcher([Window.build(random_batch(17, 5, 10, 5))])
+    query = SparseVector([0], [1.0])
+    with pytest.raises(ConfigError, match="top_k"):
+        searcher.search(query, top_k)
+    with pytest.raises(ConfigError, match="top_k"):
+        searcher.search_batch(SparseBatch.from_vectors([query]), top_k)
 
 
 def test_queries_with_more_terms_than_16_bits_can_count() -> None:

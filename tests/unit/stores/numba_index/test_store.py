@@ -258,6 +258,15 @@ def test_a_search_in_altered_files_finds_wrong_things_at_worst(folder: Path, ope
             continue
 
 
+@pytest.mark.parametrize(("version", "todo"), [(1, "ingest"), (99, "upgrade")])
+def test_another_format_is_named(folder: Path, opening: Opening, monkeypatch: pytest.MonkeyPatch, version: int, todo: str) -> None:
+    monkeypatch.setattr("splade_ptbr_connectors.stores.numba.arrays.FORMAT_VERSION", version)
+    _filled(opening)
+    monkeypatch.undo()
+    with pytest.raises(errors.StoreFormatError, match=f"format version {version}.*{todo}"):
+        opening()
+
+
 def test_the_last_record_of_the_log_may_be_cut_off_but_none_may_be_altered(folder: Path, opening: Opening) -> None:
     with opening(batch_size=2) as store:
         store.upsert_vectors((f"d{n}", VECTOR) for n in range(6))
