@@ -107,10 +107,10 @@ def _edge(home: Path, batch: SparseBatch, facts: dict[str, Any]) -> Search:
 
     from splade_ptbr_connectors import open_store
 
-    from .load import Vocabulary
+    from .ready_vectors import ReadyVectors
 
     started = time.perf_counter()
-    store = open_store(f"edge:{home}", encoder=Vocabulary(), batch_size=2000)
+    store = open_store(f"edge:{home}", encoder=ReadyVectors(), batch_size=2000)
     store.upsert_vectors((f"{row:09}", vector) for row, vector in enumerate(batch))
     store.finish_loading()
     facts["Edge: documents/s"] = len(batch) / (time.perf_counter() - started)

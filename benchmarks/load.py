@@ -21,9 +21,10 @@ from splade_ptbr_connectors import SparseVector, open_store
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal, Store
 
+from .ready_vectors import VOCABULARY, ReadyVectors
 from .report import compare, measure, show
 
-VOCABULARY, TERMS, SPREAD = 29_794, 143, 0.35
+TERMS, SPREAD = 143, 0.35
 CHUNK, UPLOAD_BATCH = 1000, 256  # of streaming_bulk and of upload_points
 MEMORY_GOAL_BYTES = 1_000_000_000
 Documents = list[tuple[str, SparseVector, dict[str, Any]]]
@@ -98,29 +99,6 @@ def _stream(random: np.random.Generator) -> Iterator[tuple[str, SparseVector, di
         )
 
 
-class Vocabulary:
-    """Stands in for the model: it has a vocabulary, and no text to encode."""
-
-    name = "made-up"
-    vocab_size = VOCABULARY
-    fingerprint = hashlib.sha256(b"made-up").hexdigest()
-    load_arguments: ClassVar[Mapping[str, Any]] = {"model": "made-up"}
-
-    def token(self, term_id: int) -> str:
-        """The term's number."""
-        return str(term_id)
-
-    def encode_query(self, text: str) -> SparseVector:
-        """There is nothing to encode here."""
-        raise NotImplementedError
-
-    def encode_queries(self, texts: Iterable[str]) -> Iterator[SparseVector]:
-        """The same."""
-        return map(self.encode_query, texts)
-
-    encode_documents = encode_queries
-
-
 def _ingest(ready: Documents, store: Store) -> float:
     """Documents/s from the first to all of them being found, the check of the run included."""
     started = time.perf_counter()
@@ -149,7 +127,7 @@ def own_opensearch() -> Iterator[str]:
 
 def _into_opensearch(ready: Documents, url: str) -> Callable[[], float]:
     def run() -> float:
-        with fresh_index(url) as name, open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0}) as store:
+        with fresh_index(url) as name, open_store(f"opensearch+{url}/{name}", encoder=ReadyVectors(), settings={"replicas": 0}) as store:
             return _ingest(ready, store)
 
     return run
@@ -167,7 +145,7 @@ def _streaming_bulk(ready: Documents, url: str) -> float:
             yield {"_op_type": "index", "_index": name, "_id": doc_id, "_source": {**source, "facets": facets(payload)}}
 
     with fresh_index(url) as name, OpenSearch([url], timeout=120) as client:
-        with open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0, "terms_per_field": 0}) as store:
+        with open_store(f"opensearch+{url}/{name}", encoder=ReadyVectors(), settings={"replicas": 0, "terms_per_field": 0}) as store:
             store.count()  # the index is there, with its mapping
         started = time.perf_counter()
         for ok, answer in helpers.streaming_bulk(client, actions(), chunk_size=CHUNK):
@@ -199,7 +177,7 @@ def fresh_index(url: str) -> Iterator[str]:
 
 def _into_qdrant(ready: Documents, url: str) -> Callable[[], float]:
     def run() -> float:
-        with _fresh_collection(url) as (_, name), open_store(f"qdrant+{url}/{name}", encoder=Vocabulary()) as store:
+        with _fresh_collection(url) as (_, name), open_store(f"qdrant+{url}/{name}", encoder=ReadyVectors()) as store:
             return _ingest(ready, store)
 
     return run
@@ -244,7 +222,7 @@ def _fresh_collection(url: str) -> Iterator[tuple[Any, str]]:
 
 def _into_edge(ready: Documents, folder: Path | None) -> float:
     with tempfile.TemporaryDirectory(dir=folder, prefix="splade-benchmark-") as empty:
-        with open_store(f"edge:{empty}/store", encoder=Vocabulary()) as store:
+        with open_store(f"edge:{empty}/store", encoder=ReadyVectors()) as store:
             return _ingest(ready, store)
 
 
@@ -282,7 +260,7 @@ class NullStore(Store):
     max_in_flight = 4
 
     def __init__(self, wait_s: float = 0.01) -> None:
-        super().__init__("null:", Vocabulary())
+        super().__init__("null:", ReadyVectors())
         self.written = 0
         self._wait_s = wait_s
         self._lock = threading.Lock()
@@ -328,7 +306,7 @@ def _memory(records: int, *, as_json: bool) -> None:
     """Stream records that are made as they are asked for; report the most memory that was held beyond the start."""
     import json
 
-    from .report import machine
+        from .report import machine
 
     store, most = NullStore(), 0
     before = resident_bytes()

@@ -18,7 +18,8 @@ from splade_ptbr_connectors import SparseVector, open_store
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import Store
 
-from .load import Documents, Vocabulary, fresh_index, make_documents, own_opensearch
+from .load import Documents, fresh_index, make_documents, own_opensearch
+from .ready_vectors import ReadyVectors
 from .report import machine
 
 QUERIES, TOP_K = 100, 10
@@ -54,7 +55,7 @@ def room(
 
 def _edge(ready: Documents, folder: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder, prefix="splade-benchmark-") as empty:
-        with open_store(f"edge:{empty}/store", encoder=Vocabulary()) as store:
+        with open_store(f"edge:{empty}/store", encoder=ReadyVectors()) as store:
             figures = _figures("Edge", store, ready)
         size = sum(file.stat().st_blocks * 512 for file in Path(empty).rglob("*") if file.is_file())
     return {**figures, "bytes_a_document": size / len(ready)}
@@ -63,7 +64,7 @@ def _edge(ready: Documents, folder: Path | None) -> dict[str, Any]:
 def _opensearch(ready: Documents, url: str) -> dict[str, Any]:
     from opensearchpy import OpenSearch
 
-    with fresh_index(url) as name, open_store(f"opensearch+{url}/{name}", encoder=Vocabulary(), settings={"replicas": 0}) as store:
+    with fresh_index(url) as name, open_store(f"opensearch+{url}/{name}", encoder=ReadyVectors(), settings={"replicas": 0}) as store:
         figures = _figures("OpenSearch", store, ready)
         with OpenSearch([url], timeout=600) as client:
             client.indices.forcemerge(index=name, max_num_segments=1)

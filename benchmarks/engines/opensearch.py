@@ -24,7 +24,7 @@ from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 from .base import Engine, Found, Query
 from .found import NOTHING, found
 from .servers import ServerOptions, name_prefix, new_name, saved_name, server_url, translated
-from .store import ReadyVectors, load
+from .store import load, ready
 
 SEARCHED = {"allow_partial_search_results": "false", "request_cache": "false"}
 IN_TURN = {"max_concurrent_searches": 1}
@@ -57,7 +57,7 @@ class OpenSearch(Engine):
     def build(self) -> None:
         self.remove()
         url, rows = f"opensearch+{self._server}/{new_name(self.home)}", range(len(self.workload.documents))
-        with open_store(url, encoder=ReadyVectors(self.workload), settings=store_settings(self.options)) as store:
+        with open_store(url, encoder=ready(self.workload), settings=store_settings(self.options)) as store:
             load(store, map(str, rows), self.workload.documents)
         with self._short_client() as client:
             settle(client, saved_name(self.home))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import splade_ptbr_connectors
 from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import Store
-from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
+from splade_ptbr_connectors.vectors import SparseBatch
 
+from ..ready_vectors import ReadyVectors
 from ..workload import Workload
 from .base import Engine, Found, Query
 from .found import found
@@ -63,7 +63,7 @@ class StoreEngine(Engine):
             yield store
 
     def _connect(self, *, create: bool) -> Store:
-        return open_store(self._url(create=create), encoder=ReadyVectors(self.workload), create=create, settings=self._settings())
+        return open_store(self._url(create=create), encoder=ready(self.workload), create=create, settings=self._settings())
 
     def _url(self, *, create: bool) -> str:
         raise NotImplementedError
@@ -79,29 +79,9 @@ class EmbeddedStore(StoreEngine):
         return f"{self.name.partition(':')[0]}:{self.home / 'store'}"
 
 
-class ReadyVectors:
-    """Stands in for the model: its vocabulary, and no text to encode."""
-
-    load_arguments: ClassVar[Mapping[str, Any]] = {"model": "ready-vectors"}
-
-    def __init__(self, workload: Workload) -> None:
-        self.name = workload.about.model
-        self.vocab_size = workload.about.vocab_size
-        self.fingerprint = hashlib.sha256(self.name.encode()).hexdigest()
-
-    def token(self, term_id: int) -> str:
-        """The term's number."""
-        return str(term_id)
-
-    def encode_query(self, text: str) -> SparseVector:
-        """Queries come with their vectors."""
-        raise NotImplementedError
-
-    def encode_queries(self, texts: Iterable[str]) -> Iterator[SparseVector]:
-        """The same."""
-        return map(self.encode_query, texts)
-
-    encode_documents = encode_queries
+def ready(workload: Workload) -> ReadyVectors:
+    """What stores of a workload are opened with."""
+    return ReadyVectors(workload.about.model, workload.about.vocab_size)
 
 
 def load(store: Store, ids: Iterable[str], documents: SparseBatch) -> None:
