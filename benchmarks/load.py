@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -306,7 +305,7 @@ def _memory(records: int, *, as_json: bool) -> None:
     """Stream records that are made as they are asked for; report the most memory that was held beyond the start."""
     import json
 
-        from .report import machine
+    from .report import machine
 
     store, most = NullStore(), 0
     before = resident_bytes()

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
-VOCABULARY, TOPICS, TERMS_A_TOPIC = 29_794, 400, 4_000
+from .ready_vectors import VOCABULARY
+
+TOPICS, TERMS_A_TOPIC = 400, 4_000
 CHUNK = 32_768  # documents made at a time
 
 
