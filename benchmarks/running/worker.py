@@ -154,6 +154,7 @@ def _rate(engine: Engine, queries: list[Query], top_k: int, threads: int, asked:
     """Queries/s of a batch: all of them, or as many as the time allows."""
     fitting = max(FEWEST, int(asked.seconds / statistics.mean(seconds)))
     batch = queries[:fitting]
+    engine.search_batch(batch[:FEWEST], top_k, threads)  # compiles, and starts threads
     started = time.perf_counter()
     engine.search_batch(batch, top_k, threads)
     return len(batch) / (time.perf_counter() - started)
