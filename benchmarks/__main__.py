@@ -6,6 +6,7 @@ import typer
 
 from splade_ptbr_connectors.errors import SpladeConnectorsError
 
+from .encode import encode
 from .head import head
 from .index import index
 from .ingest import ingest
@@ -17,6 +18,7 @@ from .triplets import triplets
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
+app.command("encode")(encode)
 app.command("head")(head)
 app.command("index")(index)
 app.command("load")(load)

@@ -116,7 +116,8 @@ class SpladeEncoder:
             dtype: "float32", "bfloat16" or "float16" (torch only).
             tokenizer: another folder or hub id to take the tokenizer from, when the model's has none.
             revision, local_files_only: for hub ids.
-            batch_size: rows per forward pass, for rows of up to 256 tokens; of longer ones fewer.
+            batch_size: rows that are padded together, up to 256 tokens each; of longer ones fewer. A graph on a CPU runs them in
+                pieces of about 1,024 tokens, one on each core.
             on_long: texts longer than the model's limit: "windows" (overlapping, maximum over them), "truncate" or "error".
             preload: False leaves the network unloaded until the first text: enough to load ready vectors and to open stores.
             settings: any field of EncoderConfig that changes vectors, e.g. max_length_document=384, pooling="sum",
@@ -190,7 +191,9 @@ class SpladeEncoder:
 
         The graph does the pooling and equals this model within 1e-4; it keeps this model's fingerprint. With `storage`
         "float16" or "int8" the weights are rounded (in this object too): a smaller and slightly different model, with a
-        fingerprint of its own.
+        fingerprint of its own. "int8-dynamic" computes products in int8 as well: faster on a CPU, and again a model of its
+        own, whose vectors depend a little on the texts encoded beside (inputs are rounded by the largest of a batch); `python -m
+        benchmarks encode` shows what that costs.
         """
         return write_exported_folder(self._folder, self._tokenizer_json, self.runtime, self.query_runtime, out, storage)
 

@@ -25,8 +25,11 @@ from torch import Tensor, nn
 from splade_ptbr_connectors.encoding.torch_model import LexicalChannel, SpladeModel
 from splade_ptbr_connectors.errors import ConfigError
 
+from .attention import MASKED_BY_PADDING_ALONE, fuse_attention
+from .int8 import quantise
+
 OPSET = 18
-STORAGES = ("float32", "float16", "int8")
+STORAGES = ("float32", "float16", "int8", "int8-dynamic")
 _LARGE = 4096  # tensors with fewer values stay float32
 
 
@@ -46,7 +49,7 @@ def _row_scales(weights: Tensor) -> Tensor:
 def round_model(model: SpladeModel, storage: str) -> None:
     """Rounds the weights in place to what `storage` can hold, so that every runtime computes with the same numbers."""
     _check_storage(storage)
-    if storage == "float32":
+    if storage in ("float32", "int8-dynamic"):  # the latter rounds inputs of products too: no weights of a torch model do the same
         return
     for parameter in model.parameters():
         int8 = storage == "int8" and parameter.dim() == 2 and parameter.numel() >= _LARGE
@@ -76,13 +79,19 @@ def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32
     """Writes `model` as one ONNX file, whole or not at all.
 
     Args:
-        storage: "float32", "float16" or "int8" (see `round_model`, which should come first: the file holds rounded weights).
+        storage: "float32", "float16" or "int8" (see `round_model`, which should come first: the file holds rounded weights);
+            "int8-dynamic": products in int8 (see `int8.quantise`).
     """
     _check_storage(storage)
     target = Path(path)
     graph = _features_graph(model.eval())
-    _Builder(graph.graph, model).add_pooling()
-    if storage != "float32":
+    network = model.backbone.config
+    if network.model_type in MASKED_BY_PADDING_ALONE:
+        fuse_attention(graph, network.num_attention_heads)
+    _Builder(graph.graph, model, tied=storage != "int8-dynamic").add_pooling()
+    if storage == "int8-dynamic":
+        graph = quantise(graph)
+    elif storage != "float32":
         _shrink(graph.graph, storage)
     onnx.checker.check_model(graph)
     partial = target.with_name(target.name + ".partial")
@@ -127,18 +136,25 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Builder:
-    """Appends pooling and the lexical channel to the graph of the features."""
+    """Appends pooling and the lexical channel to the graph of the features.
 
-    def __init__(self, graph: onnx.GraphProto, model: SpladeModel) -> None:
-        self.graph, self.model = graph, model
+    Args:
+        tied: use the table of the input embeddings for the output projection too, where the model does; else a transposed copy.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, model: SpladeModel, *, tied: bool) -> None:
+        self.graph, self.model, self.tied = graph, model, tied
         self.body: list[onnx.NodeProto] = []
         self.count = 0
-        self.weight = self._shared(model.head.weight.detach()) if model.expansion else ""
+        self.weight = self._head_weight(model.head.weight.detach()) if model.expansion else ""
         self.bias = self.constant("pool_bias", model.head_bias.detach().numpy()) if model.expansion else ""
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
+
+    def _head_weight(self, weight: Tensor) -> str:
+        return self._shared(weight) if self.tied else self.constant("pool_weight", weight.t().numpy())
 
     def _shared(self, weight: Tensor) -> str:
         """The initializer that already holds the output projection (tied embeddings), or a new one."""
@@ -152,7 +168,7 @@ class _Builder:
         """A node of the body of the Scan; its output's name."""
         self.count += 1
         output = f"pool_{kind}_{self.count}"
-        self.body.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        self.body.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
     def axes(self, *values: int) -> str:
@@ -194,6 +210,8 @@ class _Builder:
 
     def _logits(self) -> str:
         """[V, L] products of every term with every token."""
+        if not self.tied:
+            return self.node("Transpose", self.node("MatMul", "item_features", self.weight), perm=[1, 0])
         return self.node("MatMul", self.weight, self.node("Transpose", "item_features", perm=[1, 0]))
 
     def _pooled_max(self, kept: str, pooled: str) -> str:

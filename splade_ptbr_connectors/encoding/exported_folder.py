@@ -16,8 +16,8 @@ from .config import OnnxSettings
 from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder, sha256_of
 from .runtime import Runtime
 
-Storage = Literal["float32", "float16", "int8"]
-TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0}  # of activations; rounded weights are another model
+Storage = Literal["float32", "float16", "int8", "int8-dynamic"]
+TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0, "int8-dynamic": 1.0}  # of activations; rounded weights are another model
 
 
 def write_exported_folder(

@@ -16,9 +16,10 @@ def sparse_rows(activations: NDArray[np.float32], dropped: NDArray[np.int64]) ->
     if not np.isfinite(activations).all():
         raise ModelError("the model gave NaN or infinite activations: use dtype='float32', or check the checkpoint.")
     activations[:, dropped] = 0
-    rows, terms = np.nonzero(activations >= SMALLEST_WEIGHT)
-    weights = activations[rows, terms]
-    ends = np.searchsorted(rows, np.arange(1, len(activations) + 1))
+    flat = np.flatnonzero(activations >= SMALLEST_WEIGHT)  # several times as fast as pairs of row and term
+    weights = activations.ravel()[flat]
+    ends = np.searchsorted(flat, np.arange(1, len(activations) + 1) * activations.shape[1])
+    terms = flat % max(activations.shape[1], 1)
     start = 0
     for end in ends.tolist():
         yield SparseVector(terms[start:end], weights[start:end])
