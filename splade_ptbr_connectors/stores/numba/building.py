@@ -13,7 +13,8 @@ from .compiled import compiled
 WINDOW = 65_536  # documents of a window: a row fits 16 bits, its accumulators fit the second-level cache
 BLOCK = 16  # documents of a block, of which the largest impact is known; GROUP of a group of four: a cache line of impacts
 GROUP = 64  # simd.py has both numbers in its vectors
-FREQUENT = 16  # a term in more than one document of this many is kept as a column
+FREQUENT = 16  # a term in more than one document of this many is kept as a column, which is searched faster than a list
+FREQUENT_ROUNDED = 8  # the same where room counts: at one document in 16 a column takes 16 bytes a posting, a list 3
 STEPS = 255  # impacts are 1..255 steps of the term's largest weight in the window
 DIRECT = 2**22  # up to this term id, terms are counted in a table
 
@@ -40,7 +41,8 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     terms, slots = _slots(batch.term_ids)
     frequency, largest = np.zeros(len(terms), np.int64), np.zeros(len(terms), np.float32)
     _count(slots, batch.weights, frequency, largest)
-    frequent = frequency * FREQUENT > max(count, FREQUENT)
+    one_in = FREQUENT_ROUNDED if rounded else FREQUENT
+    frequent = frequency * one_in > max(count, one_in)
     column = np.where(frequent, np.cumsum(frequent) - 1, -1).astype(np.int32)
     start = np.zeros(len(terms) + 1, np.int64)
     np.cumsum(np.where(frequent, 0, frequency), out=start[1:])
