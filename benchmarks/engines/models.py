@@ -20,7 +20,7 @@ def load_model(models: Mapping[str, str], name: str, methods: tuple[str, ...]) -
     """
     path = models.get(name)
     if path is None:
-        raise ConfigError(f"no model is given as {name!r}: name one as --model {name}=MODULE:ATTRIBUTE, with {' or '.join(methods)}().")
+        raise ConfigError(f"no model is given as {name!r}: name one as --{name} MODULE:ATTRIBUTE, with {' or '.join(methods)}().")
     found = _attribute(name, path)
     if callable(found) and (isinstance(found, type) or not _has(found, methods)):
         found = found()

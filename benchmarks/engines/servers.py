@@ -35,7 +35,8 @@ def server_url(settings: Settings, engine: str) -> str:
     try:
         return settings.urls[engine].rstrip("/")
     except KeyError:
-        raise ConfigError(f"the engine {engine} needs the address of a server: give one, as --url {engine}=http://HOST:PORT.") from None
+        option = engine.partition(":")[0]
+        raise ConfigError(f"the engine {engine} needs the address of a server: give one, as --{option} http://HOST:PORT.") from None
 
 
 def name_prefix(home: Path) -> str:
