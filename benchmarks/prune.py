@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from splade_ptbr_connectors.stores.numba import ImpactIndex
 
 SWEEP = (
-    "top_k=128,top_k=96,top_k=64,top_k=48,top_k=32,top_k=16,threshold=0.05,threshold=0.1,threshold=0.2,threshold=0.4,threshold=0.6,"
+    "top_k=128,top_k=96,top_k=64,top_k=48,top_k=32,top_k=16,threshold=0.2,threshold=0.4,threshold=0.6,threshold=0.8,threshold=1,threshold=1.5,"
     "quantile=0.1,quantile=0.2,quantile=0.4,quantile=0.6,quantile=0.8"
 )
 
