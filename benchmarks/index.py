@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
 from .build_memory import chunks, peak_bytes
-from .report import machine
+from .report import disk_bytes, machine
+from .running.collecting import latency
 from .scatter_add import Search, plain_scatter_add
 from .synthetic import make_collection
 from .workload import Workload, write_vectors
@@ -114,7 +115,7 @@ def _edge(home: Path, batch: SparseBatch, facts: dict[str, Any]) -> Search:
     store.upsert_vectors((f"{row:09}", vector) for row, vector in enumerate(batch))
     store.finish_loading()
     facts["Edge: documents/s"] = len(batch) / (time.perf_counter() - started)
-    facts["Edge: bytes a posting"] = sum(file.stat().st_blocks * 512 for file in home.rglob("*")) / len(batch.term_ids)
+    facts["Edge: bytes a posting"] = disk_bytes(home) / len(batch.term_ids)
     shard = store._edge._shard  # type: ignore[attr-defined]  # the engine itself: no payloads, no ids, as ours
 
     def search(query: SparseVector, top_k: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -259,7 +260,7 @@ def _show(
     **settings: Any,
 ) -> None:
     rows = [(what, value, sign, goal, _met(value, sign, goal)) for what, value, sign, goal in goals]
-    table = {f"top {k}": {name: _percentiles(each) for name, each in sides.items()} for k, sides in latencies.items()}
+    table = {f"top {k}": {name: latency([each]).model_dump() for name, each in sides.items()} for k, sides in latencies.items()}
     if as_json:
         keys = ("what", "measured", "sign", "goal", "verdict")
         content = {"benchmark": "index", "settings": settings, "machine": machine(), "latency_ms": table, "facts": facts}
@@ -277,11 +278,6 @@ def _show(
     typer.echo()
     for what, value, sign, goal, verdict in rows:
         typer.echo(f"{what:52} {value:12,.2f}" + ("" if goal is None else f"   goal {sign} {goal:,g}: {verdict}"))
-
-
-def _percentiles(seconds: list[float]) -> dict[str, float]:
-    milliseconds = np.array(seconds) * 1000
-    return {"mean": float(milliseconds.mean()), **{f"p{p}": float(np.percentile(milliseconds, p)) for p in (50, 95, 99)}}
 
 
 def _met(value: float, sign: str, goal: float | None) -> str:

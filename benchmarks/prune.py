@@ -7,9 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from splade_ptbr_connectors.evaluation.measures import measure
@@ -21,7 +19,7 @@ from .report import machine
 from .reporting import write_report
 from .results import FILE, MEASURES, TOP_KS, PrunedResult, Results
 from .running.choosing import workload_of
-from .running.collecting import latency, workload_facts
+from .running.collecting import latency, run_of, workload_facts
 from .workload import Workload, batches
 
 if TYPE_CHECKING:
@@ -95,13 +93,4 @@ class Sweep:
         return hits, seconds[1:]
 
     def _quality(self, hits: list[Ranking]) -> dict[str, float]:
-        if not self.workload.qrels:
-            return {}
-        ids = np.array(self.workload.doc_ids, object)
-        return measure(
-            dict(zip(self.workload.query_ids, (_scored(ids, *hit) for hit in hits), strict=True)), self.workload.qrels, MEASURES
-        ).means
-
-
-def _scored(ids: NDArray[np.object_], rows: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, float]:
-    return dict(zip(ids[rows].tolist(), scores.tolist(), strict=True))
+        return measure(run_of(self.workload, hits), self.workload.qrels, MEASURES).means if self.workload.qrels else {}

@@ -9,6 +9,7 @@ import platform
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -80,6 +81,11 @@ def show(title: str, settings: Mapping[str, Any], rates: Rates, comparisons: lis
     for comparison in comparisons:
         goal = "" if comparison.goal is None else f"   goal {comparison.goal:.2f}: {comparison.verdict}"
         typer.echo(f"{comparison.name}: {comparison.ratio:.3f} ({comparison.subject} / {comparison.baseline}){goal}")
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files below a folder take on the disk: blocks, not lengths, since files may have holes."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
 def machine() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from splade_ptbr_connectors.stores.base import Store
 
 from .load import Documents, fresh_index, make_documents, own_opensearch
 from .ready_vectors import ReadyVectors
-from .report import machine
+from .report import disk_bytes, machine
 
 QUERIES, TOP_K = 100, 10
 TERMS_A_QUERY = (10, 40)  # few, as of a query table; many, as of a query network
@@ -57,7 +57,7 @@ def _edge(ready: Documents, folder: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder, prefix="splade-benchmark-") as empty:
         with open_store(f"edge:{empty}/store", encoder=ReadyVectors()) as store:
             figures = _figures("Edge", store, ready)
-        size = sum(file.stat().st_blocks * 512 for file in Path(empty).rglob("*") if file.is_file())
+        size = disk_bytes(Path(empty))
     return {**figures, "bytes_a_document": size / len(ready)}
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
+from ..report import disk_bytes
 from ..workload import Workload
 from .options import Options, read_options
 
@@ -104,7 +105,7 @@ class Engine(ABC):
 
     def bytes_on_disk(self) -> int | None:
         """Of the index, after build(); None: it lies where this process cannot look."""
-        return sum(file.stat().st_blocks * 512 for file in self.home.rglob("*") if file.is_file())
+        return disk_bytes(self.home)
 
     def processes(self) -> list[int]:
         """Ids of the processes whose memory is the engine's: this one, and a server that was started for it."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,9 +19,9 @@ from splade_ptbr_connectors.stores.opensearch.index import read_index
 from splade_ptbr_connectors.stores.opensearch.queries import rank_feature
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
-from .base import Engine, Found, Query
+from .base import Found, Query
 from .found import NOTHING, found
-from .servers import ServerOptions, name_prefix, new_name, saved_name, server_url, translated
+from .servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
 from .store import load, ready
 
 SEARCHED = {"allow_partial_search_results": "false", "request_cache": "false"}
@@ -48,7 +46,7 @@ class OpenSearchOptions(ServerOptions):
     merge_timeout_s: PositiveFloat = 3600.0
 
 
-class OpenSearch(Engine):
+class OpenSearch(ServerEngine):
     """One index, searched without stored fields: a row is read from the column of document ids."""
 
     accepted: ClassVar[type[ServerOptions]] = OpenSearchOptions
@@ -75,13 +73,6 @@ class OpenSearch(Engine):
         with self._translated():
             answer = self._client.search(index=self._name, body=body, params=SEARCHED)
         return _found(answer, self._name)
-
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
-        """Requests of several queries each, so many of them at once, each request's queries in turn."""
-        size = self.options.asked
-        parts = [queries[begin : begin + size] for begin in range(0, len(queries), size)]
-        with ThreadPoolExecutor(threads) as pool:
-            return [each for part in pool.map(lambda part: self._together(part, top_k), parts) for each in part]
 
     def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
         lines = [line for query in queries if len(query.vector) for line in ({}, self._body(query.vector, top_k))]
@@ -113,9 +104,6 @@ class OpenSearch(Engine):
     def bytes_on_disk(self) -> int | None:
         with self._short_client() as client:
             return index_bytes(client, saved_name(self.home))
-
-    def processes(self) -> list[int]:
-        return [os.getpid(), *([self.options.pid] if self.options.pid else [])]
 
     def facts(self) -> dict[str, Any]:
         with self._short_client() as client:

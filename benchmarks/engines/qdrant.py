@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,9 +19,10 @@ from splade_ptbr_connectors.stores.qdrant.failures import read_failure
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
 from splade_ptbr_connectors.vectors import SparseVector
 
-from .base import Engine, Found, Query
+from ..report import disk_bytes
+from .base import Found, Query
 from .found import NOTHING, found
-from .servers import ServerOptions, name_prefix, new_name, saved_name, server_url, translated
+from .servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
 from .slices import numbered
 
 VECTOR = "sparse"
@@ -47,7 +46,7 @@ class QdrantOptions(ServerOptions):
     index_timeout_s: PositiveFloat = 1800.0
 
 
-class Qdrant(Engine):
+class Qdrant(ServerEngine):
     """One collection with one sparse vector, its settings the server's own."""
 
     accepted: ClassVar[type[ServerOptions]] = QdrantOptions
@@ -82,13 +81,6 @@ class Qdrant(Engine):
             )
         return _found(answer.points)
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
-        """Requests of several queries each, so many of them at once; how many threads the server uses is its own setting."""
-        size = self.options.asked
-        parts = [queries[begin : begin + size] for begin in range(0, len(queries), size)]
-        with ThreadPoolExecutor(threads) as pool:
-            return [each for part in pool.map(lambda part: self._together(part, top_k), parts) for each in part]
-
     def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
         asked = [self._request(query.vector, top_k) for query in queries if len(query.vector)]
         with self._translated():
@@ -108,9 +100,6 @@ class Qdrant(Engine):
 
     def bytes_on_disk(self) -> int | None:
         return collection_bytes(self.options.data, saved_name(self.home))
-
-    def processes(self) -> list[int]:
-        return [os.getpid(), *([self.options.pid] if self.options.pid else [])]
 
     def facts(self) -> dict[str, Any]:
         with self._client() as client:
@@ -187,7 +176,7 @@ def collection_bytes(data: Path | None, name: str) -> int | None:
     folder = data / "collections" / name
     if not folder.is_dir():
         raise ConfigError(f"qdrant.data is {str(data)!r}, which holds no collections/{name}: it must be the storage folder of this server.")
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    return disk_bytes(folder)
 
 
 def _found(points: Sequence[Any]) -> Found:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import platform
 import uuid
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from pydantic import PositiveInt
 
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError, StoreNotFoundError
 from splade_ptbr_connectors.stores.retrying import Failure
 
-from .base import Settings
+from .base import Engine, Found, Query, Settings
 from .options import Options
 
 _FILE = "name.txt"
@@ -28,6 +32,31 @@ class ServerOptions(Options):
     """
 
     pid: PositiveInt | None = None
+
+    def processes(self) -> list[int]:
+        """Ids of this process, and of the server where it is known."""
+        return [os.getpid(), *([self.pid] if self.pid else [])]
+
+
+class ServerEngine(Engine):
+    """An engine by the client of its server, asked in requests of several queries each."""
+
+    options: Any  # ServerOptions with `asked`, the queries of a request
+
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+        """So many requests at once; how many threads the server uses for them is its own setting."""
+        size = self.options.asked
+        parts = [queries[begin : begin + size] for begin in range(0, len(queries), size)]
+        with ThreadPoolExecutor(threads) as pool:
+            return [each for part in pool.map(lambda part: self._together(part, top_k), parts) for each in part]
+
+    @abstractmethod
+    def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
+        """The hits of the queries of one request, in their order."""
+
+    def processes(self) -> list[int]:
+        processes: list[int] = self.options.processes()
+        return processes
 
 
 def server_url(settings: Settings, engine: str) -> str:

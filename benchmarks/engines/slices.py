@@ -9,15 +9,17 @@ from tqdm import tqdm
 
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
+from ..workload import batches
+
 
 def slices(batch: SparseBatch, size: int, doing: str = "") -> Iterator[tuple[int, SparseBatch]]:
     """(first row, its next `size` rows in memory); `doing` names the bar, "" draws none."""
     with tqdm(total=len(batch), desc=doing, unit=" documents", disable=None if doing else True) as bar:
-        for begin in range(0, len(batch), size):
-            indptr = np.array(batch.indptr[begin : begin + size + 1])
-            first, last = indptr[0], indptr[-1]
-            yield begin, SparseBatch(indptr - first, np.array(batch.term_ids[first:last]), np.array(batch.weights[first:last]))
-            bar.update(len(indptr) - 1)
+        begin = 0
+        for part in batches(batch, size):
+            yield begin, SparseBatch(part.indptr, np.array(part.term_ids), np.array(part.weights))
+            begin += len(part)
+            bar.update(len(part))
 
 
 def numbered(batch: SparseBatch, size: int, doing: str = "") -> Iterator[list[tuple[int, SparseVector]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar
 
 from . import opensearch, qdrant
@@ -23,7 +22,8 @@ class StoreOnServer(StoreEngine):
         super().build()
 
     def processes(self) -> list[int]:
-        return [os.getpid(), *([self.options.pid] if self.options.pid else [])]
+        processes: list[int] = self.options.processes()
+        return processes
 
     @property
     def _engine(self) -> str:

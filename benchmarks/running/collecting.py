@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from splade_ptbr_connectors.evaluation.measures import measure
 from splade_ptbr_connectors.evaluation.runs import Run, write_run
 
+from ..oracle import Ranking
 from ..report import machine
 from ..results import FILE, MEASURES, THREADS, TOP_KS, Agreement, Build, EngineResult, Failure, Latency, Results, WorkloadFacts
 from ..workload import Workload
@@ -70,12 +71,16 @@ def _rates(rounds: list[dict[str, Any]], top_k: int) -> dict[int, float]:
 
 
 def _quality(plan: Plan, workload: Workload, engine: str) -> dict[str, float]:
-    found = read_hits(plan.folder(engine) / f"hits-{max(TOP_KS)}.npz")
-    run: Run = {
-        query_id: dict(zip((workload.doc_ids[row] for row in rows.tolist()), scores.tolist(), strict=True))
-        for query_id, (rows, scores) in zip(workload.query_ids, found, strict=True)
-    }
     if not workload.qrels:
         return {}
+    run = run_of(workload, read_hits(plan.folder(engine) / f"hits-{max(TOP_KS)}.npz"))
     write_run(plan.folder(engine) / "run.trec", run, tag=engine)
     return measure(run, workload.qrels, MEASURES).means
+
+
+def run_of(workload: Workload, hits: Sequence[Ranking]) -> Run:
+    """The run of hits [queries] that name documents by row."""
+    return {
+        query_id: dict(zip((workload.doc_ids[row] for row in rows.tolist()), scores.tolist(), strict=True))
+        for query_id, (rows, scores) in zip(workload.query_ids, hits, strict=True)
+    }
