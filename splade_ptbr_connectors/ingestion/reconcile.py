@@ -104,7 +104,7 @@ def _searched(store: Store, doc_id: str, kept: SparseVector) -> Verdict:
     if not len(query):
         return Verdict.sound
     score = query.dot(kept)
-    hits = store.search(query, TOP_K)
+    hits = store.search(query, TOP_K, with_payload=False)
     mine = next((hit.score for hit in hits if hit.doc_id == doc_id), None)
     if mine is not None:
         return Verdict.sound if math.isclose(mine, score, rel_tol=TOLERANCE) else Verdict.damaged

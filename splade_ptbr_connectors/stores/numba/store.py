@@ -134,7 +134,7 @@ class NumbaStore(Store):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
         conditions = checked(filter)
         with self._writing:
             contents, searcher = self._contents, self._searcher_for(conditions)
@@ -148,7 +148,7 @@ class NumbaStore(Store):
         if len(every) > top_k:
             kept = every >= np.partition(every, len(every) - top_k)[len(every) - top_k]
             every, numbers = every[kept], numbers[kept]
-        return _ranked(every, numbers, top_k, [*parts, tail], searcher)
+        return _ranked(every, numbers, top_k, [*parts, tail], searcher, with_payload)
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._writing:
@@ -309,13 +309,13 @@ class NumbaStore(Store):
         return [(self.tenant, doc_id) for doc_id in dict.fromkeys(doc_ids)]
 
 
-def _ranked(scores: Any, numbers: Any, top_k: int, sources: list[Part | Tail], searcher: Searcher) -> list[Hit]:
+def _ranked(scores: Any, numbers: Any, top_k: int, sources: list[Part | Tail], searcher: Searcher, with_payload: bool) -> list[Hit]:
     """The hits in the order of the contract, those tied with the last one cut by document id."""
     which = np.searchsorted(searcher.bases, numbers, "right") - 1
     places = [(sources[w], int(number - searcher.bases[w])) for w, number in zip(which.tolist(), numbers.tolist(), strict=True)]
     ids = [doc_id for (_, doc_id), _ in _looked_up(places, _heads)]
     best = sorted(range(len(places)), key=lambda n: (-scores[n], ids[n]))[:top_k]
-    payloads = _looked_up([places[n] for n in best], _payloads)
+    payloads = _looked_up([places[n] for n in best], _payloads) if with_payload else [{} for _ in best]
     return [Hit(ids[n], float(scores[n]), payload) for n, payload in zip(best, payloads, strict=True)]
 
 

@@ -99,6 +99,11 @@ def to_hit(point: Any, scope: Scope) -> Hit:
     return Hit(doc_id, float(point.score), payload)
 
 
+def to_bare_hit(point: Any, scope: Scope) -> Hit:
+    """The hit without its payload, of which at least the layout's `id_fields` are there."""
+    return Hit(scope.layout.doc_id(point.id, point.payload or {}), float(point.score), {})
+
+
 def in_parts(entries: Sequence[Entry], max_bytes: int) -> Iterator[list[Entry]]:
     """Cut a batch where a request would grow beyond `max_bytes` (estimated); one entry makes a part whatever its size."""
     part: list[Entry] = []

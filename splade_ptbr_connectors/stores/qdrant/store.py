@@ -277,8 +277,10 @@ class QdrantStore(RemoteStore):
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         return reading.search_hybrid(search, self._scope)
 
-    def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]:
-        return reading.search(query, top_k, filter, self._scope)
+    def _search_operation(
+        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
+    ) -> Operation[list[Hit]]:
+        return reading.search(query, top_k, filter, with_payload, self._scope)
 
     def _get_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
         return reading.get(doc_ids, self._scope)

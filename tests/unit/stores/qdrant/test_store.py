@@ -78,6 +78,15 @@ def test_writes_wait_and_searches_leave_the_vectors_there(store: QdrantStore, se
     assert not query.get("params")
 
 
+@pytest.mark.parametrize("documents", [2, 5], ids=["no tie at the cut", "a tie at the cut"])
+def test_searches_without_payloads_leave_them_there_too(store: QdrantStore, server: StandIn, documents: int) -> None:
+    store.upsert_vectors([(f"d{n}", QUERY, {"text": "longo"}) for n in range(documents)])
+    before = len(server.seen)
+    assert [(hit.doc_id, hit.payload) for hit in store.search(QUERY, 2, with_payload=False)] == [("d0", {}), ("d1", {})]
+    asked = [json.loads(request.body)["with_payload"] for request in server.seen[before:]]
+    assert asked and all(wanted == ["_id", "_hash"] for wanted in asked)
+
+
 def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> None:
     mine, theirs, everything = opening(tenant="A"), opening(tenant="B"), opening()
     for store in (mine, theirs):
