@@ -1,0 +1,124 @@
+"""Which segments are merged into larger ones, and how: the number of segments stays logarithmic, and the buffer small."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...vectors import SparseBatch
+from .building import WINDOW
+from .contents import Buffer, Contents
+from .index import joined
+from .schema import Numbers, Registered
+from .segment import SUFFIX, Segment, write_segment
+
+_MOSTLY_FULL = 0.75  # a segment with so many living rows is left alone
+_MOSTLY_DEAD = 0.5  # one with fewer is written anew even by itself
+
+
+class Run(NamedTuple):
+    """Neighbours to be merged, each with its living rows; the buffer is the last of all where it takes part."""
+
+    sources: list[tuple[Segment | Buffer, Numbers]]
+
+    @property
+    def replaced(self) -> list[Registered]:
+        """The segments that go."""
+        return [source.registered for source, _ in self.sources if isinstance(source, Segment)]
+
+    @property
+    def takes_buffer(self) -> bool:
+        """Whether the buffer takes part."""
+        return isinstance(self.sources[-1][0], Buffer)
+
+
+def runs(contents: Contents, *, everything: bool) -> list[Run]:
+    """What to merge.
+
+    Args:
+        everything: all that is not mostly full; otherwise the buffer with as many segments before it as keeps their number logarithmic.
+    """
+    sources: list[tuple[Segment | Buffer, Numbers]] = [
+        (source, np.flatnonzero(alive)) for source, alive in zip(contents.segments, contents.alive, strict=True)
+    ]
+    if len(contents.buffer):
+        sources.append((contents.buffer, np.flatnonzero(contents.buffer.alive)))
+    chosen = [_small(*source) for source in sources] if everything else _behind(sources)
+    chosen = [taken or (isinstance(source, Segment) and not source.written) for taken, (source, _) in zip(chosen, sources, strict=True)]
+    found = [
+        Run([source for _, source in group]) for taken, group in groupby(zip(chosen, sources, strict=True), lambda pair: pair[0]) if taken
+    ]
+    return [run for run in found if not _alone(run)]
+
+
+def write_run(folder: Path, run: Run, first: int, last: int, revision: int, store_id: str) -> list[Registered]:
+    """Build and write segments for first < number <= last, yet to be renamed and registered. Memory holds one at a time. Raises OSError."""
+    written = list[Registered]()
+    count = -(-sum([len(living) for _, living in run.sources]) // WINDOW)
+    for numbers, vectors in _windows(run):
+        end = last if len(written) == count - 1 else int(numbers[-1])
+        about = Registered(f"{end:012}-{uuid.uuid4().hex[:8]}{SUFFIX}", first, end, revision, 0)
+        written.append(write_segment(folder, about, store_id, numbers, vectors))
+        first = end
+    return written
+
+
+def _small(source: Segment | Buffer, living: Numbers) -> bool:
+    return isinstance(source, Buffer) or len(living) < _MOSTLY_FULL * WINDOW
+
+
+def _behind(sources: Sequence[tuple[Segment | Buffer, Numbers]]) -> list[bool]:
+    chosen, size = [False] * len(sources), 0
+    for n in reversed(range(len(sources))):
+        source, living = sources[n]
+        if isinstance(source, Segment) and (not size or len(living) > 2 * size or len(living) + size > WINDOW):
+            break
+        chosen[n] = True
+        size += len(living)
+    return chosen
+
+
+def _alone(run: Run) -> bool:
+    """Whether the run is one segment that may stay as it is."""
+    source, living = run.sources[0]
+    return len(run.sources) == 1 and isinstance(source, Segment) and source.written and len(living) >= _MOSTLY_DEAD * len(source)
+
+
+def _windows(run: Run) -> Iterator[tuple[Numbers, SparseBatch]]:
+    """The living rows of a run, up to WINDOW of them at a time."""
+    waiting, size = list[tuple[Numbers, SparseBatch]](), 0
+    for source, living in run.sources:
+        begin = 0
+        while begin < len(living):
+            rows = living[begin : begin + WINDOW - size]
+            waiting.append((source.numbers[rows], _vectors(source, rows)))
+            begin, size = begin + len(rows), size + len(rows)
+            if size == WINDOW:
+                yield _together(waiting)
+                waiting, size = [], 0
+    if size:
+        yield _together(waiting)
+
+
+def _vectors(source: Segment | Buffer, rows: Numbers) -> SparseBatch:
+    if isinstance(source, Segment):
+        return source.window.batch(rows)
+    return rows_of(source.batch(), rows)
+
+
+def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:
+    """These rows of a batch."""
+    lengths = np.diff(batch.indptr)[rows]
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    places = np.repeat(batch.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return SparseBatch(indptr, batch.term_ids[places], batch.weights[places])
+
+
+def _together(pieces: Sequence[tuple[Numbers, SparseBatch]]) -> tuple[Numbers, SparseBatch]:
+    return np.concatenate([numbers for numbers, _ in pieces]), joined([vectors for _, vectors in pieces])
