@@ -1,4 +1,4 @@
-"""The contents of a store at one revision, in memory: segments, which of their documents live, and a buffer of what no segment holds yet."""
+"""The contents of a store at one revision, in memory: segments, who lives in them, and a buffer of what no segment holds yet."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ class Segment:
         wanted = numbers[np.searchsorted(numbers, self.registered.first, "right") : np.searchsorted(numbers, self.registered.last, "right")]
         rows = np.searchsorted(self.numbers, wanted)
         inside = rows < len(self.numbers)
-        return rows[inside][self.numbers[rows[inside]] == wanted[inside]]
+        found: NDArray[np.int64] = rows[inside][self.numbers[rows[inside]] == wanted[inside]]
+        return found
 
 
 def write_segment(folder: Path, about: Registered, store_id: str, numbers: Numbers, vectors: SparseBatch) -> Registered:

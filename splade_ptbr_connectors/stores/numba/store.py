@@ -115,7 +115,7 @@ class NumbaStore(Store):
 
     @property
     def identity(self) -> str:
-        return f"numba:{self._description.store_id}"
+        return f"numba:{self._database.store_id}"
 
     def info(self) -> dict[str, Any]:
         """Engine, version, settings and size."""
@@ -260,7 +260,7 @@ class NumbaStore(Store):
 
     def _read_segment(self, registered: Registered) -> Segment | None:
         try:
-            return Segment.read(self._database.folder, registered, self._description.store_id)
+            return Segment.read(self._database.folder, registered, self._database.store_id)
         except (StoreCorruptError, StoreFormatError) as error:
             logger.warning("%s; it is built again from %s", str(error).partition(": ")[0], DATABASE)
             return None
@@ -293,7 +293,7 @@ class NumbaStore(Store):
         folder, replaced = self._database.folder, run.replaced
         first = replaced[0].first if replaced else state.indexed
         last = state.following - 1 if run.takes_buffer else replaced[-1].last
-        new = write_run(folder, run, first, last, state.revision, self._description.store_id)
+        new = write_run(folder, run, first, last, state.revision, self._database.store_id)
         with self._writing() as connection:
             there = set(schema.segments(connection))
             if there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed):

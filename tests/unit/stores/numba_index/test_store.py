@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,10 @@ from tests.support.encoders import HashingEncoder
 from tests.support.operations import ASYNC, BLOCKING, VOCABULARY, Way, agree, operations, queries
 from tests.support.oracle import Oracle
 
+from .conftest import Opening
+
 HYPOTHESIS: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 VECTOR = SparseVector([1, 7], [0.1, 1 / 3])
-Opening = Callable[..., Store]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def opening(folder: Path) -> Opening:
-    def opened(**arguments: Any) -> Store:
-        return open_store(f"numba:{folder}", encoder=HashingEncoder(vocab_size=4096), **arguments)
-
-    return opened
-
-
-@pytest.fixture
-def store(opening: Opening) -> Iterator[Store]:
-    with opening() as opened:
-        yield opened
 
 
 @pytest.fixture(params=[1, 5, 65_536], ids=lambda size: f"merging at {size}")
