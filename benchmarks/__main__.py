@@ -6,6 +6,7 @@ import typer
 
 from splade_ptbr_connectors.errors import SpladeConnectorsError
 
+from .embedded import embedded
 from .encode import encode
 from .head import head
 from .index import index
@@ -18,6 +19,7 @@ from .triplets import triplets
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
+app.command("embedded")(embedded)
 app.command("encode")(encode)
 app.command("head")(head)
 app.command("index")(index)
