@@ -318,6 +318,7 @@ def _points(server: StandIn, method: str, name: str, route: str, body: bytes) ->
         "PUT points": _upsert,
         "POST points": _retrieve,
         "POST points/query": _query,
+        "POST points/query/batch": _query_batch,
         "POST points/count": _count,
         "POST points/scroll": _scroll,
         "POST points/delete": _delete,
@@ -365,6 +366,11 @@ def _query(server: StandIn, name: str, body: bytes) -> Any:
         with_vectors=_or(wanted.with_vector, False),
         score_threshold=wanted.score_threshold,
     )
+
+
+def _query_batch(server: StandIn, name: str, body: bytes) -> Any:
+    asked = models.QueryRequestBatch.model_validate_json(body).searches
+    return [_query(server, name, each.model_dump_json(exclude_none=True).encode()) for each in asked]
 
 
 def _count(server: StandIn, name: str, body: bytes) -> Any:

@@ -30,6 +30,7 @@ class Scope:
     collection: str
     layout: Layout
     vector: str
+    datatype: str
     dense_vector: str
     dense_size: int | None
     tenant: str | None

@@ -98,6 +98,13 @@ def test_an_integer_that_the_protocol_cannot_carry_refuses_its_document_only(sto
     assert_complete(store)
 
 
+def test_the_range_of_a_term_is_asked_for(server: GrpcStandIn) -> None:
+    with open_store(f"qdrant+{server.url}/laws?datatype=uint8", encoder=HashingEncoder()) as store:
+        store.load([("a", SparseVector([1], [0.25])), ("b", SparseVector([1], [4.0]))])
+        query = SparseVector([1, 2], [2.0, 1.0])
+        assert store.score_tolerance(query, SparseVector([1, 2], [0.25, 1.0])) == pytest.approx(2 * 4 / 255 + 1e-4 * 1.5)
+
+
 def test_the_key_is_in_the_metadata_and_nowhere_else(server: GrpcStandIn) -> None:
     with pytest.warns(InsecureConnectionWarning, match=r"use qdrant\+grpcs"):
         store = open_store(f"qdrant+{server.url}/laws", encoder=HashingEncoder(), credentials=Credentials(api_key=SecretStr("hunter2")))
