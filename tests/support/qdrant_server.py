@@ -61,6 +61,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: bytes
+    peer: tuple[str, int] = ("", 0)
 
 
 class StandIn:
@@ -74,6 +75,7 @@ class StandIn:
         version: what the server says it is.
         refuse: payloads with this field are refused, each with its whole batch.
         status: what the collections report to be.
+        apart: send the head and the body of an answer apart, with Nagle's algorithm, as Qdrant does.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -84,6 +86,7 @@ class StandIn:
         self.version = VERSION
         self.refuse = ""
         self.status = "green"
+        self.apart = False
         self.indexes: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.client = QdrantClient(":memory:")
@@ -191,7 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server.stand_in
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(urlsplit(self.path).path)
-        server.seen.append(Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}, body))
+        server.seen.append(
+            Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}, body, self.client_address)
+        )
         with server.lock:
             fault = next((fault for fault in server.faults if path.endswith(fault.path)), None)
             if fault is not None:
@@ -214,6 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            if self.server.stand_in.apart:
+                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+                self.wfile.flush()
             self.wfile.write(body)
             self.wfile.flush()
 
