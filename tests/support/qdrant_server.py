@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
@@ -363,7 +364,7 @@ def _retrieve(server: StandIn, name: str, body: bytes) -> Any:
 
 def _query(server: StandIn, name: str, body: bytes) -> Any:
     wanted = models.QueryRequest.model_validate_json(body)
-    return server.client.query_points(
+    answer = server.client.query_points(
         name,
         query=wanted.query,
         using=wanted.using,
@@ -374,6 +375,9 @@ def _query(server: StandIn, name: str, body: bytes) -> Any:
         with_vectors=_or(wanted.with_vector, False),
         score_threshold=wanted.score_threshold,
     )
+    for point in answer.points:  # the server writes the shortest decimals that mean the same float32
+        point.score = float(str(np.float32(point.score)))
+    return answer
 
 
 def _query_batch(server: StandIn, name: str, body: bytes) -> Any:

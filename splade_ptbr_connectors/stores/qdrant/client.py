@@ -85,7 +85,8 @@ class Connection:
             arguments["event_hooks"] = {"response": [acknowledge]}
         if self._grpc:
             arguments["grpc_port"] = address.port
-            arguments["grpc_options"] = {"root_certificates": self._root_certificates()}
+            # a server that is back is tried within 2 s, not within the 120 s of gRPC: a search has 15 s
+            arguments["grpc_options"] = {"root_certificates": self._root_certificates(), "grpc.max_reconnect_backoff_ms": 2000}
         if address.tls:
             arguments["verify"] = self._tls()
         return arguments
