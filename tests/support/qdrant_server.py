@@ -76,6 +76,7 @@ class StandIn:
         version: what the server says it is.
         refuse: payloads with this field are refused, each with its whole batch.
         status: what the collections report to be.
+        discards: take points without reading or keeping them.
         apart: send the head and the body of an answer apart, with Nagle's algorithm, as Qdrant does.
     """
 
@@ -87,7 +88,7 @@ class StandIn:
         self.version = VERSION
         self.refuse = ""
         self.status = "green"
-        self.apart = False
+        self.discards = self.apart = False
         self.indexes: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.client = QdrantClient(":memory:")
@@ -348,6 +349,8 @@ def _index(server: StandIn, name: str, body: bytes) -> Any:
 
 
 def _upsert(server: StandIn, name: str, body: bytes) -> Any:
+    if server.discards:
+        return _done()
     points = models.PointsList.model_validate_json(body).points
     if server.refuse and any(server.refuse in (point.payload or {}) for point in points):
         raise _Refused(400, f"Wrong input: a point has the field {server.refuse!r}")
