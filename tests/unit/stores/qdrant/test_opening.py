@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from qdrant_client import QdrantClient, models
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import binding, open_store
 from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
-from splade_ptbr_connectors.stores.qdrant import QdrantStore
+from splade_ptbr_connectors.stores.qdrant import QdrantStore, collection
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import Fault, StandIn
@@ -267,6 +268,22 @@ def test_names_that_no_server_can_keep_are_refused_for_collections_and_aliases(s
 
 def test_a_name_of_255_bytes_is_a_collection(opening: Open) -> None:
     assert opening("ç" * 127 + "n").collection == "ç" * 127 + "n"
+
+
+@pytest.mark.parametrize("name", ["c#", "50% off", "a%41", "a+b &c=d;e", "ação"])
+def test_a_name_reaches_its_own_collection_or_none(opening: Open, server: StandIn, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if collection.QUOTES_NAMES or not set(name) & set("#%"):
+        with opening(quote(name)) as store:
+            store.upsert_vectors([("a", VECTOR)])
+        assert [found.name for found in server.client.get_collections().collections] == [name]
+    monkeypatch.setattr(collection, "QUOTES_NAMES", False)
+    before = len(server.seen)
+    if set(name) & set("#%"):
+        with pytest.raises(errors.ConfigError, match=r"would reach another collection: upgrade it to 1\.20"):
+            opening(quote(name))
+        assert len(server.seen) == before
+    else:
+        opening(quote(name))
 
 
 def test_a_path_before_the_collection_is_kept(opening: Open, server: StandIn) -> None:
