@@ -14,6 +14,7 @@ from .ingest import ingest
 from .load import load
 from .prune import prune
 from .room import room
+from .roundtrip import roundtrip
 from .run import run
 from .triplets import triplets
 
@@ -26,6 +27,7 @@ app.command("index")(index)
 app.command("load")(load)
 app.command("prune")(prune)
 app.command("room")(room)
+app.command("roundtrip")(roundtrip)
 app.command("run")(run)
 app.command("triplets")(triplets)
 

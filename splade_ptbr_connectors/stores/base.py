@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Filter = Mapping[str, Any] | tuple[Condition, ...] | Any  # a mapping of filters.py, its parsed form, or the engine's own
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
+SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 
 
 class Hit(NamedTuple):
@@ -197,6 +198,10 @@ class Store(ABC):
     def stored_form(self, vector: SparseVector) -> SparseVector:
         """A document's vector as the engine's scores see it: with its weights rounded to what the engine keeps of them."""
         return vector
+
+    def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
+        """How far search() may score this document from `query.dot(stored_form(vector))`: what adding up and rounding take."""
+        return SCORE_TOLERANCE * query.dot(self.stored_form(vector))
 
     def info(self) -> dict[str, Any]:
         """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""

@@ -18,6 +18,7 @@ import qdrant_edge as edge
 from ...errors import ConfigError, StoreCorruptError, StoreNotFoundError
 from ...filters import AnyOf, Condition
 from ...vectors import SparseVector
+from .. import datatypes
 from ..base import Entry, Hit, HybridSearch, Refusal, Store
 from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
@@ -117,6 +118,12 @@ class EdgeStore(Store):
     def identity(self) -> str:
         return f"edge:{self._store_id}"
 
+    def stored_form(self, vector: SparseVector) -> SparseVector:
+        return datatypes.stored_form(vector, self.settings.datatype)
+
+    def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
+        return datatypes.score_tolerance(query, vector, self.settings.datatype, self._largest_weights)
+
     def info(self) -> dict[str, Any]:
         """Engine, version, settings and size."""
         self._check_open()
@@ -173,6 +180,13 @@ class EdgeStore(Store):
                 points = _with_all_ties(shard, request, points[top_k - 1].score, top_k, payload)
         return sorted(map(_hit, points), key=_rank)[:top_k]
 
+    def _largest_weights(self, term_ids: list[int]) -> list[float]:
+        """Of all tenants: the range of a term spans them."""
+        queries = [edge.Query.Nearest(edge.SparseVector([term_id], [1.0]), using=VECTOR) for term_id in term_ids]
+        with self._edge.use("search") as shard:
+            found = [_query(shard, {"query": query}, 1, payload=False) for query in queries]
+        return [max((float(point.score) for point in points), default=0.0) for points in found]
+
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._edge.use("read") as shard:
             records = shard.retrieve(self._point_ids(doc_ids), True, True)
@@ -201,6 +215,7 @@ class EdgeStore(Store):
         for entry in entries:
             if entry.dense is not None:
                 self.settings.check_dense(f"the dense vector of {entry.doc_id!r}", entry.dense, self.url)
+        entries, refusals = datatypes.split(entries, self.settings.datatype)
         points = [self._point(entry) for entry in entries]
         expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(
             [8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries]
@@ -208,7 +223,7 @@ class EdgeStore(Store):
         with self._edge.use("write") as shard:
             self._edge.check_space(BYTES_PER_BYTE * expected)
             shard.update(edge.UpdateOperation.upsert_points(points))
-        return []
+        return refusals
 
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
         native = self._scoped(filter)

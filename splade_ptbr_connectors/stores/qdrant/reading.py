@@ -55,6 +55,16 @@ def search_hybrid(search: HybridSearch, scope: Scope) -> Operation[list[Hit]]:
     return (yield from _ranked(arguments, search.top_k, True, scope))
 
 
+def largest_weights(term_ids: Sequence[int], scope: Scope) -> Operation[list[float]]:
+    """The largest weight of each of these terms in the index, of all tenants: the range of a term spans them."""
+    vectors = [models.SparseVector(indices=[term_id], values=[1.0]) for term_id in term_ids]
+    requests = [models.QueryRequest(query=vector, using=scope.vector, limit=1, with_payload=False) for vector in vectors]
+    if not requests:
+        return []
+    answers = yield Call("query_batch_points", {"collection_name": scope.collection, "requests": requests})
+    return [max((float(point.score) for point in answer.points), default=0.0) for answer in answers]
+
+
 def get(doc_ids: Sequence[str], scope: Scope) -> Operation[dict[str, Entry]]:
     """The entries of these documents."""
     found: dict[str, Entry] = {}
