@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ...vectors import SparseBatch, SparseVector
 from .index import joined
 from .passing import Passing
 from .ranking import score_batch
-from .schema import Change, Numbers
+from .schema import Change, Documents, Numbers
 from .searcher import Searcher
 from .segment import Segment
 
@@ -30,12 +30,32 @@ class Segments(tuple[Segment, ...]):
         """Of all rows, dead ones too."""
         return Searcher([segment.window for segment in self])
 
+    @functools.cached_property
+    def numbers(self) -> Numbers:
+        """Of all rows."""
+        return np.concatenate([np.empty(0, np.int64), *[segment.numbers for segment in self]])
+
+    def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Of these rows."""
+        which = np.searchsorted(self.searcher.bases, rows, "right") - 1
+        local = rows - self.searcher.bases[which]
+        return [self[w].doc_id(row) for w, row in zip(which.tolist(), local.tolist(), strict=True)]
+
+
+class Results(NamedTuple):
+    """Hits in no order: the numbers, ids and scores of their documents."""
+
+    numbers: list[int]
+    doc_ids: list[str]
+    scores: list[float]
+
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
     """Documents in the order of their numbers; dead ones stay until the next merge."""
 
     numbers: Numbers
+    ids: tuple[str, ...]
     alive: Mask
     chunks: tuple[SparseBatch, ...]
 
@@ -47,16 +67,18 @@ class Buffer:
         alive, chunks = self.alive, self.chunks
         if len(change.ended) and len(self):
             alive = alive & ~np.isin(self.numbers, change.ended)
-        if not len(change.begun):
+        begun = change.begun
+        if not len(begun.numbers):
             return replace(self, alive=alive)
-        chunks = (*chunks, change.vectors)
+        chunks = (*chunks, begun.vectors)
         if len(chunks) > _CHUNKS:
             chunks = (joined(chunks),)
-        return Buffer(np.concatenate([self.numbers, change.begun]), np.concatenate([alive, np.ones(len(change.begun), np.bool_)]), chunks)
+        numbers, alive = np.concatenate([self.numbers, begun.numbers]), np.concatenate([alive, np.ones(len(begun.numbers), np.bool_)])
+        return Buffer(numbers, self.ids + begun.ids, alive, chunks)
 
-    def batch(self) -> SparseBatch:
-        """The vectors of all rows."""
-        return joined(self.chunks)
+    def documents(self, rows: Numbers) -> Documents:
+        """Those of these rows."""
+        return Documents(self.numbers[rows], tuple([self.ids[row] for row in rows.tolist()]), rows_of(joined(self.chunks), rows))
 
     def scores(self, query: SparseVector) -> NDArray[np.float64]:
         """[rows] scores; 0 for no hit."""
@@ -68,7 +90,7 @@ class Buffer:
         return scores
 
 
-EMPTY = Buffer(np.empty(0, np.int64), np.empty(0, np.bool_), ())
+EMPTY = Buffer(np.empty(0, np.int64), (), np.empty(0, np.bool_), ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +123,24 @@ class Contents:
         living = [segment.numbers[mask] for segment, mask in zip(self.segments, masks, strict=True)]
         return np.concatenate([*living, self.buffer.numbers[self._buffer_mask(passing)]])
 
-    def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> tuple[Numbers, NDArray[np.float64]]:
-        """Numbers and scores of the top k that live and pass, and of all that tie with the last of them; in no order."""
+    def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> Results:
+        """The top k of those that live and pass, and all that tie with the last of them."""
         searcher = self._living if passing is None else self.segments.searcher.narrowed(self._masks(passing))
         rows, scores = searcher.search(query, top_k)
-        numbers = self._numbers_of(rows, searcher)
-        if len(self.buffer):
-            in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
-            hits = np.flatnonzero(in_buffer)
-            numbers, scores = np.concatenate([numbers, self.buffer.numbers[hits]]), np.concatenate([scores, in_buffer[hits]])
-        if len(scores) > top_k:
-            kept = scores >= np.partition(scores, len(scores) - top_k)[len(scores) - top_k]
-            numbers, scores = numbers[kept], scores[kept]
-        return numbers, scores
+        if not len(self.buffer):
+            return Results(self.segments.numbers[rows].tolist(), self.segments.doc_ids(rows), scores.tolist())
+        in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
+        hits = np.flatnonzero(in_buffer)
+        every = np.concatenate([scores, in_buffer[hits]])
+        if len(every) > top_k:
+            least = np.partition(every, len(every) - top_k)[len(every) - top_k]
+            kept, hits = scores >= least, hits[in_buffer[hits] >= least]
+            rows, scores = rows[kept], scores[kept]
+        return Results(
+            [*self.segments.numbers[rows].tolist(), *self.buffer.numbers[hits].tolist()],
+            [*self.segments.doc_ids(rows), *[self.buffer.ids[row] for row in hits.tolist()]],
+            [*scores.tolist(), *in_buffer[hits].tolist()],
+        )
 
     @functools.cached_property
     def _living(self) -> Searcher:
@@ -130,14 +157,6 @@ class Contents:
     def _buffer_mask(self, passing: Passing | None) -> Mask:
         return self.buffer.alive if passing is None else self.buffer.alive & passing.among(self.buffer.numbers)
 
-    def _numbers_of(self, rows: NDArray[np.int64], searcher: Searcher) -> Numbers:
-        which = np.searchsorted(searcher.bases, rows, "right") - 1
-        numbers = np.empty(len(rows), np.int64)
-        for w in np.unique(which).tolist():
-            here = which == w
-            numbers[here] = self.segments[w].numbers[rows[here] - searcher.bases[w]]
-        return numbers
-
 
 def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
     rows = segment.rows_of(numbers)
@@ -146,6 +165,15 @@ def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
     alive = alive.copy()
     alive[rows] = False
     return alive
+
+
+def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:
+    """These rows of a batch."""
+    lengths = np.diff(batch.indptr)[rows]
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    places = np.repeat(batch.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return SparseBatch(indptr, batch.term_ids[places], batch.weights[places])
 
 
 def _read_only(batch: SparseBatch) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

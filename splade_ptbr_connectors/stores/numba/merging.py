@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import uuid
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ...vectors import SparseBatch
 from .building import WINDOW
 from .contents import Buffer, Contents
 from .index import joined
-from .schema import Numbers, Registered
+from .schema import Documents, Numbers, Registered
 from .segment import SUFFIX, Segment, write_segment
 
 _MOSTLY_FULL = 0.75  # a segment with so many living rows is left alone
@@ -48,11 +48,10 @@ def runs(contents: Contents, *, everything: bool) -> list[Run]:
     ]
     if len(contents.buffer):
         sources.append((contents.buffer, np.flatnonzero(contents.buffer.alive)))
-    chosen = [_small(*source) for source in sources] if everything else _behind(sources)
-    chosen = [taken or (isinstance(source, Segment) and not source.written) for taken, (source, _) in zip(chosen, sources, strict=True)]
-    found = [
-        Run([source for _, source in group]) for taken, group in groupby(zip(chosen, sources, strict=True), lambda pair: pair[0]) if taken
-    ]
+    wanted = [_small(*source) for source in sources] if everything else _behind(sources)
+    damaged = [isinstance(source, Segment) and not source.written for source, _ in sources]
+    chosen = zip(map(operator.or_, wanted, damaged), sources, strict=True)
+    found = [Run([source for _, source in group]) for taken, group in itertools.groupby(chosen, operator.itemgetter(0)) if taken]
     return [run for run in found if not _alone(run)]
 
 
@@ -60,10 +59,10 @@ def write_run(folder: Path, run: Run, first: int, last: int, revision: int, stor
     """Build and write segments for first < number <= last, yet to be renamed and registered. Memory holds one at a time. Raises OSError."""
     written = list[Registered]()
     count = -(-sum([len(living) for _, living in run.sources]) // WINDOW)
-    for numbers, vectors in _windows(run):
-        end = last if len(written) == count - 1 else int(numbers[-1])
+    for documents in _windows(run):
+        end = last if len(written) == count - 1 else int(documents.numbers[-1])
         about = Registered(f"{end:012}-{uuid.uuid4().hex[:8]}{SUFFIX}", first, end, revision, 0)
-        written.append(write_segment(folder, about, store_id, numbers, vectors))
+        written.append(write_segment(folder, about, store_id, documents))
         first = end
     return written
 
@@ -89,14 +88,14 @@ def _alone(run: Run) -> bool:
     return len(run.sources) == 1 and isinstance(source, Segment) and source.written and len(living) >= _MOSTLY_DEAD * len(source)
 
 
-def _windows(run: Run) -> Iterator[tuple[Numbers, SparseBatch]]:
+def _windows(run: Run) -> Iterator[Documents]:
     """The living rows of a run, up to WINDOW of them at a time."""
-    waiting, size = list[tuple[Numbers, SparseBatch]](), 0
+    waiting, size = list[Documents](), 0
     for source, living in run.sources:
         begin = 0
         while begin < len(living):
             rows = living[begin : begin + WINDOW - size]
-            waiting.append((source.numbers[rows], _vectors(source, rows)))
+            waiting.append(source.documents(rows))
             begin, size = begin + len(rows), size + len(rows)
             if size == WINDOW:
                 yield _together(waiting)
@@ -105,20 +104,6 @@ def _windows(run: Run) -> Iterator[tuple[Numbers, SparseBatch]]:
         yield _together(waiting)
 
 
-def _vectors(source: Segment | Buffer, rows: Numbers) -> SparseBatch:
-    if isinstance(source, Segment):
-        return source.window.batch(rows)
-    return rows_of(source.batch(), rows)
-
-
-def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:
-    """These rows of a batch."""
-    lengths = np.diff(batch.indptr)[rows]
-    indptr = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(lengths, out=indptr[1:])
-    places = np.repeat(batch.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
-    return SparseBatch(indptr, batch.term_ids[places], batch.weights[places])
-
-
-def _together(pieces: Sequence[tuple[Numbers, SparseBatch]]) -> tuple[Numbers, SparseBatch]:
-    return np.concatenate([numbers for numbers, _ in pieces]), joined([vectors for _, vectors in pieces])
+def _together(pieces: Sequence[Documents]) -> Documents:
+    numbers, ids, vectors = zip(*pieces, strict=True)
+    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), joined(vectors))

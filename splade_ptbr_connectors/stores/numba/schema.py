@@ -61,13 +61,23 @@ class Registered(NamedTuple):
     checksum: int
 
 
+class Documents(NamedTuple):
+    """Documents as an index needs them: their numbers, ascending, ids and vectors."""
+
+    numbers: Numbers
+    ids: tuple[str, ...]
+    vectors: SparseBatch
+
+
 class Change(NamedTuple):
-    """What a transaction did: its revision, the numbers that ended, those that began, and the vectors of these."""
+    """What a transaction did: its revision, the numbers that ended, and the documents that began."""
 
     revision: int
     ended: Numbers
-    begun: Numbers
-    vectors: SparseBatch
+    begun: Documents
+
+
+NOTHING = Documents(np.empty(0, np.int64), (), SparseBatch.from_vectors([]))
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------------
@@ -94,16 +104,17 @@ def deleted_since(connection: Connection, revision: int) -> Numbers:
     return np.sort(_numbers(connection.execute("SELECT number FROM deleted WHERE revision > ?", (revision,))))
 
 
-def vectors_between(connection: Connection, after: int, last: int) -> tuple[Numbers, SparseBatch]:
-    """Numbers and vectors of the documents after < number <= last. Raises StoreCorruptError."""
+def documents_between(connection: Connection, after: int, last: int) -> Documents:
+    """The documents after < number <= last. Raises StoreCorruptError."""
     rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number > ? AND number <= ? ORDER BY number", (after, last))
-    numbers, terms, weights = list[int](), list[bytes](), list[bytes]()
+    numbers, ids, terms, weights = list[int](), list[str](), list[bytes](), list[bytes]()
     for row in rows:
         _check_row(row)
         numbers.append(row[0])
+        ids.append(row[2])
         terms.append(row[5])
         weights.append(row[6])
-    return np.array(numbers, np.int64), _batch(terms, weights)
+    return Documents(np.array(numbers, np.int64), tuple(ids), _batch(terms, weights))
 
 
 def find(connection: Connection, tenant: str | None, doc_ids: Sequence[str]) -> dict[str, tuple[int, str | None]]:
@@ -120,12 +131,6 @@ def entries(connection: Connection, numbers: Iterable[int]) -> list[Entry]:
     wanted = list(numbers)
     rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(wanted),))
     return _complete([_entry(row) for row in rows], wanted)
-
-
-def heads(connection: Connection, numbers: Sequence[int]) -> dict[int, str]:
-    """The document id of each number. Raises StoreCorruptError."""
-    rows = connection.execute("SELECT number, doc_id FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
-    return dict(_complete(list(rows), numbers))
 
 
 def payloads(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -191,16 +196,16 @@ def replace(connection: Connection, tenant: str | None, written: Sequence[Entry]
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [_row(number, tenant or NO_TENANT, entry) for number, entry in enumerate(written, first)],
     )
-    batch = SparseBatch.from_vectors(entry.vector for entry in written)
-    begun = np.arange(first, first + len(written), dtype=np.int64)
-    return Change(_advance(connection, len(written) - len(ended), len(written)), np.array(ended, np.int64), begun, batch)
+    revision = _advance(connection, len(written) - len(ended), len(written))
+    vectors = SparseBatch.from_vectors(entry.vector for entry in written)
+    numbers = np.arange(first, first + len(written), dtype=np.int64)
+    return Change(revision, np.array(ended, np.int64), Documents(numbers, tuple([entry.doc_id for entry in written]), vectors))
 
 
 def delete(connection: Connection, numbers: Sequence[int]) -> Change:
     """Delete the documents of these numbers, all of which are stored."""
     _end(connection, numbers)
-    nothing = SparseBatch.from_vectors([])
-    return Change(_advance(connection, -len(numbers), 0), np.array(numbers, np.int64), np.empty(0, np.int64), nothing)
+    return Change(_advance(connection, -len(numbers), 0), np.array(numbers, np.int64), NOTHING)
 
 
 def replace_segments(connection: Connection, replaced: Sequence[Registered], new: Sequence[Registered], last: int, revision: int) -> None:

@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +159,10 @@ class NumbaStore(Store):
     def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
         conditions = checked(filter)
         with self._snapshot() as (connection, contents):
-            numbers, scores = contents.search(query, top_k, self._passing(connection, conditions))
-            return _ranked(connection, numbers.tolist(), scores.tolist(), top_k, with_payload)
+            found = contents.search(query, top_k, self._passing(connection, conditions))
+            best = sorted(zip(found.scores, found.doc_ids, found.numbers, strict=True), key=lambda hit: (-hit[0], hit[1]))[:top_k]
+            payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload else {}
+            return [Hit(doc_id, score, payloads.get(number, {})) for score, doc_id, number in best]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._snapshot() as (connection, _):
@@ -246,13 +248,13 @@ class NumbaStore(Store):
         if registered == [segment.registered for segment in before.segments] and before.revision >= 0:
             last = int(before.buffer.numbers[-1]) if len(before.buffer) else state.indexed
             ended = schema.deleted_since(connection, before.revision)
-            return before.changed(Change(state.revision, ended, *schema.vectors_between(connection, last, state.following)))
+            return before.changed(Change(state.revision, ended, schema.documents_between(connection, last, state.following)))
         known = {segment.registered: segment for segment in before.segments}
         self._filters.forget({one.name for one in registered})
         with ThreadPoolExecutor(THREADS) as pool:
             read = list(pool.map(lambda one: known.get(one) or self._read_segment(one), registered))
         segments = [segment or self._rebuilt(connection, one) for one, segment in zip(registered, read, strict=True)]
-        buffer = EMPTY.changed(Change(0, np.empty(0, np.int64), *schema.vectors_between(connection, state.indexed, state.following)))
+        buffer = EMPTY.changed(Change(0, np.empty(0, np.int64), schema.documents_between(connection, state.indexed, state.following)))
         contents = Contents.of(state.revision, segments, schema.deleted_since(connection, -1), buffer)
         if len(contents) != state.documents:
             raise StoreCorruptError(f"{self.url} holds {len(contents):,} documents, {state.documents:,} were written: {ADVICE}.")
@@ -266,7 +268,7 @@ class NumbaStore(Store):
             return None
 
     def _rebuilt(self, connection: Connection, registered: Registered) -> Segment:
-        return Segment.rebuilt(registered, *schema.vectors_between(connection, registered.first, registered.last))
+        return Segment.rebuilt(registered, schema.documents_between(connection, registered.first, registered.last))
 
     def _passing(self, connection: Connection, conditions: tuple[Condition, ...]) -> Passing | None:
         return self._filters.passing(connection, schema.read_state(connection).following, conditions, self.tenant)
@@ -336,11 +338,3 @@ def _create(folder: Path, url: str, encoder: Encoder) -> None:
     with translated(url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
         Database.create(folder, url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)
-
-
-def _ranked(connection: Connection, numbers: Sequence[int], scores: Sequence[float], top_k: int, with_payload: bool) -> list[Hit]:
-    """The hits in the order of the contract, those tied with the last one cut by document id."""
-    ids = schema.heads(connection, numbers)
-    best = sorted(zip(numbers, scores, strict=True), key=lambda hit: (-hit[1], ids[hit[0]]))[:top_k]
-    payloads = schema.payloads(connection, [number for number, _ in best]) if with_payload else {}
-    return [Hit(ids[number], score, payloads.get(number, {})) for number, score in best]

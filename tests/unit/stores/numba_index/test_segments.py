@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
-from splade_ptbr_connectors.stores.numba import arrays, merging
+from splade_ptbr_connectors.stores.numba import arrays, contents, merging
 from splade_ptbr_connectors.stores.numba import store as module
 from splade_ptbr_connectors.stores.numba.building import WINDOW
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
@@ -231,5 +231,5 @@ def test_more_documents_than_a_segment_holds(opening: Opening, before: int) -> N
 
 def test_a_wide_batch_is_cut_into_rows(opening: Opening) -> None:
     batch = SparseBatch.from_vectors([SparseVector([n], [1.0 + n]) for n in range(9)])
-    assert list(merging.rows_of(batch, np.array([8, 0, 3]))) == [batch[8], batch[0], batch[3]]
-    assert len(merging.rows_of(batch, np.array([], np.int64))) == 0
+    assert list(contents.rows_of(batch, np.array([8, 0, 3]))) == [batch[8], batch[0], batch[3]]
+    assert len(contents.rows_of(batch, np.array([], np.int64))) == 0
