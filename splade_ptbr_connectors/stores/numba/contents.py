@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...vectors import SparseBatch, SparseVector
 from .index import joined
+from .keys import Hashes, KeyTable
 from .passing import Passing
 from .ranking import score_batch
 from .schema import Change, Documents, Numbers
@@ -50,47 +52,78 @@ class Results(NamedTuple):
     scores: list[float]
 
 
+class Chunk(NamedTuple):
+    """Documents of a buffer, and what finds them."""
+
+    documents: Documents
+    keys: KeyTable
+
+    @classmethod
+    def of(cls, documents: Documents) -> Chunk:
+        """A chunk of them."""
+        return cls(documents, KeyTable.of(documents.hashes))
+
+
 @dataclass(frozen=True, eq=False)
 class Buffer:
     """Documents in the order of their numbers; dead ones stay until the next merge."""
 
     numbers: Numbers
-    ids: tuple[str, ...]
     alive: Mask
-    chunks: tuple[SparseBatch, ...]
+    chunks: tuple[Chunk, ...]
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors."""
+        return sum([chunk.documents.vectors.nbytes for chunk in self.chunks])
+
     def changed(self, change: Change) -> Buffer:
         """After a change."""
-        alive, chunks = self.alive, self.chunks
+        alive, begun = self.alive, change.begun
         if len(change.ended) and len(self):
             alive = alive & ~np.isin(self.numbers, change.ended)
-        begun = change.begun
         if not len(begun.numbers):
             return replace(self, alive=alive)
-        chunks = (*chunks, begun.vectors)
+        chunks = (*self.chunks, Chunk.of(begun))
         if len(chunks) > _CHUNKS:
-            chunks = (joined(chunks),)
+            chunks = (Chunk.of(together([chunk.documents for chunk in chunks])),)
         numbers, alive = np.concatenate([self.numbers, begun.numbers]), np.concatenate([alive, np.ones(len(begun.numbers), np.bool_)])
-        return Buffer(numbers, self.ids + begun.ids, alive, chunks)
+        return Buffer(numbers, alive, chunks)
 
     def documents(self, rows: Numbers) -> Documents:
         """Those of these rows."""
-        return Documents(self.numbers[rows], tuple([self.ids[row] for row in rows.tolist()]), rows_of(joined(self.chunks), rows))
+        numbers, ids, hashes, vectors = together([chunk.documents for chunk in self.chunks])
+        return Documents(numbers[rows], tuple([ids[row] for row in rows.tolist()]), hashes[rows], rows_of(vectors, rows))
+
+    def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Of these rows."""
+        ends = np.cumsum([len(chunk.documents.ids) for chunk in self.chunks])
+        which = np.searchsorted(ends, rows, "right").tolist()
+        return [self.chunks[w].documents.ids[row - int(ends[w])] for w, row in zip(which, rows.tolist(), strict=True)]
+
+    def find(self, hashes: Hashes) -> list[int]:
+        """The numbers of the living that have one of these hashes."""
+        found, begin = list[int](), 0
+        for chunk in self.chunks:
+            rows = chunk.keys.find(hashes) + begin
+            found += self.numbers[rows[self.alive[rows]]].tolist()
+            begin += len(chunk.documents.ids)
+        return found
 
     def scores(self, query: SparseVector) -> NDArray[np.float64]:
         """[rows] scores; 0 for no hit."""
-        scores = np.zeros(len(self))
-        begin = 0
+        scores, begin = np.zeros(len(self)), 0
         for chunk in self.chunks:
-            score_batch(*_read_only(chunk), query.term_ids, query.weights, scores[begin : begin + len(chunk)])
-            begin += len(chunk)
+            end = begin + len(chunk.documents.ids)
+            score_batch(*_read_only(chunk.documents.vectors), query.term_ids, query.weights, scores[begin:end])
+            begin = end
         return scores
 
 
-EMPTY = Buffer(np.empty(0, np.int64), (), np.empty(0, np.bool_), ())
+EMPTY = Buffer(np.empty(0, np.int64), np.empty(0, np.bool_), ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +150,14 @@ class Contents:
         rest = self._without(np.sort(change.ended)) if len(change.ended) else self
         return replace(rest, revision=change.revision, buffer=self.buffer.changed(change))
 
+    def find(self, hashes: Hashes) -> list[int]:
+        """The numbers of the living that have one of these hashes."""
+        found = self.buffer.find(hashes)
+        for segment, alive in zip(self.segments, self.alive, strict=True):
+            rows = segment.keys.find(hashes)
+            found += segment.numbers[rows[alive[rows]]].tolist()
+        return found
+
     def numbers(self, passing: Passing | None = None) -> Numbers:
         """Of the documents that live and pass, ascending."""
         masks = self._masks(passing)
@@ -138,7 +179,7 @@ class Contents:
             rows, scores = rows[kept], scores[kept]
         return Results(
             [*self.segments.numbers[rows].tolist(), *self.buffer.numbers[hits].tolist()],
-            [*self.segments.doc_ids(rows), *[self.buffer.ids[row] for row in hits.tolist()]],
+            [*self.segments.doc_ids(rows), *self.buffer.doc_ids(hits)],
             [*scores.tolist(), *in_buffer[hits].tolist()],
         )
 
@@ -165,6 +206,12 @@ def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
     alive = alive.copy()
     alive[rows] = False
     return alive
+
+
+def together(pieces: Sequence[Documents]) -> Documents:
+    """One after the other."""
+    numbers, ids, hashes, vectors = zip(*pieces, strict=True)
+    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), np.concatenate(hashes), joined(vectors))
 
 
 def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:

@@ -30,8 +30,8 @@ Connection = Any  # apsw.Connection, which has no type where apsw is not install
 
 DATABASE, ACKNOWLEDGED = "documents.db", "acknowledged"
 CHECKSUM_BYTES = 8  # reserved at the end of every page: what cksumvfs looks for
-PAGE_BYTES = 8192
-LOG_PAGES = 8192  # of the write-ahead log before SQLite copies it into the database
+PAGE_BYTES = 4096
+LOG_PAGES = 16384  # of the write-ahead log before SQLite copies it into the database
 CACHE_KIB = 32 * 1024  # of each connection
 PATIENCE_S = 60.0  # for another process that writes
 ADVICE = "restore it from a backup, or ingest into a new folder"

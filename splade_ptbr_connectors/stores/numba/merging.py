@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .building import WINDOW
-from .contents import Buffer, Contents
-from .index import joined
+from .contents import Buffer, Contents, together
 from .schema import Documents, Numbers, Registered
 from .segment import SUFFIX, Segment, write_segment
 
@@ -98,12 +97,7 @@ def _windows(run: Run) -> Iterator[Documents]:
             waiting.append(source.documents(rows))
             begin, size = begin + len(rows), size + len(rows)
             if size == WINDOW:
-                yield _together(waiting)
+                yield together(waiting)
                 waiting, size = [], 0
     if size:
-        yield _together(waiting)
-
-
-def _together(pieces: Sequence[Documents]) -> Documents:
-    numbers, ids, vectors = zip(*pieces, strict=True)
-    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), joined(vectors))
+        yield together(waiting)

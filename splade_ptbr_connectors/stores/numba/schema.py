@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ...errors import StoreCorruptError
 from ...vectors import SparseBatch, SparseVector
 from ..base import Entry
+from .keys import Hashes, key_hashes
 
 APPLICATION_ID = 0x53504C42  # "SPLB"
 FORMAT_VERSION = 1
@@ -29,8 +30,9 @@ CREATE TABLE state (
 );
 CREATE TABLE documents (
     number INTEGER PRIMARY KEY, tenant TEXT NOT NULL, doc_id TEXT NOT NULL, content_hash TEXT, payload TEXT NOT NULL,
-    terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (tenant, doc_id)
+    terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL
 );
+CREATE INDEX of_tenants ON documents (tenant) WHERE tenant != '';
 CREATE TABLE deleted (revision INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (revision, number)) WITHOUT ROWID;
 CREATE TABLE segments (
     name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, revision INTEGER NOT NULL, checksum INTEGER NOT NULL
@@ -62,10 +64,11 @@ class Registered(NamedTuple):
 
 
 class Documents(NamedTuple):
-    """Documents as an index needs them: their numbers, ascending, ids and vectors."""
+    """Documents as an index needs them: their numbers, ascending, ids, hashes (keys.py) and vectors."""
 
     numbers: Numbers
     ids: tuple[str, ...]
+    hashes: Hashes
     vectors: SparseBatch
 
 
@@ -77,7 +80,7 @@ class Change(NamedTuple):
     begun: Documents
 
 
-NOTHING = Documents(np.empty(0, np.int64), (), SparseBatch.from_vectors([]))
+NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBatch.from_vectors([]))
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------------
@@ -107,23 +110,27 @@ def deleted_since(connection: Connection, revision: int) -> Numbers:
 def documents_between(connection: Connection, after: int, last: int) -> Documents:
     """The documents after < number <= last. Raises StoreCorruptError."""
     rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number > ? AND number <= ? ORDER BY number", (after, last))
-    numbers, ids, terms, weights = list[int](), list[str](), list[bytes](), list[bytes]()
+    numbers, keys, terms, weights = list[int](), list[tuple[str, str]](), list[bytes](), list[bytes]()
     for row in rows:
         _check_row(row)
         numbers.append(row[0])
-        ids.append(row[2])
+        keys.append((row[1], row[2]))
         terms.append(row[5])
         weights.append(row[6])
-    return Documents(np.array(numbers, np.int64), tuple(ids), _batch(terms, weights))
+    ids = tuple([doc_id for _, doc_id in keys])
+    return Documents(np.array(numbers, np.int64), ids, key_hashes(keys), _batch(terms, weights))
 
 
-def find(connection: Connection, tenant: str | None, doc_ids: Sequence[str]) -> dict[str, tuple[int, str | None]]:
-    """(number, content hash) of those of these documents that are stored."""
-    rows = connection.execute(
-        "SELECT doc_id, number, content_hash FROM documents WHERE tenant = ? AND doc_id IN (SELECT value FROM json_each(?))",
-        (tenant or NO_TENANT, _json(doc_ids)),
-    )
-    return {doc_id: (number, content_hash) for doc_id, number, content_hash in rows}
+def find(
+    connection: Connection, tenant: str | None, doc_ids: Sequence[str], candidates: Sequence[int]
+) -> dict[str, tuple[int, str | None]]:
+    """(number, content hash) of those of these documents that are stored, which are among the candidates. Raises StoreCorruptError."""
+    if not candidates:
+        return {}
+    statement = "SELECT number, tenant, doc_id, content_hash FROM documents WHERE number IN (SELECT value FROM json_each(?))"
+    rows = _complete(list(connection.execute(statement, (_json(candidates),))), candidates)
+    wanted = set(doc_ids)
+    return {row[2]: (row[0], row[3]) for row in rows if row[1] == (tenant or NO_TENANT) and row[2] in wanted}
 
 
 def entries(connection: Connection, numbers: Iterable[int]) -> list[Entry]:
@@ -148,7 +155,7 @@ def page(
     rows = list(
         connection.execute(
             f"SELECT {_WHOLE if with_vectors else 'number, doc_id, content_hash'} FROM documents WHERE number > ? AND number <= ? "
-            f"{'' if tenant is None else 'AND tenant = ?'} ORDER BY number LIMIT ?",
+            f"{'' if tenant is None else _OF_TENANT} ORDER BY number LIMIT ?",
             (after, last, *([] if tenant is None else [tenant]), size),
         )
     )
@@ -158,7 +165,7 @@ def page(
 
 def numbers_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
     """Numbers beyond `after`, ascending, of the documents of a tenant (None: of all) whose payload passes the test (None: any)."""
-    where, arguments = ("", ()) if tenant is None else ("AND tenant = ?", (tenant,))
+    where, arguments = ("", ()) if tenant is None else (_OF_TENANT, (tenant,))
     statement = f"FROM documents WHERE number > ? {where} ORDER BY number"
     if test is None:
         return _numbers(connection.execute(f"SELECT number {statement}", (after, *arguments)))
@@ -174,6 +181,9 @@ def verify(connection: Connection) -> None:
     problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
     if problems:
         raise StoreCorruptError(f"the database is damaged ({problems[0]}): restore it from a backup, or ingest into a new folder.")
+    twice = connection.execute("SELECT doc_id FROM documents GROUP BY tenant, doc_id HAVING count(*) > 1 LIMIT 1").get
+    if twice is not None:
+        raise StoreCorruptError(f"the database holds {twice!r} more than once: restore it from a backup, or ingest into a new folder.")
     stored = 0
     for row in connection.execute(f"SELECT {_WHOLE} FROM documents"):
         _check_row(row)
@@ -187,9 +197,8 @@ def verify(connection: Connection) -> None:
 # -- writing ---------------------------------------------------------------------------------------------------------------
 
 
-def replace(connection: Connection, tenant: str | None, written: Sequence[Entry]) -> Change:
-    """Insert these documents, each with an id of its own, in place of those with the same ids."""
-    ended = [number for number, _ in find(connection, tenant, [entry.doc_id for entry in written]).values()]
+def replace(connection: Connection, tenant: str | None, written: Sequence[Entry], hashes: Hashes, ended: Sequence[int]) -> Change:
+    """Insert these documents, each with an id of its own, in place of those with the same ids, whose numbers are `ended`."""
     first = read_state(connection).following
     _end(connection, ended)
     connection.executemany(
@@ -199,7 +208,7 @@ def replace(connection: Connection, tenant: str | None, written: Sequence[Entry]
     revision = _advance(connection, len(written) - len(ended), len(written))
     vectors = SparseBatch.from_vectors(entry.vector for entry in written)
     numbers = np.arange(first, first + len(written), dtype=np.int64)
-    return Change(revision, np.array(ended, np.int64), Documents(numbers, tuple([entry.doc_id for entry in written]), vectors))
+    return Change(revision, np.array(ended, np.int64), Documents(numbers, tuple([entry.doc_id for entry in written]), hashes, vectors))
 
 
 def delete(connection: Connection, numbers: Sequence[int]) -> Change:
@@ -233,14 +242,13 @@ def _advance(connection: Connection, documents: int, numbers: int) -> int:
 
 # -- rows ------------------------------------------------------------------------------------------------------------------
 
+_OF_TENANT = "AND tenant = ? AND tenant != ''"  # the second half is for SQLite, which takes the index then
 _WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksum"
 
 
 def _row(number: int, tenant: str, entry: Entry) -> tuple[Any, ...]:
-    payload = json.dumps(entry.payload, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    row = (
-        number, tenant, entry.doc_id, entry.content_hash, payload, entry.vector.term_ids.tobytes(), entry.vector.weights.tobytes(),
-    )  # fmt: skip
+    vector = entry.vector
+    row = (number, tenant, entry.doc_id, entry.content_hash, _encode(entry.payload), vector.term_ids.tobytes(), vector.weights.tobytes())
     return (*row, _checksum(row))
 
 
@@ -252,7 +260,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 def _checksum(row: Sequence[Any]) -> int:
     number, tenant, doc_id, content_hash, payload, terms, weights = row[:7]
     head = f"{number}\0{tenant}\0{doc_id}\0{content_hash}\0{len(terms)}\0{payload}".encode()
-    return zlib.crc32(weights, zlib.crc32(terms, zlib.crc32(head)))
+    return zlib.crc32(b"".join((head, terms, weights)))
 
 
 def _check_row(row: Sequence[Any]) -> None:
@@ -290,6 +298,9 @@ def _plain(value: object) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
 def _json(values: Sequence[Any]) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StoreCorruptError
 from .arrays import Arrays, read_arrays, write_arrays
+from .keys import KeyTable
 from .schema import Documents, Numbers, Registered
 from .window import Window
 
 SUFFIX, BUILDING = ".segment", ".building"
-_NUMBER, _ID, _ID_START = _NAMES = "number", "id", "id_start"
+_NAMES = ("number", "id", "id_start", "key_hash", "key_row")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Segment:
         numbers: [rows] int64, ascending: the number of the document in each row.
         window: their postings and vectors.
         id_bytes, id_start: their ids in UTF-8, one behind the other, and where each starts, [rows + 1] int64.
+        keys: finds them.
         written: False for one that was made in memory because its file is damaged.
     """
 
@@ -35,6 +37,7 @@ class Segment:
     window: Window
     id_bytes: NDArray[np.uint8]
     id_start: NDArray[np.int64]
+    keys: KeyTable
     written: bool = True
 
     @classmethod
@@ -45,13 +48,12 @@ class Segment:
         if file.checksum != registered.checksum or file.about != _about(registered, store_id):
             raise StoreCorruptError(f"{path} is not the file that the database names: it belongs to another store or another time.")
         window = Window({name: array for name, array in file.arrays.items() if name not in _NAMES}, str(path))
-        return cls(registered, file.arrays[_NUMBER], window, file.arrays[_ID], file.arrays[_ID_START])
+        return cls(registered, window=window, **_own(file.arrays))
 
     @classmethod
     def rebuilt(cls, registered: Registered, documents: Documents) -> Segment:
         """In memory, out of the database."""
-        ids = _id_arrays(documents.ids)
-        return cls(registered, documents.numbers, Window.build(documents.vectors), ids[_ID], ids[_ID_START], written=False)
+        return cls(registered, window=Window.build(documents.vectors), **_own(_arrays(documents)), written=False)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -62,7 +64,7 @@ class Segment:
 
     def documents(self, rows: Numbers) -> Documents:
         """Those of these rows."""
-        return Documents(self.numbers[rows], tuple(map(self.doc_id, rows.tolist())), self.window.batch(rows))
+        return Documents(self.numbers[rows], tuple(map(self.doc_id, rows.tolist())), self.keys.by_row()[rows], self.window.batch(rows))
 
     def rows_of(self, numbers: Numbers) -> NDArray[np.int64]:
         """The rows of those of these numbers (ascending) that are here."""
@@ -75,15 +77,21 @@ class Segment:
 
 def write_segment(folder: Path, about: Registered, store_id: str, documents: Documents) -> Registered:
     """Build and write a segment under its name and BUILDING; what the database is to say about it. Raises OSError."""
-    arrays = {**Window.build(documents.vectors).arrays, _NUMBER: documents.numbers, **_id_arrays(documents.ids)}
+    arrays = {**Window.build(documents.vectors).arrays, **_arrays(documents)}
     return about._replace(checksum=write_arrays(folder / (about.name + BUILDING), arrays, _about(about, store_id)))
 
 
-def _id_arrays(ids: Sequence[str]) -> Arrays:
-    encoded = [doc_id.encode() for doc_id in ids]
-    start = np.zeros(len(ids) + 1, np.int64)
+def _arrays(documents: Documents) -> Arrays:
+    encoded, keys = [doc_id.encode() for doc_id in documents.ids], KeyTable.of(documents.hashes)
+    start = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(one) for one in encoded], out=start[1:])
-    return {_ID: np.frombuffer(b"".join(encoded), np.uint8), _ID_START: start}
+    values = (documents.numbers, np.frombuffer(b"".join(encoded), np.uint8), start, *keys)
+    return dict(zip(_NAMES, values, strict=True))
+
+
+def _own(arrays: Arrays) -> dict[str, Any]:
+    numbers, id_bytes, id_start, hashes, rows = (arrays[name] for name in _NAMES)
+    return {"numbers": numbers, "id_bytes": id_bytes, "id_start": id_start, "keys": KeyTable(hashes, rows)}
 
 
 def _about(registered: Registered, store_id: str) -> dict[str, object]:

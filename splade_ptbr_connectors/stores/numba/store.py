@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from .building import WINDOW
 from .compiled import numba
 from .contents import EMPTY, Contents
 from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
+from .keys import Hashes, key_hashes
 from .matching import checked
 from .merging import Run, runs, write_run
 from .passing import Filters, Passing
@@ -165,13 +166,13 @@ class NumbaStore(Store):
             return [Hit(doc_id, score, payloads.get(number, {})) for score, doc_id, number in best]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
-        with self._snapshot() as (connection, _):
-            found = schema.find(connection, self.tenant, doc_ids)
+        with self._snapshot() as (connection, contents):
+            found = self._found(connection, contents, doc_ids)
             return {entry.doc_id: entry for entry in schema.entries(connection, [number for number, _ in found.values()])}
 
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
-        with self._snapshot() as (connection, _):
-            found = schema.find(connection, self.tenant, doc_ids)
+        with self._snapshot() as (connection, contents):
+            found = self._found(connection, contents, doc_ids)
         return {doc_id: content_hash for doc_id, (_, content_hash) in found.items() if content_hash is not None}
 
     def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
@@ -193,21 +194,22 @@ class NumbaStore(Store):
             raise VectorError(f"the dense vector of {dense!r} has nowhere to go: {self.url} keeps sparse ones only; use edge or qdrant.")
         last = {entry.doc_id: entry for entry in entries}
         if last:
-            with self._writing() as connection:
-                change = schema.replace(connection, self.tenant, list(last.values()))
+            hashes = self._hashes(last)
+            with self._writing() as (connection, contents):
+                before = schema.find(connection, self.tenant, list(last), contents.find(hashes))
+                change = schema.replace(connection, self.tenant, list(last.values()), hashes, [number for number, _ in before.values()])
             self._apply(change)
         return []
 
     def _delete(self, doc_ids: list[str]) -> int:
-        with self._writing() as connection:
-            change = schema.delete(connection, [number for number, _ in schema.find(connection, self.tenant, doc_ids).values()])
+        with self._writing() as (connection, contents):
+            change = schema.delete(connection, [number for number, _ in self._found(connection, contents, doc_ids).values()])
         self._apply(change)
         return len(change.ended)
 
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
         conditions = checked(filter)
-        with self._writing() as connection:
-            contents = self._synchronised(connection)
+        with self._writing() as (connection, contents):
             change = schema.delete(connection, contents.numbers(self._passing(connection, conditions)).tolist())
         self._apply(change)
         return len(change.ended)
@@ -225,9 +227,10 @@ class NumbaStore(Store):
             yield connection, self._synchronised(connection)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self) -> Iterator[tuple[Connection, Contents]]:
+        """The same within a write transaction."""
         with translated(self.url, "write to"), self._database.writing() as connection:
-            yield connection
+            yield connection, self._synchronised(connection)
 
     def _synchronised(self, connection: Connection) -> Contents:
         """The contents as the connection sees the database."""
@@ -270,6 +273,12 @@ class NumbaStore(Store):
     def _rebuilt(self, connection: Connection, registered: Registered) -> Segment:
         return Segment.rebuilt(registered, schema.documents_between(connection, registered.first, registered.last))
 
+    def _hashes(self, doc_ids: Iterable[str]) -> Hashes:
+        return key_hashes((self.tenant or schema.NO_TENANT, doc_id) for doc_id in doc_ids)
+
+    def _found(self, connection: Connection, contents: Contents, doc_ids: list[str]) -> dict[str, tuple[int, str | None]]:
+        return schema.find(connection, self.tenant, doc_ids, contents.find(self._hashes(dict.fromkeys(doc_ids))))
+
     def _passing(self, connection: Connection, conditions: tuple[Condition, ...]) -> Passing | None:
         return self._filters.passing(connection, schema.read_state(connection).following, conditions, self.tenant)
 
@@ -279,7 +288,7 @@ class NumbaStore(Store):
             if self._contents.revision == change.revision - 1:
                 self._contents = self._contents.changed(change)
             buffer = self._contents.buffer
-        if len(buffer) >= WINDOW or sum([chunk.nbytes for chunk in buffer.chunks]) >= BUFFER_BYTES:
+        if len(buffer) >= WINDOW or buffer.nbytes >= BUFFER_BYTES:
             self._merge(everything=False)
 
     def _merge(self, *, everything: bool) -> None:
@@ -296,7 +305,7 @@ class NumbaStore(Store):
         first = replaced[0].first if replaced else state.indexed
         last = state.following - 1 if run.takes_buffer else replaced[-1].last
         new = write_run(folder, run, first, last, state.revision, self._database.store_id)
-        with self._writing() as connection:
+        with self._writing() as (connection, _):
             there = set(schema.segments(connection))
             if there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed):
                 for segment in new:
@@ -306,7 +315,7 @@ class NumbaStore(Store):
 
     def _remove_leftovers(self) -> None:
         """Delete segments that belong to the store no more, or never did since a process died before they were registered."""
-        with self._writing() as connection:  # so that no process is about to register one
+        with self._writing() as (connection, _):  # so that no process is about to register one
             registered = {segment.name for segment in schema.segments(connection)}
             for path in self._database.folder.iterdir():
                 old = path.name.endswith(BUILDING) and time.time() - path.stat().st_mtime > LEFTOVER_S
