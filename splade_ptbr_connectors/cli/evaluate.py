@@ -34,9 +34,13 @@ def evaluate(
     with open_filled_store(store, model, tenant) as opened:
         evaluation = evaluate_store(opened, texts, judgments, progress=True)
         names = {"store": opened.url, "model": opened.encoder.name}
-    if run is not None:
-        write_run(run, evaluation.run)
-    emit({**names, **evaluation.to_dict(), "run": str(run) if run else None}, _render, as_json=as_json)
+    written = None
+    try:
+        if run is not None:
+            write_run(run, evaluation.run)
+            written = str(run)
+    finally:  # the measures are not lost with the file
+        emit({**names, **evaluation.to_dict(), "run": written}, _render, as_json=as_json)
 
 
 def _render(document: dict[str, Any], console: Console) -> None:

@@ -9,13 +9,15 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, StoreFormatError
+from ..numerals import integer, number
 
 S = TypeVar("S")
 _WORDS = {"true": True, "false": False}
+_READERS: dict[Any, Callable[[str], object]] = {bool: lambda text: _WORDS.get(text.lower()), int: integer, float: number, str: str}
 
 
 def read_settings(kind: type[S], given: Mapping[str, Any], in_url: Mapping[str, str] | None = None) -> S:
@@ -61,13 +63,9 @@ def _checked(name: str, value: object, hint: Any) -> object:
 def _converted(name: str, text: str, hint: Any) -> object:
     kinds = _kinds(hint)
     for kind in kinds:
-        try:
-            if kind is bool and text.lower() in _WORDS:
-                return _WORDS[text.lower()]
-            if kind in (int, float, str):
-                return kind(text)
-        except ValueError:
-            continue
+        value = _READERS[kind](text) if kind in _READERS else None
+        if value is not None:
+            return value
     raise ConfigError(f"store setting {name} is {text!r}: it must be {_described(kinds)}.")
 
 

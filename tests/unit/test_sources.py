@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors import sources
+from splade_ptbr_connectors import line_files
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from splade_ptbr_connectors.sources import Broken, Row, open_source
 
@@ -66,7 +66,7 @@ def test_broken_json_lines_are_numbered_and_reading_goes_on(tmp_path: Path) -> N
 
 
 def test_a_line_without_end_is_one_broken_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 100)
     path = _write(tmp_path / "a.jsonl", b'{"_id":"1"}\n{"_id":"' + b"x" * 1000 + b'"}\n{"_id":"3"}\n')
     rows = list(open_source(path))
     assert [row.line for row in rows] == [1, 2, 3]
