@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from . import line_files
 from .errors import ConfigError, InputFileError
 from .line_files import DamagedError, first_bytes, numbered_lines, opened, unreadable
-from .records import ID_FIELDS
+from .records import ID_FIELDS, shown_names
 
 FORMATS = ("jsonl", "csv", "tsv")
 MAX_KEPT_CHARACTERS = 1000  # of a broken line
@@ -269,9 +269,9 @@ def _checked_columns(columns: list[str], name: str) -> list[str]:
     if foreign:
         raise InputFileError(f"{name}: the header is {foreign}.")
     if len(set(columns)) < len(columns) or "" in columns:
-        raise InputFileError(f"{name}: the header has blank or repeated column names: {', '.join(columns)[:200]}.")
+        raise InputFileError(f"{name}: the header has blank or repeated column names: {shown_names(columns)}.")
     if not _has_needed(columns):
-        raise InputFileError(f'{name}: the header must name "_id" and "text", it has: {", ".join(columns)[:200]}.')
+        raise InputFileError(f'{name}: the header must name "_id" and "text", it has: {shown_names(columns)}.')
     return columns
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -53,9 +54,9 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 def _checked(name: str, value: object, hint: Any) -> object:
     kinds = _kinds(hint)
-    if type(value) in kinds:
+    if type(value) in kinds and (not isinstance(value, float) or math.isfinite(value)):
         return value
-    if float in kinds and type(value) is int:
+    if float in kinds and type(value) is int and abs(value) < 2**53:
         return float(value)
     raise ConfigError(f"store setting {name} is {value!r}: it must be {_described(kinds)}.")
 
@@ -70,7 +71,8 @@ def _converted(name: str, text: str, hint: Any) -> object:
 
 
 def _described(kinds: tuple[type, ...]) -> str:
-    return " or ".join("none" if kind is types.NoneType else kind.__name__ for kind in kinds)
+    names = {types.NoneType: "none", float: "a finite float"}
+    return " or ".join(names.get(kind, kind.__name__) for kind in kinds)
 
 
 def check_choice(name: str, value: object, accepted: Collection[str]) -> None:

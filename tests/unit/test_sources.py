@@ -206,6 +206,7 @@ def test_format_can_be_given(tmp_path: Path) -> None:
         ("a.jsonl.gz", gzip.compress('{"_id": "1"}'.encode("utf-16")), "is UTF-16"),
         ("a.csv", b"name,body\n1,a\n", r'must name "_id" and "text", it has: name, body'),
         ("a.csv", b"id,text,text\n", "blank or repeated column names"),
+        ("a.csv", b'"i\nd",text\n', "it has: i d, text"),
         ("a.jsonl", b'[\n{"_id": "1"}\n]\n', r"one JSON array.*jq"),
         ("a.jsonl", '{"_id": "1"}'.encode("utf-16"), "is UTF-16"),
         ("a.unknown", b"just some words\n", "neither JSONL nor CSV nor TSV"),
