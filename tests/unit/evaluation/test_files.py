@@ -220,7 +220,7 @@ content = st.binary(max_size=60) | st.lists(
 ).map(lambda parts: "".join(parts).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=content, packed=st.booleans(), cut=st.integers(0, 30), name=st.sampled_from(["a.jsonl", "a.csv", "a.tsv", "a"]))
 def test_no_content_ends_in_anything_but_an_input_file_error(tmp_path: Path, content: bytes, packed: bool, cut: int, name: str) -> None:
     packing = gzip.compress(content, mtime=0)
