@@ -34,4 +34,4 @@ def _query(path: str | Path, line: int, raw: object) -> tuple[str, str]:
         record = Record.from_mapping(raw)
     except InputError as error:
         bad_line(path, line, str(error))
-    return record.doc_id, record.content.strip()
+    return record.doc_id, record.content if record.text.strip() else record.title
