@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import typer
@@ -34,7 +35,7 @@ def load(
     rounds: Annotated[int, typer.Option(help="Measured rounds, after one that is not measured.", min=1)] = 3,
     url: Annotated[str | None, typer.Option(help="An OpenSearch, such as http://127.0.0.1:9200.")] = None,
     start_opensearch: Annotated[bool, typer.Option("--start-opensearch", help="Start an OpenSearch for the measurement.")] = False,
-    qdrant: Annotated[str | None, typer.Option(help="A Qdrant, such as http://127.0.0.1:6333.")] = None,
+    qdrant: Annotated[str | None, typer.Option(help="A Qdrant, such as http://127.0.0.1:6333 or grpc://127.0.0.1:6334.")] = None,
     edge: Annotated[bool, typer.Option(help="Measure the embedded engine too.")] = True,
     memory: Annotated[int, typer.Option(help="Instead: memory held while so many records stream into a store that keeps none.")] = 0,
     folder: Annotated[Path | None, typer.Option(help="Where the embedded engine writes (default: the temporary folder).")] = None,
@@ -204,11 +205,21 @@ def _upload_points(ready: Documents, url: str) -> float:
     return len(ready) / seconds
 
 
-@contextmanager
-def _fresh_collection(url: str) -> Iterator[tuple[Any, str]]:
+def _qdrant_client(url: str) -> Any:
+    """The library's own client with its own settings, for http(s)://HOST:PORT and grpc(s)://HOST:PORT."""
     from qdrant_client import QdrantClient
 
-    client, name = QdrantClient(url=url, timeout=120), f"benchmark-{uuid.uuid4().hex[:12]}"
+    address, arguments = urlsplit(url), dict[str, Any](timeout=120, check_compatibility=False)
+    if not address.scheme.startswith("grpc"):
+        return QdrantClient(url=url, **arguments)
+    return QdrantClient(
+        host=address.hostname, grpc_port=address.port or 6334, prefer_grpc=True, https=address.scheme == "grpcs", **arguments
+    )
+
+
+@contextmanager
+def _fresh_collection(url: str) -> Iterator[tuple[Any, str]]:
+    client, name = _qdrant_client(url), f"benchmark-{uuid.uuid4().hex[:12]}"
     try:
         yield client, name
     finally:

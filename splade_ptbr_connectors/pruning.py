@@ -8,11 +8,14 @@ bound (Threshold, agnostic), the largest weights of each term's posting list (Te
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import numerals
 from .errors import ConfigError
 from .vectors import SparseBatch
 
@@ -193,18 +196,21 @@ def parse_pruning(text: str) -> Pruning:
 
 def _parse_step(step: str, text: str) -> Pruning:
     name, _, value = (part.strip() for part in step.partition("="))
-    try:
-        if name == "top_k":
-            return TopK(int(value))
-        if name in ("threshold", "quantile"):
-            number = float(value)
-            return Threshold(number) if name == "threshold" else TermQuantile(number)
-    except ValueError as error:
-        raise ConfigError(f"pruning {text!r}: {value!r} is no number that {name} takes: write for example {_EXAMPLE}.") from error
-    raise ConfigError(f"pruning {text!r}: {step!r} is none of top_k=N, threshold=WEIGHT, quantile=SHARE, none: for example {_EXAMPLE}.")
+    if name not in _STEPS:
+        raise ConfigError(f"pruning {text!r}: {step!r} is none of top_k=N, threshold=WEIGHT, quantile=SHARE, none: for example {_EXAMPLE}.")
+    read, kind = _STEPS[name]
+    number = read(value)
+    if number is None:
+        raise ConfigError(f"pruning {text!r}: {value!r} is no number that {name} takes: write for example {_EXAMPLE}.")
+    return kind(number)
 
 
 _EXAMPLE = "top_k=64,threshold=0.1"
+_STEPS: dict[str, tuple[Callable[[str], Any], Callable[[Any], Pruning]]] = {
+    "top_k": (numerals.integer, TopK),
+    "threshold": (numerals.number, Threshold),
+    "quantile": (numerals.number, TermQuantile),
+}
 
 
 def _only(batch: SparseBatch, kept: Mask) -> SparseBatch:

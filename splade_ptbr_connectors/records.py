@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from .errors import RecordError, VectorError
@@ -191,4 +192,10 @@ def _checked(value: object, name: str, doc_id: str) -> str:
 
 
 def _names(raw: Mapping[str, Any]) -> str:
-    return ", ".join(" ".join(str(name).split()) for name in raw) or "none"
+    return shown_names(raw) or "none"
+
+
+def shown_names(names: Iterable[object]) -> str:
+    """Field names for a message: in one line of at most 200 characters, all of which can be printed."""
+    joined = " ".join(", ".join(map(str, islice(names, 50))).split())
+    return joined.encode("utf-8", "backslashreplace").decode()[:200]

@@ -6,27 +6,23 @@ A broken line is a `Broken` with its number and reason, and reading goes on behi
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
 import json
+import re
 import stat
-import sys
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from . import line_files
 from .errors import ConfigError, InputFileError
-from .records import ID_FIELDS
+from .line_files import DamagedError, first_bytes, numbered_lines, opened, unreadable
+from .records import ID_FIELDS, shown_names
 
 FORMATS = ("jsonl", "csv", "tsv")
-MAX_LINE_BYTES = 64 * 2**20
 MAX_KEPT_CHARACTERS = 1000  # of a broken line
 _FORMAT_OF = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}
-_UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Row(NamedTuple):
@@ -69,12 +65,12 @@ class Source:
     def __iter__(self) -> Iterator[Row | Broken]:
         """Raises InputFileError when the file is empty or ends within its compressed data."""
         nothing = True
-        with _opened(self.name, self.path) as stream:
+        with opened(self.name, self.path) as stream:
             try:
-                for row in _READERS[self.format](_lines(stream, self.name), self.name):
+                for row in _READERS[self.format](numbered_lines(stream), self.name):
                     nothing = False
                     yield row
-            except _DamagedError as error:
+            except DamagedError as error:
                 yield Broken(error.line, error.reason)
                 raise InputFileError(f"{self.name}, line {error.line}: {error.reason}; fetch the file again.") from error
         if nothing:
@@ -99,80 +95,28 @@ def open_source(path: str | Path, *, format: str | None = None) -> Source:
         raise ConfigError(f"format is {format!r}: it must be one of {', '.join(FORMATS)}.")
     if str(path) == "-":
         return Source("stdin", None, format or "jsonl")
-    file = Path(path).expanduser()
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise InputFileError(f"no such file: {path} ({error}).") from error
     head = _head(file)
     return Source(str(path), file, format or _by_extension(file) or _by_content(head, file))
 
 
-class _DamagedError(Exception):
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
-        self.reason = reason
-
-
-# -- bytes -----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _opened(name: str, path: Path | None) -> Iterator[IO[bytes]]:
-    """The stream of a file or of stdin, decompressed."""
-    with contextlib.ExitStack() as stack:
-        try:
-            raw: Any = sys.stdin.buffer if path is None else stack.enter_context(open(path, "rb"))
-            compressed = raw.peek(2)[:2] == b"\x1f\x8b"
-        except OSError as error:
-            raise _unreadable(name, error) from error
-        stream: Any = stack.enter_context(gzip.GzipFile(fileobj=raw)) if compressed else raw
-        yield stream
-
-
 def _head(file: Path) -> bytes:
-    """The first bytes, decompressed; nothing for a pipe, where they could not be read twice."""
+    """The first bytes, unpacked; nothing for a pipe, where they could not be read twice."""
     try:
         if file.is_dir():
             raise InputFileError(f"{file} is a directory: give a file, or read its files one after the other.")
-        if not stat.S_ISREG(file.stat().st_mode):
-            return b""
-        if file.stat().st_size == 0:
-            raise InputFileError(f"{file} is empty: expected records.")
-    except OSError as error:
-        raise _unreadable(str(file), error) from error
-    with _opened(str(file), file) as stream:
-        try:
-            head = stream.read(2**16)
-        except (EOFError, OSError, zlib.error):
-            return b""  # a damaged file is reported with its line when it is read
-    if head.startswith(_UTF16_BOMS):
-        raise InputFileError(f"{file} is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8.")
-    return head.removeprefix(_UTF8_BOM)
-
-
-def _unreadable(name: str, error: OSError) -> InputFileError:
-    if isinstance(error, FileNotFoundError):
-        return InputFileError(f"no such file: {name}.")
-    return InputFileError(f"cannot read {name}: {error.strerror or error}.")
-
-
-def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines; one longer than MAX_LINE_BYTES comes cut, one byte too long."""
-    number = 1
-    while line := _read(stream, number):
-        if number == 1:
-            line = line.removeprefix(_UTF8_BOM)
-        yield number, line
-        while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-            line = _read(stream, number)
-        number += 1
-
-
-def _read(stream: IO[bytes], number: int) -> bytes:
-    try:
-        return stream.readline(MAX_LINE_BYTES + 1)
-    except EOFError as error:
-        raise _DamagedError(number, "the compressed data ends early (a truncated file)") from error
-    except (OSError, zlib.error) as error:
-        raise _DamagedError(number, f"the data cannot be read ({error})") from error
+        found = file.stat()
+    except (OSError, ValueError) as error:
+        raise unreadable(str(file), error) from error
+    if not stat.S_ISREG(found.st_mode):
+        return b""
+    if found.st_size == 0:
+        raise InputFileError(f"{file} is empty: expected records.")
+    with opened(str(file), file) as stream:
+        return first_bytes(stream, 2**16)
 
 
 # -- which format ----------------------------------------------------------------------------------------------------
@@ -188,7 +132,7 @@ def _by_extension(file: Path) -> str | None:
 def _by_content(head: bytes, file: Path) -> str:
     if head.lstrip().startswith(b"{"):
         return "jsonl"
-    first = head.split(b"\n", 1)[0]
+    first = re.split(rb"[\r\n]", head.lstrip(b"\r\n"), maxsplit=1)[0]
     for mark, format in ((b"\t", "tsv"), (b",", "csv"), (b";", "csv")):
         if mark in first:
             return format
@@ -210,8 +154,8 @@ def _jsonl(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[Row | Brok
 
 
 def _json_row(number: int, line: bytes) -> Row | Broken:
-    if len(line) > MAX_LINE_BYTES:
-        return _broken(number, f"the line has more than {MAX_LINE_BYTES // 2**20} MiB", line)
+    if len(line) > line_files.MAX_LINE_BYTES:
+        return _broken(number, line_files.TOO_LONG, line)
     try:
         return Row(number, json.loads(line.rstrip(b"\r\n").decode()))
     except UnicodeDecodeError as error:
@@ -222,52 +166,125 @@ def _json_row(number: int, line: bytes) -> Row | Broken:
         return _broken(number, f"not JSON: {error}", line)
 
 
-def _csv(lines: Iterable[tuple[int, bytes]], name: str, *, quoted: bool = True) -> Iterator[Row | Broken]:
-    # the limit is one for the whole process and stands at 128 KiB: raised, never lowered
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    decoded = (line.decode("utf-8", "surrogateescape") for _, line in lines)
-    header = next(decoded, "")
-    delimiter = _delimiter(header) if quoted else "\t"
-    quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    columns = _columns(header, delimiter, quoting, name)
-    reader = csv.reader(decoded, delimiter=delimiter, quoting=quoting, strict=True)
-    while True:
-        start = reader.line_num + 2  # line 1 was the header
+class _Table:
+    """The rows of a file with a header, numbered by the line in which each begins."""
+
+    def __init__(self, lines: Iterable[tuple[int, bytes]], name: str, *, quoted: bool) -> None:
+        # the limit is one for the whole process and stands at 128 KiB: raised, never lowered
+        csv.field_size_limit(max(csv.field_size_limit(), line_files.MAX_LINE_BYTES))
+        self._name = name
+        self._too_long: list[Broken] = []
+        self._before = 0  # lines above the header
+        self._ended = False
+        texts = self._texts(lines)
+        first = self._first(texts)
+        quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        self._reader = csv.reader(chain([first], texts), delimiter=_delimiter(first) if quoted else "\t", quoting=quoting, strict=True)
+        self.columns = self._header()
+
+    def _texts(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+        for number, line in lines:
+            if len(line) > line_files.MAX_LINE_BYTES:  # a blank line in its place, so that no part is taken for the whole
+                self._too_long.append(_broken(number, line_files.TOO_LONG, line))
+                yield "\n"
+            else:
+                yield line.decode("utf-8", "surrogateescape")
+
+    def _first(self, texts: Iterator[str]) -> str:
+        """The first line with anything but delimiters in it: spreadsheets write empty rows as those alone."""
+        for text in texts:
+            if text.strip(" \r\n,;\t") or self._too_long:
+                return text
+            self._before += 1
+        return ""
+
+    def _header(self) -> list[str]:
         try:
-            cells = next(reader)
-        except StopIteration:
-            return
+            columns = next(self._reader, [])
         except csv.Error as error:
-            yield Broken(start, f"not CSV: {error} (a quote that is not closed?)")
-            continue
-        if cells:
-            yield _csv_row(start, cells, columns)
+            raise InputFileError(f"{self._name}: the header is {_not_csv(error)}.") from error
+        if self._too_long:
+            raise InputFileError(f"{self._name}: {self._too_long[0].reason}, and it belongs to the header.")
+        return _checked_columns([column.strip() for column in columns], self._name)
+
+    def rows(self) -> Iterator[Row | Broken]:
+        while True:
+            start = self._before + self._reader.line_num + 1
+            row = self._row(start)
+            if self._too_long:
+                yield from self._too_long
+                self._too_long.clear()
+            elif row is not None:
+                yield row
+            elif self._ended:
+                return
+
+    def _row(self, start: int) -> Row | Broken | None:
+        """None for a blank line, and at the end."""
+        try:
+            cells = next(self._reader)
+        except StopIteration:
+            self._ended = True
+            return None
+        except csv.Error as error:
+            return Broken(start, _not_csv(error))
+        return _csv_row(start, cells, self.columns) if cells else None
+
+
+def _csv(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[Row | Broken]:
+    return _Table(lines, name, quoted=True).rows()
 
 
 def _tsv(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[Row | Broken]:
-    return _csv(lines, name, quoted=False)
+    return _Table(lines, name, quoted=False).rows()
+
+
+def _not_csv(error: csv.Error) -> str:
+    if str(error).startswith("new-line"):  # whose words are about how Python opens files
+        return "not CSV: a line end (CR) within a line and outside of quotes"
+    return f"not CSV: {error} (a quote that is not closed?)"
 
 
 def _delimiter(header: str) -> str:
-    counts = Counter(header)
-    return max(",;\t", key=lambda mark: counts[mark])
+    """The mark that takes the header apart into the columns needed, or else into the most: names may hold the others."""
+
+    def fitness(mark: str) -> tuple[bool, int]:
+        try:
+            columns = [column.strip() for column in next(csv.reader([header], delimiter=mark), [])]
+        except csv.Error:
+            return False, 0
+        return _has_needed(columns), len(columns)
+
+    return max(",;\t", key=fitness)
 
 
-def _columns(header: str, delimiter: str, quoting: Any, name: str) -> list[str]:
-    columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter, quoting=quoting), [])]
+def _has_needed(columns: list[str]) -> bool:
+    return "text" in columns and any(name in columns for name in ID_FIELDS)
+
+
+def _checked_columns(columns: list[str], name: str) -> list[str]:
     if not columns:
         raise InputFileError(f"{name} is empty: expected {_EXPECTED['csv']}.")
+    foreign = _not_utf8(columns)
+    if foreign:
+        raise InputFileError(f"{name}: the header is {foreign}.")
     if len(set(columns)) < len(columns) or "" in columns:
-        raise InputFileError(f"{name}: the header has blank or repeated column names: {', '.join(columns)[:200]}.")
-    if not set(columns) & set(ID_FIELDS) or "text" not in columns:
-        raise InputFileError(f'{name}: the header must name "_id" and "text", it has: {", ".join(columns)[:200]}.')
+        raise InputFileError(f"{name}: the header has blank or repeated column names: {shown_names(columns)}.")
+    if not _has_needed(columns):
+        raise InputFileError(f'{name}: the header must name "_id" and "text", it has: {shown_names(columns)}.')
     return columns
 
 
+def _not_utf8(cells: list[str]) -> str:
+    """What is wrong with cells that were decoded with surrogateescape; "" if nothing is."""
+    bad = next((found for cell in cells if not cell.isascii() and (found := _ESCAPED.search(cell))), None)
+    return _NOT_UTF8.format(ord(bad.group()) - 0xDC00) if bad else ""
+
+
 def _csv_row(number: int, cells: list[str], columns: list[str]) -> Row | Broken:
-    if any("\udc80" <= character <= "\udcff" for cell in cells if not cell.isascii() for character in cell):
-        bad = next(character for cell in cells for character in cell if "\udc80" <= character <= "\udcff")
-        return _broken(number, _NOT_UTF8.format(ord(bad) - 0xDC00), ",".join(cells).encode("utf-8", "surrogateescape"))
+    foreign = _not_utf8(cells)
+    if foreign:
+        return _broken(number, foreign, ",".join(cells).encode("utf-8", "surrogateescape"))
     if len(cells) != len(columns):
         return _broken(number, f"{len(cells)} cells, but the header has {len(columns)} columns", ",".join(cells).encode())
     return Row(number, dict(zip(columns, cells, strict=True)))
@@ -277,6 +294,7 @@ def _broken(number: int, reason: str, line: bytes) -> Broken:
     return Broken(number, reason, line[: 4 * MAX_KEPT_CHARACTERS].decode(errors="replace").rstrip("\r\n")[:MAX_KEPT_CHARACTERS])
 
 
+_ESCAPED = re.compile("[\udc80-\udcff]")
 _NOT_UTF8 = "not UTF-8 (byte 0x{:02X}): convert the file, for example with iconv -f LATIN1 -t UTF-8"
 _READERS: dict[str, Callable[[Iterable[tuple[int, bytes]], str], Iterator[Row | Broken]]] = {"jsonl": _jsonl, "csv": _csv, "tsv": _tsv}
 _EXPECTED = {

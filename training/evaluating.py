@@ -58,7 +58,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"{key} is set twice, or has an option of its own.")
         try:
             values[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[key] = value
     return values
 

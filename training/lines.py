@@ -55,6 +55,8 @@ def read_mined(path: Path) -> Iterator[MinedLine]:
             raw = json.loads(text)
         except json.JSONDecodeError as error:
             bad_line(path, number, f"not JSON: {error.msg} at column {error.colno}.")
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of levels
+            bad_line(path, number, f"not JSON: {error}.")
         yield _mined_line(path, number, raw)
 
 

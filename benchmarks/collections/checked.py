@@ -16,7 +16,8 @@ from tqdm import tqdm
 from benchmarks.collections.base import Collection
 from benchmarks.collections.notes import Facts, notes_of
 from splade_ptbr_connectors.errors import InputError, InputFileError
-from splade_ptbr_connectors.evaluation.qrels import Qrels
+from splade_ptbr_connectors.evaluation.files import check_name
+from splade_ptbr_connectors.evaluation.qrels import Qrels, check_grade
 from splade_ptbr_connectors.records import check_doc_id
 from training.judged import JudgedCounts
 
@@ -61,8 +62,10 @@ class Judgments:
     def relevant(self) -> Qrels:
         """Judgments of the queries that have a relevant document (1 and above).
 
-        Raises InputFileError: a judged query without a text, or no relevant document at all.
+        Raises InputFileError: a judged query without a text, no relevant document at all, or an id or a grade that no file holds.
         """
+        for query_id, judged in self.qrels.items():
+            self._check(query_id, judged)
         unknown = [query_id for query_id in self.qrels if query_id not in self.queries]
         if unknown:
             raise InputFileError(
@@ -73,6 +76,15 @@ class Judgments:
         if not relevant:
             raise InputFileError(f"{self.name}: none of its {len(self.qrels)} queries has a relevant document, so nothing can be measured.")
         return relevant
+
+    def _check(self, query_id: str, judged: Mapping[str, int]) -> None:
+        try:
+            check_name(query_id, "query id", blanks=True)
+            for doc_id, grade in judged.items():
+                check_name(doc_id, "document id", blanks=True)
+                check_grade(grade, doc_id)
+        except InputError as error:
+            raise InputFileError(f"{self.name}: {error}") from error
 
 
 def checked_collection(

@@ -190,7 +190,7 @@ def _rate_head(threads: int) -> str:
 
 
 def _built(field: str) -> Callable[[EngineResult], float | None]:
-    return lambda engine: None if engine.build is None else float(getattr(engine.build, field))
+    return lambda engine: getattr(engine.build, field, None)
 
 
 def _agreement_columns(top_k: int) -> list[_Column[EngineResult]]:

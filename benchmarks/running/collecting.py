@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from splade_ptbr_connectors.errors import InputError
 from splade_ptbr_connectors.evaluation.measures import measure
 from splade_ptbr_connectors.evaluation.runs import Run, write_run
 
@@ -17,6 +19,8 @@ from ..results import FILE, MEASURES, THREADS, TOP_KS, Agreement, Build, EngineR
 from ..workload import Workload
 from .steps import Plan
 from .worker import read_hits
+
+logger = logging.getLogger(__name__)
 
 
 def collect(plan: Plan, workload: Workload, failures: Mapping[str, Failure]) -> Results:
@@ -74,7 +78,12 @@ def _quality(plan: Plan, workload: Workload, engine: str) -> dict[str, float]:
     if not workload.qrels:
         return {}
     run = run_of(workload, read_hits(plan.folder(engine) / f"hits-{max(TOP_KS)}.npz"))
-    write_run(plan.folder(engine) / "run.trec", run, tag=engine)
+    file = plan.folder(engine) / "run.trec"
+    try:
+        write_run(file, run, tag=engine)
+    except InputError as error:  # ids that the format does not hold, or no hit at all: what was measured stays
+        file.unlink(missing_ok=True)
+        logger.warning("%s: there is no run.trec of it: %s", engine, error)
     return measure(run, workload.qrels, MEASURES).means
 
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import emit
+from ..errors import InputError
+from .console import emit, note
+from .exit_codes import exit_code_of
 from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
 from .render import show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ..evaluation.runs import Run
 
 
 def evaluate(
@@ -28,15 +32,31 @@ def evaluate(
     from ..evaluation.evaluate import evaluate as evaluate_store
     from ..evaluation.qrels import read_qrels
     from ..evaluation.queries import read_queries
-    from ..evaluation.runs import write_run
 
     judgments, texts = read_qrels(qrels), read_queries(queries)
     with open_filled_store(store, model, tenant) as opened:
         evaluation = evaluate_store(opened, texts, judgments, progress=True)
         names = {"store": opened.url, "model": opened.encoder.name}
-    if run is not None:
-        write_run(run, evaluation.run)
-    emit({**names, **evaluation.to_dict(), "run": str(run) if run else None}, _render, as_json=as_json)
+    failure = None if run is None else _failure(run, evaluation.run)
+    document = {**names, **evaluation.to_dict(), "run": None if run is None or failure else str(run)}
+    if failure is None:
+        emit(document, _render, as_json=as_json)
+        return
+    error = {"type": type(failure).__name__, "message": " ".join(str(failure).split())}
+    emit({**document, "error": error}, _render, as_json=as_json)  # the measures are not lost with the file
+    note(f"error: {error['message']}")
+    raise typer.Exit(exit_code_of(failure))
+
+
+def _failure(path: Path, run: Run) -> InputError | None:
+    """Write the run; why it could not be written, if so."""
+    from ..evaluation.runs import write_run
+
+    try:
+        write_run(path, run)
+    except InputError as error:
+        return error
+    return None
 
 
 def _render(document: dict[str, Any], console: Console) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
+from ..numerals import integer, number
 
 if TYPE_CHECKING:
     from ..encoding.encoder import SpladeEncoder
@@ -106,9 +107,6 @@ def read_settings(given: Sequence[str] | None) -> dict[str, str | int | float | 
 def _typed(text: str) -> str | int | float | bool:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    whole = integer(text)
+    value = number(text) if whole is None else whole
+    return text if value is None else value

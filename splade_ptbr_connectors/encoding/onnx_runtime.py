@@ -12,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, ModelFormatError
+from ..numerals import integer
 from .folder import ONNX_FILE, ModelFolder
 
 PIECE_TOKENS = 1024
@@ -81,7 +82,7 @@ def _pieces(attention_mask: Integers) -> Iterator[tuple[slice, int]]:
 def _threads() -> int:
     """OMP_NUM_THREADS, as torch and numpy take it, so that several processes can share a machine; 0 leaves it to onnxruntime."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else 0
+    return max(0, integer(given) or 0)
 
 
 def _cores() -> int:

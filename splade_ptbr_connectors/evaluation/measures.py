@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, InputError
 from ..extras import require
-from .qrels import Qrels
+from .qrels import Qrels, check_grade
+from .runs import check_score
 
+# what providers raise for parameters, grades and machines on which they cannot compute
+_FAILURES = (
+    ValueError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    SystemError,
+    OSError,
+    subprocess.SubprocessError,
+)
 MEASURES = ("nDCG@10", "nDCG@20", "RR@10", "R@100", "R@1000")
 
 
@@ -39,18 +54,19 @@ def measure(run: Mapping[str, Mapping[str, float]], qrels: Qrels, measures: Sequ
 
     Raises:
         MissingExtraError: without the extra [evaluation].
-        ConfigError: see `parse_measure`.
-        InputError: no judgment at all.
+        ConfigError: see `parse_measure`; or a measure that does not take these grades.
+        InputError: no judgment at all, a grade that is no small integer, or a score that is no finite number.
     """
-    if not qrels:
+    if not any(qrels.values()):
         raise InputError("there are no relevance judgments to compare with.")
-    ir_measures = require("ir_measures", "evaluation")
     parsed = [parse_measure(name) for name in measures]
-    judgments = [ir_measures.Qrel(query_id, doc_id, grade) for query_id, judged in qrels.items() for doc_id, grade in judged.items()]
-    found = [ir_measures.ScoredDoc(query_id, doc_id, score) for query_id in qrels for doc_id, score in _by_rank(run.get(query_id, {}))]
     per_query = {query_id: dict.fromkeys(map(str, parsed), 0.0) for query_id in qrels}
-    for value in ir_measures.iter_calc(parsed, judgments, found) if found else ():
-        per_query[value.query_id][str(value.measure)] = float(value.value)
+    try:
+        for query_id, name, value in _values(parsed, run, qrels):
+            per_query[query_id][name] = value
+    except _FAILURES as error:
+        wanted = ", ".join(map(str, parsed))
+        raise ConfigError(f"{wanted} cannot all be computed of these judgments: {_reason(error)}.") from error
     means = {str(name): sum(values[str(name)] for values in per_query.values()) / len(qrels) for name in parsed}
     return Effectiveness(means, len(qrels), sum(not run.get(query_id) for query_id in qrels), per_query)
 
@@ -70,14 +86,39 @@ def parse_measure(name: str) -> Any:
     cut_off = parsed.params.get("cutoff", 1)
     if not isinstance(cut_off, int) or cut_off < 1:  # trec_eval would end the process
         raise ConfigError(f"{name!r} has no cut-off of at least 1: say how many documents count, as in {parsed.NAME}@10.")
-    try:
-        ir_measures.evaluator([parsed], [ir_measures.Qrel("1", "1", 1)])
-    except (ValueError, TypeError, AssertionError) as error:  # what its providers raise for values that they do not take
-        raise ConfigError(f"{name!r} cannot be computed here: {' '.join(str(error).split())}") from error
+    try:  # some providers find out only when they compute
+        list(_values([parsed], {"q": {"d": 1.0}}, {"q": {"d": 1}}))
+    except _FAILURES as error:
+        raise ConfigError(f"{name!r} cannot be computed here: {_reason(error)}.") from error
     return parsed
+
+
+def _values(parsed: Sequence[Any], run: Mapping[str, Mapping[str, float]], qrels: Qrels) -> Iterator[tuple[str, str, float]]:
+    """(query id, measure, value). Ids are numbered for the providers, of which one takes no other query ids."""
+    ir_measures = require("ir_measures", "evaluation")
+    queries, numbers = list(qrels), dict[str, str]()
+
+    def numbered(doc_id: str) -> str:
+        return numbers.setdefault(doc_id, str(len(numbers) + 1))
+
+    judgments, found = [], []
+    for number, query_id in enumerate(queries):
+        judgments += [ir_measures.Qrel(str(number), numbered(d), check_grade(grade, d)) for d, grade in qrels[query_id].items()]
+        found += [ir_measures.ScoredDoc(str(number), numbered(d), rank) for d, rank in _by_rank(run.get(query_id, {}))]
+    for value in ir_measures.iter_calc(parsed, judgments, found) if found else ():
+        if not math.isfinite(value.value):
+            raise ArithmeticError(f"{value.measure} of query {queries[int(value.query_id)]!r} is {value.value}")
+        yield queries[int(value.query_id)], str(value.measure), float(value.value)
 
 
 def _by_rank(scores: Mapping[str, float]) -> Iterator[tuple[str, int]]:
     """Best first, with numbers that fall by rank: trec_eval sorts again, and they leave it no tie to break."""
-    order = sorted(scores, key=lambda doc_id: -scores[doc_id])  # stable
+    checked = {doc_id: check_score(score, doc_id) for doc_id, score in scores.items()}
+    order = sorted(checked, key=lambda doc_id: -checked[doc_id])  # stable
     return zip(order, range(len(order), 0, -1), strict=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"its program ended with status {error.returncode} (gdeval takes grades up to 4)"
+    return " ".join(str(error).split()).rstrip(".")

@@ -13,6 +13,8 @@ from .files import bad_line
 def read_queries(path: str | Path) -> dict[str, str]:
     """Read {"_id", "text"} queries from any file that open_source() reads: JSONL, CSV or TSV, also .gz.
 
+    Where there is a title, it comes first, as in a document.
+
     Raises:
         InputFileError: naming file and line: a broken line, no id or text, an id twice.
     """
@@ -32,4 +34,4 @@ def _query(path: str | Path, line: int, raw: object) -> tuple[str, str]:
         record = Record.from_mapping(raw)
     except InputError as error:
         bad_line(path, line, str(error))
-    return record.doc_id, record.text
+    return record.doc_id, record.content if record.text.strip() else record.title

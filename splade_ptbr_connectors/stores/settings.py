@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, StoreFormatError
+from ..numerals import integer, number
 
 S = TypeVar("S")
 _WORDS = {"true": True, "false": False}
+_READERS: dict[Any, Callable[[str], object]] = {bool: lambda text: _WORDS.get(text.lower()), int: integer, float: number, str: str}
 
 
 def read_settings(kind: type[S], given: Mapping[str, Any], in_url: Mapping[str, str] | None = None) -> S:
@@ -51,9 +54,9 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 def _checked(name: str, value: object, hint: Any) -> object:
     kinds = _kinds(hint)
-    if type(value) in kinds:
+    if type(value) in kinds and (not isinstance(value, float) or math.isfinite(value)):
         return value
-    if float in kinds and type(value) is int:
+    if float in kinds and type(value) is int and abs(value) < 2**53:
         return float(value)
     raise ConfigError(f"store setting {name} is {value!r}: it must be {_described(kinds)}.")
 
@@ -61,18 +64,15 @@ def _checked(name: str, value: object, hint: Any) -> object:
 def _converted(name: str, text: str, hint: Any) -> object:
     kinds = _kinds(hint)
     for kind in kinds:
-        try:
-            if kind is bool and text.lower() in _WORDS:
-                return _WORDS[text.lower()]
-            if kind in (int, float, str):
-                return kind(text)
-        except ValueError:
-            continue
+        value = _READERS[kind](text) if kind in _READERS else None
+        if value is not None:
+            return value
     raise ConfigError(f"store setting {name} is {text!r}: it must be {_described(kinds)}.")
 
 
 def _described(kinds: tuple[type, ...]) -> str:
-    return " or ".join("none" if kind is types.NoneType else kind.__name__ for kind in kinds)
+    names = {types.NoneType: "none", float: "a finite float"}
+    return " or ".join(names.get(kind, kind.__name__) for kind in kinds)
 
 
 def check_choice(name: str, value: object, accepted: Collection[str]) -> None:

@@ -241,6 +241,7 @@ def refused_dataset(folder: Path, error: type[SpladeConnectorsError] = InputFile
         ("qrels", b"301 0 d1 0\n", "dataset 'mine', judgment 7: document 'd1' is judged again for query '301'"),
         ("qrels", b"999 0 d1 1\n", "qrels of 'mine': 1 of 4 judged queries have no text in queries of 'mine' (first: '999')"),
         ("qrels", b"301 0 d1\n", "dataset 'mine', judgment 7 cannot be read"),
+        ("qrels", b"301 0 d9 1099511627776\n", "qrels of 'mine': the relevance of document 'd9' is beyond 1,000,000"),
     ],
 )
 def test_a_bad_dataset(dataset_files: Path, name: str, line: bytes, message: str) -> None:

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from benchmarks import __main__ as program
 from benchmarks.results import Results
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError
+from tests.benchmarks.qdrant_batches import answering_batches
+from tests.support.qdrant_server import stand_in
 
 pytest.importorskip("numba")
 pytest.importorskip("bm25s")
@@ -76,6 +78,15 @@ def test_a_failed_engine_ends_with_an_exit_code_but_a_report(reported: Path, col
     engines = {engine.name: engine for engine in Results.read(reported).engines}
     assert engines["qdrant"].failure is not None
     assert engines["numba"].latency_ms
+
+
+def test_an_index_on_a_server_whose_disk_cannot_be_seen_is_reported_without_its_size(collection: Path, tmp_path: Path) -> None:
+    with answering_batches(), stand_in() as server:
+        given = ("--engines", "qdrant", "--rounds", "1", "--qdrant", server.url)
+        call("run", "--collection", str(collection), *given, "--out", str(tmp_path))
+    [engine] = Results.read(tmp_path).engines
+    assert engine.failure is None and engine.build is not None and engine.build.bytes_on_disk is None
+    assert "| qdrant " in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ ENGINES = st.builds(
     name=NAMES,
     facts=st.dictionaries(NAMES, JSON, max_size=3),
     failure=st.none() | st.builds(Failure, step=NAMES, message=NAMES),
-    build=st.none() | st.builds(Build, seconds=SMALL, documents_per_second=SMALL, bytes_on_disk=SIZES, peak_memory=SIZES),
+    build=st.none() | st.builds(Build, seconds=SMALL, documents_per_second=SMALL, bytes_on_disk=st.none() | SIZES, peak_memory=SIZES),
     rounds=st.integers(0, 9),
     memory=st.none() | SIZES,
     latency_ms=LATENCIES,

@@ -80,6 +80,18 @@ def test_the_run_is_the_exact_ranking(compared: tuple[Plan, Results], workload: 
         assert run.get(query_id, {}) == dict(zip((workload.doc_ids[row] for row in rows), scores, strict=True))
 
 
+def test_a_run_that_no_file_can_hold_costs_no_figure(
+    compared: tuple[Plan, Results], workload: Workload, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = Workload(workload.folder)
+    named.__dict__["doc_ids"] = [doc_id.replace("-", " ") for doc_id in workload.doc_ids]
+    measured = collect(compared[0], named, {}).engines[0]
+    assert measured.name == "numba" and set(measured.quality) == set(result(compared, "numba").quality)
+    assert "no run.trec" in caplog.text and not (compared[0].folder("numba") / "run.trec").exists()
+    collect(compared[0], workload, {})
+    assert (compared[0].folder("numba") / "run.trec").exists()
+
+
 def test_failures_are_told_and_lose_nothing(compared: tuple[Plan, Results]) -> None:
     for name, told in (("dense", "no_such_module"), ("qdrant", "qdrant")):
         found = result(compared, name)

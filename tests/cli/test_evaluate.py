@@ -72,6 +72,16 @@ def test_inputs_that_do_not_fit(cli: Command, filled: str, queries: Path, qrels:
     fails(3, "q.jsonl")
 
 
+def test_measures_are_shown_although_the_run_cannot_be_written(cli: Command, queries: Path, qrels: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "c.jsonl", [{"_id": "lei 8.112", "text": "gripe e febre"}])
+    assert cli("ingest", tmp_path / "c.jsonl", "--store", "edge:leis").code == 0
+    qrels.write_text("query-id\tcorpus-id\tscore\nq1\tlei 8.112\t1\n")
+    outcome = cli("evaluate", "--store", "edge:leis", "--queries", queries, "--qrels", qrels, "--run", "r.trec", "--json")
+    assert outcome.code == 3 and "'lei 8.112' cannot be written" in outcome.err
+    assert outcome.json["measures"]["RR@10"] == 1.0 and outcome.json["run"] is None
+    assert not Path("r.trec").exists()
+
+
 def test_queries_as_csv(cli: Command, filled: str, qrels: Path, tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("_id,text\nq1,gripe e febre\nq2,bolo\n")
     assert cli("evaluate", "--store", filled, "--queries", "q.csv", "--qrels", qrels, "--json").json["queries"] == 2

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "splade_ptbr_connectors"
 # From the ground up; a name stands for a module or for a folder with everything in it.
 LAYERS = [
     {"errors"},
-    {"extras", "atomic"},
+    {"extras", "atomic", "numerals", "line_files"},
     {"vectors", "text", "filters"},
     {"json_values", "pruning"},
     {"records"},

@@ -126,6 +126,10 @@ def _update(client: QdrantClient, request: Any) -> Any:
     return grpc.CollectionOperationResponse(result=True)
 
 
+def _drop(client: QdrantClient, request: Any) -> Any:
+    return grpc.CollectionOperationResponse(result=bool(client.delete_collection(request.collection_name)))
+
+
 def _list(client: QdrantClient, request: Any) -> Any:
     names = [grpc.CollectionDescription(name=found.name) for found in client.get_collections().collections]
     return grpc.ListCollectionsResponse(collections=names)
@@ -223,6 +227,7 @@ _COLLECTIONS: dict[str, Handler] = {
     "Get": _get,
     "Create": _create,
     "Update": _update,
+    "Delete": _drop,
     "List": _list,
     "ListAliases": _list_aliases,
     "UpdateAliases": _update_aliases,

@@ -28,6 +28,7 @@ def test_every_recipe_reads_and_says_what_it_costs(path: Path) -> None:
         ("[sparsity.document]", "[regularization.document]", "unknown key 'regularization'"),
         ("hidden_size = 16", 'hidden_size = "16"', "hidden_size is '16'; accepted: int"),
         ("toy = 1.0", "toys = 1.0", "did you mean 'toy'"),
+        ("toy = 1.0", "toy = nan", "toy is nan"),
         ("every = 6", 'every = 6\nsplits = ["toy:test"]', "test splits"),
         ("seed = 3", "", "'seed' is missing"),
         ("[model]", "[model", "not valid TOML"),

@@ -190,6 +190,8 @@ def test_settings_are_values_by_key() -> None:
         "pooling": "sum",
         "tokenizer": "a/b",
     }
+    for text in ("[" * 5000, "9" * 5000):  # what json does not read is a text
+        assert read_settings([f"name={text}"]) == {"name": text}
 
 
 @pytest.mark.parametrize("setting", ["max_active_terms_document", "=3", "a=", "batch_size=3", "a b=3"])
@@ -285,6 +287,7 @@ def test_mine_then_score_gives_lines_that_can_be_trained_on(data: Path, tiny_mod
         (("evaluate", "no-such-model!", "--data", "."), ModelNotFoundError),
         (("mine", "mini", "--collection", "c.tsv", "--queries", "q.tsv", "--out", "o.jsonl"), ConfigError),
         (("mine", "mini", "--collection", "c", "--out", "o.jsonl", "--draw", "fifty"), ConfigError),
+        (("mine", "mini", "--collection", "c", "--out", "o.jsonl", "--draw", "١:٢"), ConfigError),
         (("score", "m.jsonl", "--out", "o.jsonl"), ConfigError),
         (("score", "m.jsonl", "--out", "o.jsonl", "--tokens", "one"), ConfigError),
         (("compare", "mini", "mini", "--set-a", "max_terms=3"), ConfigError),

@@ -370,6 +370,8 @@ def test_scores_of_an_earlier_teacher_are_replaced_and_counted(mined: Path, tmp_
     ("bad", "message"),
     [
         ("not json", "line 2: not JSON"),
+        ("[" * 100_000, "line 2: not JSON"),
+        ('{"query": ' + "9" * 5000, "line 2: not JSON"),
         ("[]", 'line 2: expected an object with a "query"'),
         ('{"query": 3, "documents": ["a", "b"]}', 'line 2: expected an object with a "query"'),
         ('{"query": "a", "documents": ["a"]}', 'line 2: "documents" must be'),

@@ -113,7 +113,7 @@ def test_the_texts_of_rules() -> None:
 
 
 NO_RULES = "|top_k|top_k=|top_k=0|top_k=-1|top_k=1.5|topk=3|top_k=3,|top_k=3;threshold=1|none,top_k=3|top_k=3 4|threshold=-1|threshold=nan"
-NO_NUMBERS = "threshold=inf|threshold=1e39|quantile=1|quantile=-0.1|quantile=nan|quantile=x"
+NO_NUMBERS = "top_k=1_0|top_k=١|threshold=0_1.5|threshold=inf|threshold=1e39|quantile=1|quantile=-0.1|quantile=nan|quantile=x"
 
 
 @pytest.mark.parametrize("text", [*NO_RULES.split("|"), *NO_NUMBERS.split("|")])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import sys
 import threading
@@ -16,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors import sources
+from splade_ptbr_connectors import line_files
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from splade_ptbr_connectors.sources import Broken, Row, open_source
 
@@ -38,13 +40,24 @@ def test_jsonl_comes_back(tmp_path_factory: pytest.TempPathFactory, records: lis
         assert list(source) == [Row(number, record) for number, record in enumerate(records, 1)]
 
 
-@given(records=st.lists(st.tuples(texts, texts), min_size=1, max_size=8), delimiter=st.sampled_from(",;\t"))
-def test_csv_comes_back(tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, str]], delimiter: str) -> None:
+@given(
+    records=st.lists(st.tuples(texts, texts), min_size=1, max_size=8),
+    delimiter=st.sampled_from(",;\t"),
+    end=st.sampled_from(["\n", "\r\n", "\r", "\r\r\n"]),
+    extra=st.sampled_from(["", "a, b, c, d", "a; b; c", "a\tb\tc"]),
+    before=st.sampled_from(["", "\n", " \n,,\n", ";;;\n", "\ufeff", "\ufeff\n"]),
+)
+def test_csv_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, str]], delimiter: str, end: str, extra: str, before: str
+) -> None:
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_ALL)
-    writer.writerows([("id", "text"), *records])
+    buffer.write(before.replace("\n", end))
+    columns = ("id", "text", extra) if extra else ("id", "text")
+    writer = csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator=end)
+    writer.writerows([columns, *(record + ("x",) * bool(extra) for record in records)])
     path = _write(tmp_path_factory.mktemp("csv") / "records.csv", buffer.getvalue().encode())
-    assert [row.raw for row in open_source(path) if isinstance(row, Row)] == [{"id": a, "text": b} for a, b in records]
+    expected = [{"id": a, "text": b} | ({extra: "x"} if extra else {}) for a, b in records]
+    assert [row.raw for row in open_source(path)] == expected
 
 
 def test_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
@@ -52,6 +65,30 @@ def test_bom_crlf_and_blank_lines(tmp_path: Path) -> None:
     assert list(open_source(path)) == [Row(1, {"_id": "1"}), Row(4, {"_id": "2"})]
     path = _write(tmp_path / "a.csv", b"\xef\xbb\xbfid,text\r\n1,a\r\n\r\n2,b\r\n")
     assert list(open_source(path)) == [Row(2, {"id": "1", "text": "a"}), Row(4, {"id": "2", "text": "b"})]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "lines", "expected"),
+    [
+        ("a.jsonl", [b'{"_id":"1"}', b"", b'{"_id":"2"}'], [Row(1, {"_id": "1"}), Row(3, {"_id": "2"})]),
+        ("a.csv", [b"", b"id,text", b"1,a", b"", b"2,b"], [Row(3, {"id": "1", "text": "a"}), Row(5, {"id": "2", "text": "b"})]),
+        ("a.tsv", [b"", b"", b"id\ttext", b"1\ta"], [Row(4, {"id": "1", "text": "a"})]),
+        ("a", [b"", b"id;text", b"1;a"], [Row(3, {"id": "1", "text": "a"})]),
+    ],
+)
+def test_lines_may_end_in_any_way(tmp_path: Path, name: str, lines: list[bytes], expected: list[Row], packed: bool, end: bytes) -> None:
+    for content in (end.join(lines), end.join(lines) + end, b"\xef\xbb\xbf" + end.join(lines)):
+        assert list(open_source(_write(tmp_path / name, gzip.compress(content) if packed else content))) == expected
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_cr_in_a_line_of_another_ending_breaks_that_line_alone(tmp_path: Path, name: str) -> None:
+    content = b"id\ttext\n1\tum\rdois\n2\tb\n"
+    broken, row = open_source(_write(tmp_path / name, content))
+    assert isinstance(broken, Broken) and broken.line == 2 and "CR" in broken.reason
+    assert row == Row(3, {"id": "2", "text": "b"})
 
 
 def test_broken_json_lines_are_numbered_and_reading_goes_on(tmp_path: Path) -> None:
@@ -66,11 +103,37 @@ def test_broken_json_lines_are_numbered_and_reading_goes_on(tmp_path: Path) -> N
 
 
 def test_a_line_without_end_is_one_broken_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 100)
     path = _write(tmp_path / "a.jsonl", b'{"_id":"1"}\n{"_id":"' + b"x" * 1000 + b'"}\n{"_id":"3"}\n')
     rows = list(open_source(path))
     assert [row.line for row in rows] == [1, 2, 3]
     assert isinstance(rows[1], Broken) and "MiB" in rows[1].reason
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r"])
+@pytest.mark.parametrize("length", [-1, 0, 1, 2, 3, 4, 5, 99, 100, 101, 900])
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", b","), ("a.tsv", b"\t")])
+def test_a_row_that_is_too_long_is_broken_and_never_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mark: bytes, length: int, end: bytes
+) -> None:
+    monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 100)
+    text = b"x" * (97 + length)  # with "2,", the end and nothing more, the line has 100 bytes and `length`
+    path = _write(tmp_path / name, end.join([b"id" + mark + b"text", b"2" + mark + text, b"3" + mark + b"c", b""]))
+    rows = list(open_source(path))
+    assert [row.line for row in rows] == [2, 3]
+    assert rows[1] == Row(3, {"id": "3", "text": "c"})
+    assert rows[0] == Row(2, {"id": "2", "text": text.decode()}) if length <= 0 else "MiB" in rows[0][1]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_first_line_that_is_too_long_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
+    monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 100)
+    for length in range(95, 110):
+        line = b'{"_id":"' + b"x" * (length - 11) + b'"}\n'
+        rows = list(open_source(_write(tmp_path / "a.jsonl", mark + line + b'{"_id":"2"}\n')))
+        assert [(type(row), row.line) for row in rows] == [(Row if length <= 100 else Broken, 1), (Row, 2)]
+    with pytest.raises(InputFileError, match=r"MiB.*header"):
+        list(open_source(_write(tmp_path / "a.csv", mark + b"id,text," + b"x" * 200 + b"\n1,a,b\n")))
 
 
 def test_ragged_rows_open_quotes_and_foreign_bytes(tmp_path: Path) -> None:
@@ -133,8 +196,17 @@ def test_format_can_be_given(tmp_path: Path) -> None:
         ("a.jsonl.gz", gzip.compress(b""), "holds no records"),
         ("a.csv", b"id,text\n", "holds no records: expected a header line"),
         ("a.csv", b"\n\n", "is empty"),
+        ("a.csv", b";;;\n\r\n", "is empty"),
+        ("a.csv", b'"id";"text\n1;a\n', "the header is not CSV"),
+        ("a.csv", b"id,text,descri\xe7\xe3o\n1,a,b\n", "the header is not UTF-8"),
+        ("a.csv", b"\x28\xb5\x2f\xfd" + bytes(9), "packed as zstd"),
+        ("a.jsonl.xz", lzma.compress(b"{}"), "packed as xz"),
+        ("a.jsonl.bz2", bz2.compress(b"{}"), "packed as bzip2"),
+        ("a.xlsx", b"PK\x03\x04" + bytes(9), "packed as zip"),
+        ("a.jsonl.gz", gzip.compress('{"_id": "1"}'.encode("utf-16")), "is UTF-16"),
         ("a.csv", b"name,body\n1,a\n", r'must name "_id" and "text", it has: name, body'),
         ("a.csv", b"id,text,text\n", "blank or repeated column names"),
+        ("a.csv", b'"i\nd",text\n', "it has: i d, text"),
         ("a.jsonl", b'[\n{"_id": "1"}\n]\n', r"one JSON array.*jq"),
         ("a.jsonl", '{"_id": "1"}'.encode("utf-16"), "is UTF-16"),
         ("a.unknown", b"just some words\n", "neither JSONL nor CSV nor TSV"),
@@ -145,6 +217,12 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, me
     with pytest.raises(InputFileError, match=message) as caught:
         list(open_source(path))
     assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/a.jsonl", "a\0.jsonl", "x" * 5000])
+def test_paths_that_no_file_can_have(path: str) -> None:
+    with pytest.raises(InputFileError):
+        open_source(path)
 
 
 def test_no_file_a_directory_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

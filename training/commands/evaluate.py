@@ -53,12 +53,14 @@ def evaluate(
         rows.append(evaluation_row(measured, judged, encoder, bm25=bm25))
         if run_out:
             runs[judged.name] = found
-    if run_out:
-        write_runs(run_out, runs)
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        _show(rows)
+    try:
+        if run_out:
+            write_runs(run_out, runs)
+    finally:  # the figures are not lost with the file
+        if as_json:
+            typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        else:
+            _show(rows)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.numerals import integer
 from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption, SetOption
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def _draw(text: str) -> Draw:
     from training.negatives import Draw
 
     count, colon, depth = text.partition(":")
-    if not colon or not count.isdecimal() or not depth.isdecimal():
+    numbers = integer(count), integer(depth)
+    if not colon or numbers[0] is None or numbers[1] is None:
         raise ConfigError(f"{text!r} is no draw: write N:DEPTH, e.g. 50:1000 for 50 negatives from the first 1000 ranks.")
-    return Draw(int(count), int(depth))
+    return Draw(numbers[0], numbers[1])
 
 
 def _judged(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -134,6 +135,8 @@ def _value(hint: Any, value: Any, *, where: str) -> Any:
         return {key: _value(get_args(hint)[1], item, where=f"{where}.{key}") for key, item in _of(dict, value, where).items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and math.isnan(value):  # which no check of a range would find
+        raise ConfigError(f"{where} is nan; accepted: a number")
     return _of(hint, value, where)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import ir_measures
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputError
-from splade_ptbr_connectors.evaluation.measures import MEASURES, measure
+from splade_ptbr_connectors.evaluation.measures import MEASURES, measure, parse_measure
 from splade_ptbr_connectors.evaluation.runs import read_run, write_run
 
 QRELS = {"q1": {"a": 2, "b": 1, "c": 0}, "q2": {"x": 1}}
@@ -93,6 +96,57 @@ def test_a_measure_with_a_value_that_it_does_not_take_is_refused(name: str) -> N
         measure({"q2": {"x": 1.0}}, QRELS, [name])
 
 
+NAMES = sorted(ir_measures.measures.registry)
+PARAMETERS = ["", "@10", "(max_rel=3)", "(max_rel=3)@10", "@.5", "(dcg='exp-log2')@10", "(rel=2)", "(judged_only=True)@10"]
+
+
+@pytest.mark.parametrize("name", [name + parameters for name in NAMES for parameters in PARAMETERS])
+def test_a_measure_that_is_accepted_is_computed_whatever_the_ids(name: str) -> None:
+    try:
+        parsed = str(parse_measure(name))
+    except ConfigError:
+        return
+    qrels = {"1": {"1": 2, "2": 0, "3": 1}, "2": {"1": 1}}
+    run = {"1": {"9": 3.0, "3": 2.0, "1": 1.0}, "2": {"1": 1.0}}
+    found = measure(run, qrels, [name])
+    assert math.isfinite(found.means[parsed])
+    named = dict(zip("1239", ["q é\tx", "", "d'1", "-0"], strict=True))  # one-to-one, and no numbers
+    renamed = [{named[q]: {named[d]: value for d, value in row.items()} for q, row in rows.items()} for rows in (run, qrels)]
+    again = measure(*renamed, [name])  # type: ignore[arg-type]
+    assert again.means == found.means
+    assert again.per_query == {named[q]: values for q, values in found.per_query.items()}
+
+
+@pytest.mark.parametrize("grade", [1, 3, 1000, 2**15, 10**6])
+def test_gains_are_linear_up_to_the_largest_grade(grade: int) -> None:
+    found = measure({"q": {"a": 2.0, "b": 1.0}}, {"q": {"a": 1, "b": grade}}, ["nDCG@10"]).means["nDCG@10"]
+    best, other = max(grade, 1), min(grade, 1)
+    assert found == pytest.approx((1 + grade / math.log2(3)) / (best + other / math.log2(3)))
+
+
+@pytest.mark.parametrize("grade", [10**6 + 1, 2**40, 2**70, -(2**40), 0.5, 1.0, "1", None])
+def test_grades_that_cannot_be_measured_with_are_refused(grade: Any) -> None:
+    with pytest.raises(InputError, match="the relevance of document 'a'"):
+        measure({"q": {"a": 1.0}}, {"q": {"a": grade}})
+
+
+def test_a_measure_that_does_not_take_the_grades_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"ERR@10 .*gdeval takes grades up to 4"):
+        measure({"q": {"a": 1.0}}, {"q": {"a": 5}}, ["ERR@10"])
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, "1", None])
+def test_scores_that_have_no_order_are_refused(score: Any) -> None:
+    with pytest.raises(InputError, match="the score of document 'a'"):
+        measure({"q": {"a": score}}, {"q": {"a": 1}})
+
+
+def test_unsigned_scores_are_ranked_by_their_values() -> None:
+    run = {"q": {"z": np.uint8(1), "a": np.uint8(2)}}
+    assert measure(run, {"q": {"a": 1}}, ["RR"]).means == {"RR": 1.0}  # type: ignore[dict-item]
+
+
 def test_no_judgments_is_an_error() -> None:
-    with pytest.raises(InputError, match="no relevance judgments"):
-        measure({"q1": {"a": 1.0}}, {})
+    for qrels in ({}, {"q1": {}}):
+        with pytest.raises(InputError, match="no relevance judgments"):
+            measure({"q1": {"a": 1.0}}, qrels)

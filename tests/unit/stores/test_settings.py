@@ -22,7 +22,13 @@ class Example:
 
 
 values = st.fixed_dictionaries(
-    {}, optional={"name": st.text("abc"), "shards": st.integers(), "on_disk": st.booleans(), "ratio": st.floats(allow_nan=False)}
+    {},
+    optional={
+        "name": st.text("abc"),
+        "shards": st.integers(),
+        "on_disk": st.booleans(),
+        "ratio": st.floats(allow_nan=False, allow_infinity=False),
+    },
 )
 
 
@@ -46,7 +52,12 @@ def test_settings_mean_the_same_in_the_call_and_in_the_url(given_values: dict[st
         ({"name": None}, {}, "name is None: it must be str"),
         ({}, {"shards": "one"}, "shards is 'one'"),
         ({}, {"on_disk": "yes"}, "on_disk is 'yes': it must be bool"),
-        ({}, {"ratio": "x"}, "ratio is 'x': it must be float"),
+        ({}, {"ratio": "x"}, "ratio is 'x': it must be a finite float"),
+        ({}, {"ratio": "inf"}, "ratio is 'inf': it must be a finite float"),
+        ({"ratio": float("nan")}, {}, "ratio is nan: it must be a finite float"),
+        ({"ratio": 10**400}, {}, "it must be a finite float"),
+        ({}, {"shards": "1_0"}, "shards is '1_0': it must be int"),
+        ({}, {"shards": "١"}, "shards is '١': it must be int"),
     ],
 )
 def test_what_is_no_setting(given: Any, texts: dict[str, str], message: str) -> None:

@@ -219,7 +219,7 @@ def test_a_key_that_may_not_make_an_index_still_opens(opening: Open, server: Sta
         ("/laws?dense_size=0", "dense_size is 0"),
         ("/laws?dense_size=2&dense_distance=manhattan", "dense_distance"),
         ("/laws?timeout_s=0", "timeout_s is 0.0"),
-        ("/laws?timeout_s=nan", "timeout_s is nan"),
+        ("/laws?timeout_s=nan", "timeout_s is 'nan'"),
         ("/laws?vector=", "vector is ''"),
         ("/laws?vector=dense", "give two different names"),
         ("/laws?deadline_s=-1", "deadline_s is -1.0"),

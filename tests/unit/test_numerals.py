@@ -1,0 +1,32 @@
+"""Numbers are ASCII digits: what Python's own int() and float() take beside them is none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splade_ptbr_connectors.numerals import integer, number
+
+
+@given(st.integers(-(10**300), 10**300))
+def test_integers_come_back(value: int) -> None:
+    assert integer(str(value)) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_come_back(value: float) -> None:
+    assert number(repr(value)) == value
+
+
+@given(st.text(st.sampled_from("0123456789_+-.eE١²x \n"), max_size=6))
+def test_what_is_read_is_what_python_reads_and_only_that(text: str) -> None:
+    for read, kind in ((integer, int), (number, float)):
+        found = read(text)
+        if found is not None:
+            assert found == kind(text) and set(text) <= set("0123456789+-.eE")
+
+
+@pytest.mark.parametrize("text", ["", " 1", "1\n", "1_0", "١", "²", "nan", "inf", "-Infinity", "0x10", "1e999", "9" * 5000, "1.5.2", "."])
+def test_what_is_no_number(text: str) -> None:
+    assert integer(text) is None and number(text) is None
