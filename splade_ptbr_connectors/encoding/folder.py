@@ -9,7 +9,6 @@ or ONNX: nothing here unpickles, and no code of a model folder is ever run.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ModelFormatError, ModelNotFoundError
+from ..json_values import parse_json
 from .config import FILE_NAME, EncoderConfig, QuerySettings, read_json_object
+from .identity import WEIGHTS_FILE, WEIGHTS_INDEX, network_sha256, sha256_of
 
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
-WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
 QUERY_FOLDER = "query"  # of a network for queries alone
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
@@ -57,11 +56,11 @@ class ModelFolder:
         return ModelFolder(self.name, self.path / QUERY_FOLDER, config)
 
     def weights_sha256(self) -> str:
-        """Identity of the weights, the same for a checkpoint and for its export."""
+        """Identity of the network, the same for a checkpoint and for its export; see identity.py. Raises ModelFormatError."""
         if self.has_weights:
-            return sha256_of(sorted(self.path.glob("model*.safetensors")) + sorted(self.path.glob("lexical.safetensors")))
-        onnx = sha256_of([self.path / ONNX_FILE])
-        return self.config.onnx.source_sha256 if self.config.onnx else onnx
+            return network_sha256(self.path)
+        exported = self.config.onnx
+        return exported.source_sha256 if exported and exported.seal else sha256_of([self.path / ONNX_FILE])
 
     def check_lengths(self) -> None:
         """Raise ConfigError when a maximum length is more than the network has positions for."""
@@ -79,11 +78,19 @@ class ModelFolder:
         if longest > limit:
             raise ConfigError(f"a maximum length of {longest} tokens is asked for, {what} has {limit} positions.")
 
-    def check_onnx(self) -> None:
-        """Raise ModelFormatError when model.onnx is not the file that was exported."""
-        declared = self.config.onnx
-        if declared and sha256_of([self.path / ONNX_FILE]) != declared.sha256:
+    def foreign_onnx(self) -> str | None:
+        """Why model.onnx may give other vectors than the weights beside it; None when it was exported from them, or is alone."""
+        exported = self.config.onnx
+        if not self.has_weights or (exported and exported.seal and exported.source_sha256 == self.weights_sha256()):
+            return None
+        return f"{self.path / ONNX_FILE} was not exported from the weights beside it, as far as {FILE_NAME} says"
+
+    def read_onnx(self) -> bytes:
+        """The exported graph. Raises ModelFormatError when it is not the one that was exported."""
+        data, exported = (self.path / ONNX_FILE).read_bytes(), self.config.onnx
+        if exported and hashlib.sha256(hashlib.sha256(data).digest()).hexdigest() != exported.sha256:
             raise ModelFormatError(f"{self.path / ONNX_FILE} is not the graph that {FILE_NAME} describes: export or download it again.")
+        return data
 
 
 def find_model(model: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> ModelFolder:
@@ -112,15 +119,6 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
 def shipped_models() -> list[str]:
     """Names of the models inside the package."""
     return sorted(p.name for p in SHIPPED.iterdir() if (p / FILE_NAME).is_file()) if SHIPPED.is_dir() else []
-
-
-def sha256_of(paths: list[Path]) -> str:
-    """sha256 over the contents of these files, in this order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
@@ -159,6 +157,8 @@ def _transformers_config(path: Path) -> dict[str, Any]:
     raw = read_json_object(path / "config.json")
     if "auto_map" in raw:
         raise ModelFormatError(f"{path / 'config.json'} asks for code of its own (auto_map): models that bring code are not loaded.")
+    if "transformers_weights" in raw:  # the file that it names is not the one that the fingerprint is of
+        raise ModelFormatError(f"{path / 'config.json'} names other weights (transformers_weights): keep them in {WEIGHTS_FILE}.")
     return raw
 
 
@@ -199,7 +199,7 @@ def _declared_length(path: Path) -> int | None:
 
 def _read_json_list(file: Path) -> list[dict[str, Any]]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"{file} cannot be read as JSON: {error}.") from error
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -223,6 +223,10 @@ def _check_query_network(query: ModelFolder) -> None:
 
 
 def _check_weights(folder: ModelFolder) -> None:
+    if (folder.path / "adapter_config.json").is_file():  # transformers would load the model that it names in place of this one
+        raise ModelFormatError(
+            f"{folder.path} holds an adapter (adapter_config.json): merge it into the model (peft: merge_and_unload, then save_pretrained)."
+        )
     if folder.has_onnx or folder.has_weights:
         _check_safetensors(folder)
         return

@@ -26,15 +26,18 @@ class OnnxRuntime:
     name = "onnx"
 
     def __init__(self, folder: ModelFolder, device: str | None = None) -> None:
-        folder.check_onnx()
         path = folder.path / ONNX_FILE
         options = ort.SessionOptions()
         options.intra_op_num_threads = _threads()
         # several runs share these threads: one that waits must not hold a core
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: warnings about graph optimisation are not the user's concern
+        # a graph with tensors in further files would not be what its sha256 says: there is no folder to take them from
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path / "none"))
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[_provider(device)])
+            self._session = ort.InferenceSession(folder.read_onnx(), options, providers=[_provider(device)])
+        except ModelFormatError:
+            raise
         except Exception as error:  # onnxruntime's own exceptions share no base but Exception
             raise ModelFormatError(f"{path} cannot be loaded: {str(error).splitlines()[0]:.200}") from error
         outputs = self._session.get_outputs()
