@@ -25,6 +25,7 @@ ONNX_FILE = "model.onnx"
 QUERY_FOLDER = "query"  # of a network for queries alone
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
+_LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
 
@@ -130,7 +131,7 @@ def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_files_only))
     except Exception as error:  # the hub client raises many unrelated types (HTTP, validation, offline, OS)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _LOGIN.sub(r"\1***@", str(error)).strip().partition("\n")[0] or type(error).__name__
         raise ModelNotFoundError(
             f"no model {name!r}: no folder of that name, not a shipped model (shipped: {shipped}), "
             f"and the hub did not give it ({type(error).__name__}: {reason:.200})."
