@@ -28,6 +28,7 @@ RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the
 _LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
+_TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     elif Path(model).expanduser().exists():
         path = Path(model).expanduser()
     else:
-        path = _download(name, revision, local_files_only)
+        path = _download(name, _HUB_FILES, revision, local_files_only)
     if not path.is_dir():
         raise ModelFormatError(f"{path} is a file: give the folder that holds the model.")
     folder = ModelFolder(name, path, _read_config(path))
@@ -117,19 +118,24 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     return folder
 
 
+def find_tokenizer(name: str, *, local_files_only: bool = False) -> Path:
+    """The folder with the tokenizer of a shipped model or a hub id, whatever else that model lacks. Raises ModelNotFoundError."""
+    return SHIPPED / name if name in shipped_models() else _download(name, _TOKENIZER_FILES, None, local_files_only)
+
+
 def shipped_models() -> list[str]:
     """Names of the models inside the package."""
     return sorted(p.name for p in SHIPPED.iterdir() if (p / FILE_NAME).is_file()) if SHIPPED.is_dir() else []
 
 
-def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
+def _download(name: str, files: list[str], revision: str | None, local_files_only: bool) -> Path:
     shipped = ", ".join(shipped_models()) or "none"
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFoundError(f"no model {name!r}: it is no folder here and not a shipped model (shipped: {shipped}).")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_files_only))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files, local_files_only=local_files_only))
     except Exception as error:  # the hub client raises many unrelated types (HTTP, validation, offline, OS)
         reason = _LOGIN.sub(r"\1***@", str(error)).strip().partition("\n")[0] or type(error).__name__
         raise ModelNotFoundError(

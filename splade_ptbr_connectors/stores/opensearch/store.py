@@ -158,8 +158,8 @@ class OpenSearchStore(RemoteStore):
         stamp = index.description.model if index.description else None
         resolved = resolve_encoder(encoder, stamp, url, allow_mismatch=options.allow_mismatch)
         settings = as_stored(settings, given, fixed_settings(index, settings), url)
-        how: dict[str, Any] = {"batch_size": options.batch_size, "tenant": options.tenant, "owned": owned, "credentials": options.credentials}
-        return cls(url, resolved, client, index, settings, new_async_client=new_async_client, **how)
+        how: dict[str, Any] = {"batch_size": options.batch_size, "tenant": options.tenant, "credentials": options.credentials}
+        return cls(url, resolved, client, index, settings, new_async_client=new_async_client, owned=owned, **how)
 
     @property
     def identity(self) -> str:

@@ -93,7 +93,7 @@ def test_a_login_shows_wherever_it_was_written_by_mistake_in_no_error(url: str) 
 
 
 def test_a_forgotten_colon_is_named() -> None:
-    with pytest.raises(ConfigError, match="lacks the colon .* write it as 'qdrant[+]https://HOST:PORT/COLLECTION'"):
+    with pytest.raises(ConfigError, match=r"lacks the colon .* write it as 'qdrant\+https://HOST:PORT/COLLECTION'"):
         open_store("qdrant+https//host:6333/laws", encoder=HashingEncoder())
 
 
