@@ -3,7 +3,8 @@
 Three layouts are understood: ours (splade.json), sentence-transformers' SparseEncoder (modules.json) and a plain
 transformers masked language model or T5 model (config.json alone). Ours may have a second network, for queries, in the
 subfolder `query`: config.json and weights, for the tokenizer and the vocabulary of the folder above. Weights are safetensors
-or ONNX: nothing here unpickles, and no code of a model folder is ever run.
+or ONNX: nothing here unpickles, and no code of a model folder is ever run. What is trusted is its tokenizer.json: the tokenizers
+library does what it says, and one made to do harm (a chain of Replace that doubles the text forty times) takes all memory or time.
 """
 
 from __future__ import annotations

@@ -141,10 +141,11 @@ def _wordpiece_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import BertWordPieceTokenizer, Tokenizer
 
     settings = read_json_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    wordpiece = BertWordPieceTokenizer(
-        vocab=str(folder / "vocab.txt"),
-        lowercase=bool(settings.get("do_lower_case", False)),
-        strip_accents=settings.get("strip_accents"),
-        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
-    )
+    with understood(f"{folder / 'vocab.txt'} cannot be read"):
+        wordpiece = BertWordPieceTokenizer(
+            vocab=str(folder / "vocab.txt"),
+            lowercase=bool(settings.get("do_lower_case", False)),
+            strip_accents=settings.get("strip_accents"),
+            handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
+        )
     return Tokenizer.from_str(wordpiece.to_str())

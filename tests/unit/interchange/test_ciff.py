@@ -217,7 +217,10 @@ def lying(*parts: bytes) -> bytes:
 
 HEADER = b"\x08\x01\x10\x01\x18\x01"
 LIES = {
-    "a message of 2 GiB": (lying(HEADER) + protobuf.encode_varint(2**31 - 1) + b"abc", "posting list 1 of 1 has 2,147,483,647 bytes, at most 65,600"),
+    "a message of 2 GiB": (
+        lying(HEADER) + protobuf.encode_varint(2**31 - 1) + b"abc",
+        "posting list 1 of 1 has 2,147,483,647 bytes, at most 65,600",
+    ),
     "a message of more": (lying(HEADER) + protobuf.encode_varint(2**40), "at most 65,600 are possible"),
     "a message cut off": (lying(HEADER) + protobuf.encode_varint(2**15) + b"abc", "ends within posting list 1 of 1"),
     "a header of a gibibyte": (protobuf.encode_varint(2**30), "the header has 1,073,741,824 bytes, at most 1,048,576"),
