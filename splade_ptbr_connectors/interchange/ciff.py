@@ -21,7 +21,7 @@ from ..records import EncodedRecord
 from .convention import MAX_IMPACT, Convention, Counts
 from .files import ByteReader, writing
 from .index import Inverter, Reinverter
-from .inversion import U32, Group
+from .inversion import NO_POSTINGS, U32, Group
 from .protobuf import (
     MAX_VARINT_BYTES,
     U64,
@@ -174,27 +174,25 @@ def _parse_postings_list(message: memoryview) -> PostingsList:
             usual = _usual(message[start:])
             return _checked_list(*(_unusual(message) if usual is None else (head, *usual)))
         head[number] = value
-    return _checked_list(head, np.empty(0, np.uint64), np.empty(0, np.uint64))
+    return _checked_list(head, *NO_POSTINGS)
 
 
-def _checked_list(head: dict[int, Value], gaps: U64, impacts: U64) -> PostingsList:
+def _checked_list(head: dict[int, Value], gaps: U32, impacts: U32) -> PostingsList:
     term, df = _text(head.get(1, b""), "term"), _number(head.get(2, 0), "df", MAX_INT64)
     if df != len(gaps):
         raise WireError(f"df of term {term!r:.60} is {df:,}, there are {len(gaps):,} postings")
-    if len(gaps) and max(gaps.max(), impacts.max()) > MAX_IMPACT:
-        raise WireError(f"term {term!r:.60} has a docid or tf outside 0..{MAX_IMPACT}")
-    documents = np.cumsum(gaps, out=gaps)  # each below 2**31 and not 2**30 of them: the sum stays within 64 bits
+    documents = np.cumsum(gaps, dtype=np.uint64)  # each below 2**31 and not 2**30 of them: the sum stays within 64 bits
     if len(gaps) and documents[-1] > MAX_IMPACT:
         raise WireError(f"term {term!r:.60} has a document number above {MAX_IMPACT}")
-    return PostingsList(term, documents.astype(np.uint32), impacts.astype(np.uint32))
+    return PostingsList(term, documents.astype(np.uint32), impacts)
 
 
-def _usual(data: memoryview) -> tuple[U64, U64] | None:
+def _usual(data: memoryview) -> tuple[U32, U32] | None:
     """(gaps, impacts) of postings as every known writer lays them out; None if these bytes are laid out otherwise.
 
-    Memory: the result and a block.
+    Memory: the result twice, and a block.
     """
-    tables: list[U64] = []
+    tables: list[U32] = []
     while len(data):
         ends = np.flatnonzero(np.frombuffer(data[:BLOCK], np.uint8) < 0x80) + 1
         left_out = 2 if not tables and len(ends) > 2 and data[ends[1]] == _TF else 0  # a first gap of 0, key and value
@@ -207,8 +205,8 @@ def _usual(data: memoryview) -> tuple[U64, U64] | None:
     return np.concatenate([table[:, 0] for table in tables]), np.concatenate([table[:, 1] for table in tables])
 
 
-def _table(data: memoryview, left_out: int) -> U64 | None:
-    """[N, 2] gaps and impacts of whole postings."""
+def _table(data: memoryview, left_out: int) -> U32 | None:
+    """[N, 2] gaps and impacts of whole postings. Raises WireError for a number that is too large."""
     try:
         flat = decode_varints(data)
     except WireError:
@@ -219,10 +217,15 @@ def _table(data: memoryview, left_out: int) -> U64 | None:
     table = flat.reshape(-1, 6)
     sizes = (2 + varint_sizes(table[:, 3]) + varint_sizes(table[:, 5])).astype(np.uint64)
     as_written = (table[:, 0] == _POSTINGS) & (table[:, 1] == sizes) & (table[:, 2] == _DOCID) & (table[:, 4] == _TF)
-    return table[:, [3, 5]] if as_written.all() else None
+    if not as_written.all():
+        return None
+    numbers = table[:, [3, 5]]
+    if numbers.max() > MAX_IMPACT:
+        raise WireError(f"a docid or tf lies outside 0..{MAX_IMPACT}")
+    return numbers.astype(np.uint32)
 
 
-def _unusual(message: memoryview) -> tuple[dict[int, Value], U64, U64]:
+def _unusual(message: memoryview) -> tuple[dict[int, Value], U32, U32]:
     """(fields, gaps, impacts) of any other layout that protobuf allows: other order, fields of a later version, longer varints."""
     head: dict[int, Value] = {}
     postings = []
@@ -234,7 +237,7 @@ def _unusual(message: memoryview) -> tuple[dict[int, Value], U64, U64]:
         else:
             posting = {field: one for field, one, _ in fields(value)}
             postings.append((_number(posting.get(1, 0), "docid"), _number(posting.get(2, 0), "tf")))
-    gaps, impacts = np.array(postings, np.uint64).reshape(-1, 2).T
+    gaps, impacts = np.array(postings, np.uint32).reshape(-1, 2).T
     return head, gaps, impacts
 
 

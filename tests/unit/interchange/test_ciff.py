@@ -285,7 +285,7 @@ def test_a_long_posting_list_takes_memory_for_its_numbers_alone() -> None:
     tracemalloc.start()
     try:
         read = ciff._parse_postings_list(memoryview(message))
-        assert tracemalloc.get_traced_memory()[1] < 16 * len(message) + 64 * ciff.BLOCK
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(message) + 64 * ciff.BLOCK
     finally:
         tracemalloc.stop()
     np.testing.assert_array_equal(read.documents, np.arange(count))
