@@ -130,7 +130,7 @@ def read_ciff(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
     with ByteReader(path) as reader, Reinverter(path, convention) as index:
         header = _message(reader, "the header", _parse_header, MAX_HEADER)
         counts = f"{header.postings_lists:,} posting lists and {header.documents:,} documents"
-        reader.check_room(MIN_ENTRY * (header.postings_lists + header.documents), counts)
+        reader.check_room(header.postings_lists + header.documents, MIN_ENTRY, counts, distinct=True)
         largest = min(MAX_MESSAGE, MAX_RECORD + MAX_POSTING * header.documents)
         for number in convention.progress(range(header.postings_lists), "posting lists"):
             where = f"{path}, byte {reader.position:,}"

@@ -56,7 +56,7 @@ class ByteReader:
             self.close()
             raise InputFileError(f"{path} cannot be read: {error.strerror or error}.") from error
         self._file = cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
-        self._most = os.fstat(self._raw.fileno()).st_size * (MOST_PACKED if packed else 1)
+        self._size, self._packed = os.fstat(self._raw.fileno()).st_size, packed
 
     def __enter__(self) -> ByteReader:
         return self
@@ -80,9 +80,14 @@ class ByteReader:
         self.position += size
         return bytes(found)
 
-    def check_room(self, size: int, what: str) -> None:
-        """Refuse a count by which more bytes must follow than the file can hold, however well it is packed."""
-        if size > self._most:
+    def check_room(self, count: int, size: int, what: str, *, distinct: bool) -> None:
+        """Refuse a count of entries, of at least `size` bytes each, that the file cannot hold, however well it is packed.
+
+        Args:
+            distinct: no entry is like another: none can then be a part of what deflate repeats, and each takes a bit at least.
+        """
+        most = self._size // size if not self._packed else 8 * self._size if distinct else MOST_PACKED * self._size // size
+        if count > most:
             self.fail(f"{what} do not fit into this file: damaged, or not of this format")
 
     def at_end(self) -> bool:

@@ -68,6 +68,8 @@ def read_pisa(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
         if len(total) != 1:
             docs.fail("the first sequence has no number, it must be one, the number of documents: not PISA?")
         documents_there = int(total[0])
+        with ByteReader(documents_path) as names:
+            names.check_room(documents_there, 2, f"the names of {documents_there:,} documents", distinct=True)
         for name in convention.progress(read_names(terms_path), "posting lists"):
             where = f"{docs_path}, byte {docs.position:,}"
             documents, impacts = (_read_sequence(reader, f"term {name!r:.60}", documents_there) for reader in (docs, freqs))

@@ -84,16 +84,8 @@ class OpenSearchStore(RemoteStore):
         owned: bool = False,
         credentials: Credentials | None = None,
     ) -> None:
-        super().__init__(
-            url,
-            encoder,
-            client,
-            batch_size=batch_size,
-            tenant=tenant,
-            max_in_flight=settings.max_in_flight,
-            policy=settings.policy(),
-            credentials=credentials,
-        )
+        how: dict[str, Any] = {"max_in_flight": settings.max_in_flight, "policy": settings.policy(), "credentials": credentials}
+        super().__init__(url, encoder, client, batch_size=batch_size, tenant=tenant, **how)
         self.settings = settings
         self._index = index
         self._description = index.description

@@ -279,6 +279,26 @@ def test_no_more_is_unpacked_than_the_header_can_mean(documents: int, tmp_path: 
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("documents", [20_000, 2**20, 2**31 - 1])
+def test_a_packed_file_holds_no_more_documents_than_it_has_bits(documents: int, tmp_path: Path) -> None:
+    header = lying(b"\x08\x01\x10\x01\x18" + protobuf.encode_varint(documents))
+    path = packed(tmp_path / "bomb.ciff.gz", header, protobuf.encode_varint(2**20), 2**20)
+    assert 8 * path.stat().st_size < 20_000
+    with pytest.raises(InputFileError, match=f"{documents:,} documents do not fit into this file"):
+        list(read_ciff(path, Convention()))
+
+
+@given(st.integers(0, 300), st.integers(0, 3))
+def test_what_fits_is_read_however_well_it_packs(documents: int, terms: int) -> None:
+    """Short ids, one after the other, each with the same postings: as like one another as documents can be."""
+    vector = SparseVector(list(range(terms)), [1.0] * terms)
+    records = [EncodedRecord(str(number), vector) for number in range(documents)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.ciff.gz"
+        write_ciff(path, records, Convention())
+        assert [(record.doc_id, len(record.vector)) for record in read_ciff(path, Convention())] == [(r.doc_id, terms) for r in records]
+
+
 def test_a_long_posting_list_takes_memory_for_its_numbers_alone() -> None:
     count = 400_000
     message = ciff._postings_list("1", Group(1, np.arange(count, dtype=np.uint32), np.full(count, 7, np.uint32)))

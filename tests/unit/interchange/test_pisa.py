@@ -69,6 +69,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     [
         (".docs", [1, 2, 2**32 - 1, 0], "4,294,967,295 numbers, at most 2 are possible"),
         (".docs", [2, 2, 2, 1, 0, 2, 0, 1], "the number of documents: 2 numbers, at most 1 are possible"),
+        (".docs", [1, 2**32 - 1, 1, 0], "the names of 4,294,967,295 documents do not fit"),
         (".docs", [0, 2, 0, 1], "must be one, the number of documents"),
         (".docs", [1, 2, 3, 0, 1, 2], "3 numbers, at most 2 are possible"),
         (".docs", [1, 2, 1, 0, 2, 1, 1], "do not ascend"),
