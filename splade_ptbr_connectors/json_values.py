@@ -1,7 +1,11 @@
-"""JSON values that every store gives back unchanged: checked once, and copied, so that the caller's object may change later."""
+"""JSON values that every store gives back unchanged: checked once, and copied, so that the caller's object may change later.
+
+And JSON documents of files that anybody may have written.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +14,24 @@ from .errors import RecordError
 from .text import MAX_CHARACTERS, check_text
 
 MAX_DEPTH = 20
+MAX_FILE_DEPTH = 100  # of the documents of parse_json(): none of ours is nested a tenth as deep
+_TOO_DEEP = f"nested more than {MAX_FILE_DEPTH} levels deep"
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1  # beyond these an engine stores a rounded float
+
+
+def parse_json(text: str | bytes) -> Any:
+    """json.loads() for files: whatever cannot be used is a ValueError, a nesting that exhausts the interpreter's stack included."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level = [value]
+    for _ in range(MAX_FILE_DEPTH + 1):
+        nested = [part for part in level if isinstance(part, dict | list)]
+        if not nested:
+            return value
+        level = [item for part in nested for item in (part.values() if isinstance(part, dict) else part)]
+    raise ValueError(_TOO_DEEP)
 
 
 def checked_copy(value: Any, owner: str, depth: int = 0) -> Any:

@@ -9,9 +9,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from splade_ptbr_connectors.encoding.config import EncoderConfig
+from splade_ptbr_connectors.encoding.config import EncoderConfig, OnnxSettings
 from splade_ptbr_connectors.encoding.export import export_onnx
-from splade_ptbr_connectors.encoding.folder import ONNX_FILE, QUERY_FOLDER, sha256_of
+from splade_ptbr_connectors.encoding.folder import ONNX_FILE, QUERY_FOLDER
+from splade_ptbr_connectors.encoding.identity import network_sha256, sha256_of
 from splade_ptbr_connectors.encoding.sentence_transformers_format import sentence_transformers_can_read, write_sentence_transformers_files
 from training.data.tokenizing import TextTokens
 from training.models.base import BiEncoder
@@ -82,8 +83,7 @@ def _export(model: BiEncoder, folder: Path, storage: str, settings: dict[str, An
     places = [(folder, settings), (folder / QUERY_FOLDER, settings["query"])]
     for network, (place, described) in zip(model.networks(), places, strict=False):  # the second is the query network's
         export_onnx(network, place / ONNX_FILE, storage=storage)
-        weights = sha256_of([*sorted(place.glob("model*.safetensors")), *sorted(place.glob("lexical.safetensors"))])
-        described["onnx"] = {"sha256": sha256_of([place / ONNX_FILE]), "source_sha256": weights}
+        described["onnx"] = OnnxSettings.of_export(sha256_of([place / ONNX_FILE]), network_sha256(place))
 
 
 def _put(partial: Path, folder: Path) -> None:

@@ -57,12 +57,14 @@ def _raw_config(name: str, revision: str | None) -> dict[str, Any]:
     kind = ModelFormatError if Path(name).is_dir() else ModelNotFoundError
     try:
         raw, _ = PretrainedConfig.get_config_dict(name, revision=revision or "main", trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise kind(f"no usable config.json in {name!r} ({_first_line(error)}): give a model's folder or its hub id.") from error
     if not raw:
         raise kind(f"no usable config.json in {name!r}: give a model's folder or its hub id.")
     if "auto_map" in raw:
         raise ModelFormatError(f"{name!r} asks for code of its own (auto_map): models that bring code are not loaded.")
+    if "transformers_weights" in raw:
+        raise ModelFormatError(f"the config.json of {name!r} names other weights (transformers_weights): keep them in model.safetensors.")
     return dict(raw)
 
 

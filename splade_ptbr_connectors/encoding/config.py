@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..atomic import write_atomically
 from ..errors import ModelFormatError
+from ..json_values import parse_json
 from ..text import TextRule
 
 FILE_NAME = "splade.json"
@@ -28,10 +31,30 @@ class TextSettings(_Strict):
 
 
 class OnnxSettings(_Strict):
-    """What `model.onnx` is: its own sha256, and that of the weights that it was exported from."""
+    """What `model.onnx` is: its own sha256, the identity of the network that it was exported from, and a seal over both.
+
+    The seal shows an entry that was changed by hand: which network a graph computes is known at its export alone, where the
+    two are compared. It is no signature. A graph without a seal is a model of its own.
+    """
 
     sha256: str
     source_sha256: str
+    seal: str | None = None
+
+    @classmethod
+    def of_export(cls, sha256: str, source_sha256: str) -> Self:
+        """The entry of a graph that was just exported."""
+        return cls(sha256=sha256, source_sha256=source_sha256, seal=_seal(sha256, source_sha256))
+
+    @model_validator(mode="after")
+    def _as_exported(self) -> Self:
+        if self.seal not in (None, _seal(self.sha256, self.source_sha256)):
+            raise ValueError("the entry was changed after the export: export the model again")
+        return self
+
+
+def _seal(sha256: str, source_sha256: str) -> str:
+    return hashlib.sha256(f"exported graph {sha256} of network {source_sha256}".encode()).hexdigest()
 
 
 class QuerySettings(_Strict):
@@ -120,8 +143,7 @@ class EncoderConfig(_Strict):
 
     def write(self, folder: Path) -> None:
         """Write FOLDER/splade.json."""
-        text = json.dumps(self.settings(), indent=2, ensure_ascii=False)
-        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        write_atomically(folder / FILE_NAME, json.dumps(self.settings(), indent=2, ensure_ascii=False) + "\n")
 
     def settings(self) -> dict[str, Any]:
         """JSON values of every setting; those that format 1 did not have at first are left out at their defaults."""
@@ -130,6 +152,9 @@ class EncoderConfig(_Strict):
             del values["pool_special_tokens"]
         if self.query.onnx is None:
             del values["query"]["onnx"]
+        for graph in (values["onnx"], values["query"].get("onnx")):
+            if graph and graph["seal"] is None:
+                del graph["seal"]
         return values
 
     def identity(self) -> dict[str, Any]:
@@ -147,7 +172,7 @@ class EncoderConfig(_Strict):
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a model folder's JSON file. Raises ModelFormatError when it is missing, not JSON or not an object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ModelFormatError(f"{path.parent} has no {path.name}: it is not a model folder, or the download is incomplete.") from error
     except (OSError, ValueError) as error:

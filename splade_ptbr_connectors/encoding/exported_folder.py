@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import ConfigError, InputFileError, ModelError
 from ..extras import require
 from .config import OnnxSettings
-from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder, sha256_of
+from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder
+from .identity import sha256_of
 from .runtime import Runtime
 
 Storage = Literal["float32", "float16", "int8", "int8-dynamic"]
@@ -74,7 +75,7 @@ def _export(folder: ModelFolder, runtime: Runtime, out: Path, storage: Storage) 
     round_model(runtime.model, storage)
     export_onnx(runtime.model, out / ONNX_FILE, storage=storage)
     sha256 = sha256_of([out / ONNX_FILE])
-    onnx = OnnxSettings(sha256=sha256, source_sha256=source if storage == "float32" else sha256)
+    onnx = OnnxSettings.of_export(sha256, source if storage == "float32" else sha256)
     _compare(runtime, ModelFolder(folder.name, out, folder.config.model_copy(update={"onnx": onnx})), TOLERANCE[storage])
     return onnx
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from .folder import ModelFolder, sha256_of
+from .folder import ModelFolder
+from .identity import sha256_of
 
 SCHEME = 1  # raised when this package changes how any vector is computed
 

@@ -3,13 +3,13 @@
 Three layouts are understood: ours (splade.json), sentence-transformers' SparseEncoder (modules.json) and a plain
 transformers masked language model or T5 model (config.json alone). Ours may have a second network, for queries, in the
 subfolder `query`: config.json and weights, for the tokenizer and the vocabulary of the folder above. Weights are safetensors
-or ONNX: nothing here unpickles, and no code of a model folder is ever run.
+or ONNX: nothing here unpickles, and no code of a model folder is ever run. What is trusted is its tokenizer.json: the tokenizers
+library does what it says, and one made to do harm (a chain of Replace that doubles the text forty times) takes all memory or time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, ModelFormatError, ModelNotFoundError
+from ..json_values import parse_json
 from .config import FILE_NAME, EncoderConfig, QuerySettings, read_json_object
+from .identity import WEIGHTS_FILE, WEIGHTS_INDEX, network_sha256, sha256_of
 
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
-WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
 QUERY_FOLDER = "query"  # of a network for queries alone
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
+_LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
+_TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,11 @@ class ModelFolder:
         return ModelFolder(self.name, self.path / QUERY_FOLDER, config)
 
     def weights_sha256(self) -> str:
-        """Identity of the weights, the same for a checkpoint and for its export."""
+        """Identity of the network, the same for a checkpoint and for its export; see identity.py. Raises ModelFormatError."""
         if self.has_weights:
-            return sha256_of(sorted(self.path.glob("model*.safetensors")) + sorted(self.path.glob("lexical.safetensors")))
-        onnx = sha256_of([self.path / ONNX_FILE])
-        return self.config.onnx.source_sha256 if self.config.onnx else onnx
+            return network_sha256(self.path)
+        exported = self.config.onnx
+        return exported.source_sha256 if exported and exported.seal else sha256_of([self.path / ONNX_FILE])
 
     def check_lengths(self) -> None:
         """Raise ConfigError when a maximum length is more than the network has positions for."""
@@ -79,11 +81,19 @@ class ModelFolder:
         if longest > limit:
             raise ConfigError(f"a maximum length of {longest} tokens is asked for, {what} has {limit} positions.")
 
-    def check_onnx(self) -> None:
-        """Raise ModelFormatError when model.onnx is not the file that was exported."""
-        declared = self.config.onnx
-        if declared and sha256_of([self.path / ONNX_FILE]) != declared.sha256:
+    def foreign_onnx(self) -> str | None:
+        """Why model.onnx may give other vectors than the weights beside it; None when it was exported from them, or is alone."""
+        exported = self.config.onnx
+        if not self.has_weights or (exported and exported.seal and exported.source_sha256 == self.weights_sha256()):
+            return None
+        return f"{self.path / ONNX_FILE} was not exported from the weights beside it, as far as {FILE_NAME} says"
+
+    def read_onnx(self) -> bytes:
+        """The exported graph. Raises ModelFormatError when it is not the one that was exported."""
+        data, exported = (self.path / ONNX_FILE).read_bytes(), self.config.onnx
+        if exported and hashlib.sha256(hashlib.sha256(data).digest()).hexdigest() != exported.sha256:
             raise ModelFormatError(f"{self.path / ONNX_FILE} is not the graph that {FILE_NAME} describes: export or download it again.")
+        return data
 
 
 def find_model(model: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> ModelFolder:
@@ -99,7 +109,7 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     elif Path(model).expanduser().exists():
         path = Path(model).expanduser()
     else:
-        path = _download(name, revision, local_files_only)
+        path = _download(name, _HUB_FILES, revision, local_files_only)
     if not path.is_dir():
         raise ModelFormatError(f"{path} is a file: give the folder that holds the model.")
     folder = ModelFolder(name, path, _read_config(path))
@@ -109,30 +119,26 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     return folder
 
 
+def find_tokenizer(name: str, *, local_files_only: bool = False) -> Path:
+    """The folder with the tokenizer of a shipped model or a hub id, whatever else that model lacks. Raises ModelNotFoundError."""
+    return SHIPPED / name if name in shipped_models() else _download(name, _TOKENIZER_FILES, None, local_files_only)
+
+
 def shipped_models() -> list[str]:
     """Names of the models inside the package."""
     return sorted(p.name for p in SHIPPED.iterdir() if (p / FILE_NAME).is_file()) if SHIPPED.is_dir() else []
 
 
-def sha256_of(paths: list[Path]) -> str:
-    """sha256 over the contents of these files, in this order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
+def _download(name: str, files: list[str], revision: str | None, local_files_only: bool) -> Path:
     shipped = ", ".join(shipped_models()) or "none"
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFoundError(f"no model {name!r}: it is no folder here and not a shipped model (shipped: {shipped}).")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_files_only))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files, local_files_only=local_files_only))
     except Exception as error:  # the hub client raises many unrelated types (HTTP, validation, offline, OS)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _LOGIN.sub(r"\1***@", str(error)).strip().partition("\n")[0] or type(error).__name__
         raise ModelNotFoundError(
             f"no model {name!r}: no folder of that name, not a shipped model (shipped: {shipped}), "
             f"and the hub did not give it ({type(error).__name__}: {reason:.200})."
@@ -159,6 +165,8 @@ def _transformers_config(path: Path) -> dict[str, Any]:
     raw = read_json_object(path / "config.json")
     if "auto_map" in raw:
         raise ModelFormatError(f"{path / 'config.json'} asks for code of its own (auto_map): models that bring code are not loaded.")
+    if "transformers_weights" in raw:  # the file that it names is not the one that the fingerprint is of
+        raise ModelFormatError(f"{path / 'config.json'} names other weights (transformers_weights): keep them in {WEIGHTS_FILE}.")
     return raw
 
 
@@ -199,7 +207,7 @@ def _declared_length(path: Path) -> int | None:
 
 def _read_json_list(file: Path) -> list[dict[str, Any]]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"{file} cannot be read as JSON: {error}.") from error
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -223,6 +231,10 @@ def _check_query_network(query: ModelFolder) -> None:
 
 
 def _check_weights(folder: ModelFolder) -> None:
+    if (folder.path / "adapter_config.json").is_file():  # transformers would load the model that it names in place of this one
+        raise ModelFormatError(
+            f"{folder.path} holds an adapter (adapter_config.json): merge it into the model (peft: merge_and_unload, then save_pretrained)."
+        )
     if folder.has_onnx or folder.has_weights:
         _check_safetensors(folder)
         return

@@ -30,8 +30,8 @@ def load_runtime(
 ) -> Runtime:
     """Load the folder's network.
 
-    "auto" takes the exported graph when there is one and nothing was asked for that it cannot do (a device other than the
-    CPU, another dtype), else torch.
+    "auto" takes the exported graph when there is one (of the weights beside it, if any) and nothing was asked for that it cannot
+    do (a device other than the CPU, another dtype), else torch.
 
     Args:
         unpooled_ids: tokens whose positions are not pooled; an exported graph knows them already.
@@ -43,7 +43,8 @@ def load_runtime(
         raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
     if runtime == "auto":
         plain = device in (None, "cpu") and dtype == "float32" and graph
-        runtime = "onnx" if folder.has_onnx and (plain or not folder.has_weights) else "torch"
+        takes_graph = folder.has_onnx and (plain or not folder.has_weights) and folder.foreign_onnx() is None
+        runtime = "onnx" if takes_graph else "torch"
     if runtime == "onnx":
         if not graph:
             raise ConfigError(
@@ -56,7 +57,8 @@ def load_runtime(
     try:
         from .torch_runtime import TorchRuntime
     except MissingExtraError as error:
-        raise MissingExtraError(f"the torch runtime (model {folder.name!r} has no ONNX export to run without it)", error.extra) from error
+        what = f"the torch runtime (model {folder.name!r} has no ONNX export of its weights to run without it)"
+        raise MissingExtraError(what, error.extra) from error
 
     return TorchRuntime(folder, device, dtype, unpooled_ids=unpooled_ids)
 
@@ -64,6 +66,8 @@ def load_runtime(
 def _load_onnx(folder: ModelFolder, device: str | None, dtype: DType) -> Runtime:
     if not folder.has_onnx:
         raise ModelFormatError(f"{folder.path} has no ONNX graph: make one with `splade-ptbr export onnx {folder.name} OUT`.")
+    if foreign := folder.foreign_onnx():
+        raise ModelFormatError(f"{foreign}: use runtime='torch', or export it again.")
     if dtype != "float32":
         raise ConfigError(f"dtype {dtype!r} needs the torch runtime: an exported graph has its own precision.")
     from .onnx_runtime import OnnxRuntime

@@ -12,9 +12,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..atomic import write_atomically
 from ..errors import ConfigError, ModelFormatError
 from .config import EncoderConfig, TextSettings, read_json_object
-from .folder import RELATIVE_POSITIONS, WEIGHTS_FILE, WEIGHTS_INDEX
+from .folder import RELATIVE_POSITIONS
+from .identity import WEIGHTS_FILE, WEIGHTS_INDEX
 from .tokens import load_tokenizer, padding_token
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def write_sentence_transformers_files(folder: str | Path, config: EncoderConfig)
         raise ModelFormatError(f"{path} has no {WEIGHTS_FILE}: sentence-transformers runs the network in torch.")
     tokenizer = load_tokenizer(path, config.vocab_size)
     settings = _tokenizer_settings(tokenizer, config)
-    (path / "tokenizer.json").write_text(with_text_rule(tokenizer.to_str(), config.text), encoding="utf-8")
+    write_atomically(path / "tokenizer.json", with_text_rule(tokenizer.to_str(), config.text))
     _write(path / "tokenizer_config.json", settings)
     _write(path / "modules.json", _modules())
     (path / POOLING_FOLDER).mkdir(exist_ok=True)
@@ -132,4 +134,4 @@ def _lengths(config: EncoderConfig) -> dict[str, Any]:
 
 
 def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

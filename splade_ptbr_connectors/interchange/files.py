@@ -18,6 +18,7 @@ from ..vectors import SparseVector
 
 GZ = ".gz"
 STEP = 2**24  # bytes taken at once: what a wrong length can make us allocate beyond the file's own content
+MOST_PACKED = 1032  # deflate gives at most so many bytes for one
 
 
 @contextmanager
@@ -55,6 +56,7 @@ class ByteReader:
             self.close()
             raise InputFileError(f"{path} cannot be read: {error.strerror or error}.") from error
         self._file = cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
+        self._size, self._packed = os.fstat(self._raw.fileno()).st_size, packed
 
     def __enter__(self) -> ByteReader:
         return self
@@ -77,6 +79,16 @@ class ByteReader:
             found += part
         self.position += size
         return bytes(found)
+
+    def check_room(self, count: int, size: int, what: str, *, distinct: bool) -> None:
+        """Refuse a count of entries, of at least `size` bytes each, that the file cannot hold, however well it is packed.
+
+        Args:
+            distinct: no entry is like another: none can then be a part of what deflate repeats, and each takes a bit at least.
+        """
+        most = self._size // size if not self._packed else 8 * self._size if distinct else MOST_PACKED * self._size // size
+        if count > most:
+            self.fail(f"{what} do not fit into this file: damaged, or not of this format")
 
     def at_end(self) -> bool:
         """Whether nothing follows; if something does, reading cannot go on."""

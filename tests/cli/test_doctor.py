@@ -64,3 +64,13 @@ def test_a_broken_model_is_a_finding(cli: Command, monkeypatch: pytest.MonkeyPat
     outcome = cli("doctor", "--json")
     assert outcome.code == 4 and "no-such-model" in outcome.json["models"][0]["error"]
     assert "no-such-model" in cli("doctor").out
+
+
+@pytest.mark.parametrize("arguments", [("doctor", "--json"), ("doctor",), ("search", "x", "--json"), ("search", "x")])
+@pytest.mark.parametrize(
+    "url", ["qdrant+http//user:hunter2@host/c", "qdrant+http://user%3Ahunter2%40host/c", "qdrant+http://u:hunter2@host/c"]
+)
+def test_a_login_in_a_url_is_printed_by_no_command(cli: Command, arguments: tuple[str, ...], url: str) -> None:
+    result = cli(*arguments, "--store", url)
+    assert "hunter2" not in result.out + result.err
+    assert "credentials" in result.out + result.err or "colon" in result.out + result.err

@@ -169,3 +169,13 @@ class TestBrokenFolders:
         }
         (model / "splade.json").write_text(json.dumps(edit), encoding="utf-8")
         self.refused(model, "its table of query weights")
+
+
+def test_the_login_of_a_mirror_shows_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("cannot reach https://user:hunter2@mirror/api/models/nobody/nothing through http://u:hunter2@proxy:3128")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(ModelNotFoundError, match=r"https://\*\*\*@mirror/api") as caught:
+        SpladeEncoder.load("nobody/nothing")
+    assert "hunter2" not in str(caught.value)
