@@ -27,6 +27,7 @@ from tests.faults.trial import Plan, Verdict
 
 KINDS = ("right", "typed", "wrong", "untyped", "hang", "crash")
 ACCEPTED = ("right", "typed")
+HARMLESS = ("none", "kill", "interrupt")  # a store must be good after these
 LIMIT_S = 60.0  # of a trial that takes 50 ms on a quiet machine
 TRIALS_PER_WORKER = 150  # handles of damaged stores may never be given back
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
@@ -86,13 +87,13 @@ class Worker:
 class Bench:
     """A good store, another of the same shape, and copies of it to be damaged."""
 
-    def __init__(self, engine: str, folder: Path, plan: Plan) -> None:
+    def __init__(self, engine: str, folder: Path, plan: Plan, *, unclean: bool = False) -> None:
         self.engine, self.folder, self.plan = engine, folder, plan
         self.worker = Worker(engine)
         self.good, self.other = folder / "good", folder / "other"
         for path, seed in ((self.good, 0), (self.other, 1)):
-            _, refused = self.worker.ask("fill", self.url(path), plan._replace(seed=seed))
-            assert refused is None, refused
+            _, refused = self.worker.ask("fill", self.url(path), plan._replace(seed=seed), unclean)
+            assert refused is None or (unclean and refused.kind == "crash"), refused
         self._copies = 0
 
     def __enter__(self) -> Bench:
@@ -252,7 +253,7 @@ def report(trials: Iterable[Trial], say: Callable[[str], object]) -> bool:
     for done in trials:
         counts.setdefault(done.fault, Counter())[done.verdict.kind] += 1
         slowest = max(slowest, done.seconds)
-        if done.verdict.kind not in ACCEPTED or (done.fault in ("none", "kill", "interrupt") and done.verdict.kind != "right"):
+        if done.verdict.kind not in ACCEPTED or (done.fault in HARMLESS and done.verdict.kind != "right"):
             good = False
             say(f"{done.verdict.kind}: {done.fault} {done.what}: {done.verdict.detail}\n")
     say(f"{'':10}" + "".join(f"{kind:>9}" for kind in KINDS) + "\n")
@@ -275,6 +276,7 @@ def main() -> int:
     parser.add_argument(
         "--terms", type=int, default=Plan().terms, help="a document; 1500 documents of 1000 terms make edge build its index on disk"
     )
+    parser.add_argument("--unclean", action="store_true", help="damage a store whose writer was killed, not a closed one")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     matrix: dict[str, Callable[[Bench], Iterator[Trial]]] = {
@@ -287,7 +289,7 @@ def main() -> int:
     }
     with (
         tempfile.TemporaryDirectory(prefix="injection") as folder,
-        Bench(given.engine, Path(folder), Plan(given.documents, given.terms)) as bench,
+        Bench(given.engine, Path(folder), Plan(given.documents, given.terms), unclean=given.unclean) as bench,
     ):
         chosen = [intact, *(matrix[name] for name in given.only or matrix)]
         return 0 if report((done for kind in chosen for done in kind(bench)), sys.stdout.write) else 1

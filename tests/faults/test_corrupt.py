@@ -26,7 +26,7 @@ def test_a_poisoned_log_is_typed_and_repaired(case: Case, child: Callable[..., C
     said, _ = child("poison", case.folder).communicate(timeout=30)
     assert said == "PanicException\n"
     for _ in range(2):
-        with pytest.raises(errors.StoreCorruptError, match=r"is not as it was left: shard/wal/.*repair\(path\)"):
+        with pytest.raises(errors.StoreCorruptError, match=r"is not as it was left: shard/.* has changed; repair it .*repair\(path\)"):
             open_store(case.url, encoder=HashingEncoder())
     done = repair(case.folder / INDEX)
     assert done.documents == len(case.expected)

@@ -77,10 +77,13 @@ def perform(store: Store, operation: tuple[str, list[Any]]) -> None:
         store.delete(items)
 
 
-def fill(url: str, plan: Plan) -> None:
+def fill(url: str, plan: Plan, unclean: bool = False) -> None:
+    """Fill and close a store; `unclean`, be killed instead of closing it."""
     with open_store(url, encoder=HashingEncoder()) as store:
         for operation in operations(plan):
             perform(store, operation)
+        if unclean:
+            os.kill(os.getpid(), signal.SIGKILL)
         store.finish_loading()
 
 

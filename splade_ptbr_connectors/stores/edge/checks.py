@@ -6,7 +6,6 @@ Numbers with a fraction are left out of a document's checksum: the engine gives 
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -100,20 +99,34 @@ def _term(item: tuple[str, int]) -> int:
 
 
 def _payload_sum(point: str, stored: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(_exact(stored), sort_keys=True, ensure_ascii=False).encode(), zlib.crc32(point.encode()))
+    pieces = [point]
+    _write(stored, pieces)
+    return zlib.crc32("\0".join(pieces).encode())
 
 
 def _vector_sum(vector: SparseVector) -> int:
     return zlib.crc32(vector.weights.tobytes(), zlib.crc32(vector.term_ids.tobytes()))
 
 
-def _exact(value: Any) -> Any:
-    """The value without its numbers with a fraction."""
+def _write(value: Any, pieces: list[str]) -> None:
+    """A payload as a list of strings, the same for equal payloads; no string of a payload holds a NUL. Called for every hit."""
     kind = type(value)
-    if kind is str or kind is int:
-        return value
-    if isinstance(value, Mapping):
-        return {name: _exact(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_exact(item) for item in value]
-    return None if isinstance(value, float) else value
+    if kind is str:
+        pieces.append(value)
+    elif kind is int:
+        pieces.append(f"\1{value:d}")
+    elif kind is dict or isinstance(value, Mapping):
+        pieces.append("\1{")
+        for name in sorted(value):
+            pieces.append(name)
+            _write(value[name], pieces)
+        pieces.append("\1}")
+    elif isinstance(value, list | tuple):
+        pieces.append("\1[")
+        for item in value:
+            _write(item, pieces)
+        pieces.append("\1]")
+    elif isinstance(value, str):
+        pieces.append(value)
+    else:
+        pieces.append("\1." if isinstance(value, float) else f"\1{value:d}" if isinstance(value, int) else "\1-")

@@ -121,12 +121,13 @@ class Contents:
         """
         if self._held.get("state") == SEALED:
             return
-        engine.reload()
-        with engine.use("read") as shard:
-            found = self._known(shard)
-        files = sealed(self.folder / SHARD)
-        self._save({"state": SEALED, "documents": found.documents, "digest": found.digest, "files": files})
-        self.tally = found
+        with engine.use("seal"):  # no thread may write meanwhile
+            engine.reload()
+            with engine.use("seal") as shard:
+                found = self._known(shard)
+            files = sealed(self.folder / SHARD)
+            self._save({"state": SEALED, "documents": found.documents, "digest": found.digest, "files": files})
+            self.tally = found
 
     def accept(self, engine: EdgeEngine) -> None:
         """What the shard holds is from now on what it must hold. Raises StoreError and OSError."""

@@ -25,7 +25,7 @@ from ...errors import (
     StoreWriteError,
 )
 from .checks import ADVICE
-from .ledger import locked_error
+from .ledger import ONE_PROCESS, locked_error
 
 RESERVE_BYTES = 32 * 2**20  # left free on the medium
 _LOCKED = re.compile("WouldBlock")
@@ -65,7 +65,7 @@ class EdgeEngine:
         if self.inherited:
             raise StoreLockedError(
                 f"the store {self.url} was opened by process {self._opened_by}, of which this one is a forked child: open stores after the "
-                "fork. An edge store serves one process at a time; for several use numba:FOLDER with the setting read_only, or a server."
+                f"fork. {ONE_PROCESS}"
             )
         with self._lock, self._guard(doing):
             if self._shard is None:

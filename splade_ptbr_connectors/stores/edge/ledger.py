@@ -6,6 +6,7 @@ durable as the engine's log, which survives the death of the process. The lock o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -17,14 +18,17 @@ from .checks import Tally
 
 FILE_NAME = "splade-ledger"
 SLOT = 256
+ONE_PROCESS = (
+    "An edge store serves one process at a time, readers too; several processes may read numba:FOLDER (setting read_only), or use a "
+    "Qdrant or OpenSearch server."
+)
 _LOCK_AT = 2 * SLOT  # Windows locks bytes against reading too
 
 
 def locked_error(url: str) -> StoreLockedError:
     """For a store that another process, or another handle, has open."""
     return StoreLockedError(
-        f"the store {url} is in use by another process (or by another handle in this one): close it there first. An edge store serves one "
-        "process at a time, readers too; for several use numba:FOLDER with the setting read_only, or a Qdrant or OpenSearch server."
+        f"the store {url} is in use by another process (or by another handle in this one): close it there first. {ONE_PROCESS}"
     )
 
 
@@ -67,6 +71,10 @@ class Ledger:
         if not self._file.closed:
             _unlock(self._file)  # by hand: a forked child may have the file open as well
             self._file.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # the file could not be opened
+            self._file.close()  # of a store that was never closed; without _unlock(), since this may be a forked child
 
     def _slot(self, place: int) -> tuple[int, bool, list[int], list[int], str] | None:
         self._file.seek(place * SLOT)

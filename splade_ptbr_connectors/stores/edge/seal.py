@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CHUNK = 2**18
-READ_WHOLE = 2**28  # bytes on the disk up to which opening reads all of a shard: some tenths of a second
-LARGE = 2**23  # in a larger shard, files of this size whose size and time of change are as sealed are not read again
+READ_WHOLE = 2**26  # bytes on the disk up to which opening reads all of a shard: some hundredths of a second
+LARGE = 2**22  # in a larger shard, files of this size whose size and time of change are as sealed are not read again
 _ZEROS = bytes(CHUNK)
 
 
