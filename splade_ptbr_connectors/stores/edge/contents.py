@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ from .ledger import Ledger
 from .seal import broken, sealed
 
 SHARD = "shard"
+ENGINE = importlib.metadata.version("qdrant-edge-py")
 ONLY_CHECKS = edge.PayloadSelector.Include([CHECK_FIELD])
 CREATING, SEALED, OPEN = "creating", "sealed", "open"
 _PAGE = 10_000
@@ -77,6 +79,10 @@ class Contents:
         what = broken(self.folder / SHARD, self._held["files"]) if self._held.get("state") == SEALED else None
         if what is not None:
             raise StoreCorruptError(f"the store {self.url} is not as it was left: {SHARD}/{what}; {ADVICE}")
+        if self._held.get("engine", ENGINE) != ENGINE:  # another version may change its files when it loads them
+            noted = Tally(self._held["documents"], self._held["digest"])
+            self._ledger.write(self.description.store_id, noted, noted, done=True)
+            self._save({"state": OPEN})
 
     def check_documents(self, shard: Any) -> None:
         """After the engine has loaded them. Raises StoreCorruptError."""
@@ -126,7 +132,7 @@ class Contents:
             with engine.use("seal") as shard:
                 found = self._known(shard)
             files = sealed(self.folder / SHARD)
-            self._save({"state": SEALED, "documents": found.documents, "digest": found.digest, "files": files})
+            self._save({"state": SEALED, "engine": ENGINE, "documents": found.documents, "digest": found.digest, "files": files})
             self.tally = found
 
     def accept(self, engine: EdgeEngine) -> None:
@@ -139,8 +145,8 @@ class Contents:
         self._ledger.release()
 
     def _save(self, held: Mapping[str, Any]) -> None:
-        contents = {**held, "crc32": _crc(held)}
-        self.description = dataclasses.replace(self.description, contents=contents)
+        self._held = {}  # an interrupt may come before or after it is written
+        self.description = dataclasses.replace(self.description, contents={**held, "crc32": _crc(held)})
         write_sidecar(self.folder, self.description)
         self._held = held
 

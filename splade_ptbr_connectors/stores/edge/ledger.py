@@ -42,7 +42,7 @@ class Ledger:
         self._number = 0
         try:
             _lock(self._file)
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             self._file.close()
             raise locked_error(url) from error
 

@@ -14,7 +14,6 @@ from ...errors import StoreCorruptError, StoreNotFoundError
 from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
 from ..options import OpenOptions
-from ..payloads import ID_FIELD
 from ..settings import as_stored, read_settings
 from ..sidecar import find_store, read_sidecar, store_folder, write_sidecar
 from .checks import checked_payload, checked_vector
@@ -110,9 +109,9 @@ def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str)
 def _repaired(folder: Path, description: StoreDescription) -> Repair:
     contents = Contents(folder, str(folder), damaged=True)
     with contextlib.closing(contents), translated(str(folder), "repair"):
-        damaged = 0 if (folder / _REPAIRED).is_dir() else _salvage(folder, description)
-        set_aside = _free_name(folder / "shard.set-aside")
-        if (folder / SHARD).exists():
+        set_aside, damaged = _free_name(folder / "shard.set-aside"), 0
+        if (folder / SHARD).exists():  # if not, a repair was cut off between the two renames
+            damaged = _salvage(folder, description)
             (folder / SHARD).rename(set_aside)
         (folder / _REPAIRED).rename(folder / SHARD)
         engine = EdgeEngine(folder / SHARD, str(folder))
@@ -125,7 +124,8 @@ def _repaired(folder: Path, description: StoreDescription) -> Repair:
 def _salvage(folder: Path, description: StoreDescription) -> int:
     """Copy every sound document into `shard.repaired`; returns how many were not."""
     new, url, damaged = folder / "shard.repairing", str(folder), 0
-    shutil.rmtree(new, ignore_errors=True)  # of a repair that was cut off
+    for left in (new, folder / _REPAIRED):  # by a repair that was cut off
+        shutil.rmtree(left, ignore_errors=True)
     with _readable(folder / SHARD, url) as old:
         EdgeEngine.create(new, EdgeSettings(**stored_settings(description.settings)).config(), url)
         with contextlib.closing(EdgeEngine(new, url)) as target, old.use("read") as source, target.use("write") as shard:
@@ -170,7 +170,7 @@ def _is_sound(record: Any, url: str) -> bool:
         checked_payload(record, url, checked_vector(record, VECTOR, url))
     except StoreCorruptError:
         return False
-    return ID_FIELD in record.payload
+    return True
 
 
 def _pages(records: Iterator[Any]) -> Iterator[list[Any]]:

@@ -6,7 +6,6 @@ the engine's own files, PATH/splade-ledger the state of the last write and the l
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from ..base import Entry, Hit, HybridSearch, Refusal, Store
 from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
 from ..point_ids import point_id
 from .checks import Checks, checked_names, checked_payload, checked_vector, checks_of, with_check
-from .contents import ONLY_CHECKS, Contents, count, every_record
+from .contents import ENGINE, ONLY_CHECKS, Contents, count, every_record
 from .engine import EdgeEngine, translated
 from .filters import to_edge
 from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
@@ -70,7 +69,7 @@ class EdgeStore(Store):
             found, size = shard.info(), _bytes_used(self._edge.folder)
         return {
             **super().info(),
-            "version": importlib.metadata.version("qdrant-edge-py"),
+            "version": ENGINE,
             "documents": self._count(None),
             "segments": int(found.segments_count),
             "bytes": size,

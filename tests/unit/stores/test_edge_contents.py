@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, Store
-from splade_ptbr_connectors.stores.edge import EdgeStore, repair, seal
+from splade_ptbr_connectors.stores.edge import EdgeStore, contents, repair, seal
 from splade_ptbr_connectors.stores.edge.checks import Tally
 from splade_ptbr_connectors.stores.edge.ledger import Ledger
 from splade_ptbr_connectors.stores.point_ids import point_id
+from splade_ptbr_connectors.stores.sidecar import write_sidecar
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.faults.injection import copy_store
 from tests.support.encoders import HashingEncoder
@@ -156,6 +157,47 @@ def test_a_store_of_an_older_version_is_taken_as_it_is(url: str) -> None:
     with opened(url) as store:
         assert store.count() == 20
     assert state(folder) == "sealed"
+
+
+def test_another_version_of_the_engine_may_change_the_files(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = filled(url)
+    monkeypatch.setattr(contents, "ENGINE", "0.10.0")
+    with opened(url) as store:
+        assert store.count() == 20 and state(folder) == "open"
+    assert state(folder) == "sealed"
+    with opened(url):
+        assert state(folder) == "sealed"
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_an_interrupt_around_the_writing_of_the_seal(url: str, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: Any) -> None:
+        if after:
+            write_sidecar(*arguments)
+        raise KeyboardInterrupt
+
+    with opened(url) as store:
+        store.upsert_vectors(ENTRIES[:10])
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(contents, "write_sidecar", stop)
+            store.finish_loading()
+        store.upsert_vectors(ENTRIES[10:])
+        copy = killed(store, tmp_path / "copy")
+    with opened(copy) as store:
+        assert store.count() == 20
+
+
+def test_a_repair_that_was_cut_off_goes_on(url: str) -> None:
+    folder = filled(url)
+    with opened(f"edge:{folder.with_name('good')}") as store:
+        store.upsert_vectors(ENTRIES)
+    (folder.with_name("good") / "shard").rename(folder / "shard.repaired")
+    (folder / "shard").rename(folder / "shard.set-aside-1")
+    with pytest.raises(errors.StoreCorruptError, match="is missing"):
+        opened(url)
+    assert repair(folder).documents == 20
+    with opened(url) as store:
+        assert store.count() == 20
 
 
 def test_altered_contents_of_the_sidecar(url: str) -> None:
