@@ -21,7 +21,7 @@
     │   ├── StoreRequestTooLargeError one document is more than a server takes in a request
     │   ├── StoreUnavailableError     a server cannot be reached, or stayed overloaded beyond the deadline
     │   ├── StoreAccessError          a server does not accept the credentials, or its certificate is not trusted
-    │   ├── StoreCorruptError         the engine gave up on its own data
+    │   ├── StoreCorruptError         what is stored is not what was written, or the engine gave up on it
     │   └── StoreClosedError          used after close()
     ├── IngestError                   a checkpoint or dead-letter file that does not fit this run
     └── TrainingError                 a training run that cannot go on: collapsed, diverged, its checkpoint unusable
@@ -127,7 +127,7 @@ class StoreAccessError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """The engine gave up on its own data; the handle is closed for good."""
+    """What is stored is not what was written, or the engine gave up on its own data; after the latter the handle is closed for good."""
 
 
 class StoreClosedError(StoreError):

@@ -29,13 +29,16 @@ FIELDS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class StoreDescription:
-    """Model, engine and settings of a store. `store_id` is new for every store ever created."""
+    """Model, engine and settings of a store. `store_id` is new for every store ever created; `contents`, JSON values of the engine,
+    say what it must hold, where the engine cannot tell itself.
+    """
 
     engine: str
     model: ModelStamp
     settings: Mapping[str, Any]
     store_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created_with: str = __version__
+    contents: Mapping[str, Any] | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """As JSON values."""
@@ -49,6 +52,7 @@ class StoreDescription:
             "vocab_size": self.model.vocab_size,
             "settings": dict(self.settings),
             "created_with": f"splade_ptbr_connectors {self.created_with}",
+            **({"contents": dict(self.contents)} if self.contents is not None else {}),
         }
 
     @classmethod
@@ -64,7 +68,8 @@ class StoreDescription:
         """
         checked = _checked(raw, where, engine)
         stamp = ModelStamp(checked["model"], checked["fingerprint"], checked["vocab_size"], checked["load_arguments"])
-        return cls(engine, stamp, checked["settings"], checked["store_id"], str(checked.get("created_with", "")).rpartition(" ")[2])
+        version = str(checked.get("created_with", "")).rpartition(" ")[2]
+        return cls(engine, stamp, checked["settings"], checked["store_id"], version, checked.get("contents"))
 
 
 def _checked(raw: object, where: str, engine: str) -> Mapping[str, Any]:
@@ -78,6 +83,8 @@ def _checked(raw: object, where: str, engine: str) -> Mapping[str, Any]:
     wrong = [name for name, kind in FIELDS.items() if not isinstance(raw.get(name), kind)]
     if wrong:
         raise StoreFormatError(f"{where} lacks a valid {wrong[0]!r}: restore it from a backup, or ingest into a new store.")
+    if not isinstance(raw.get("contents", {}), dict):
+        raise StoreFormatError(f"{where} has 'contents' that are not an object: restore it from a backup, or ingest into a new store.")
     if raw["engine"] != engine:
         raise StoreFormatError(f"{where} describes a store of the engine {raw['engine']!r}, not {engine!r}: open it by that name.")
     return raw

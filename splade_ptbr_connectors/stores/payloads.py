@@ -11,7 +11,8 @@ from ..json_values import checked_copy
 ID_FIELD = "_id"
 HASH_FIELD = "_hash"
 TENANT_FIELD = "_tenant"
-RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD)
+CHECK_FIELD = "_check"
+RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD, CHECK_FIELD)
 
 
 def check_payload(doc_id: str, payload: object) -> dict[str, Any]:

@@ -26,15 +26,15 @@ def test_a_poisoned_log_is_typed_and_repaired(case: Case, child: Callable[..., C
     said, _ = child("poison", case.folder).communicate(timeout=30)
     assert said == "PanicException\n"
     for _ in range(2):
-        with pytest.raises(errors.StoreCorruptError, match=r"asked to open .*index out of bounds.*repair\(path\)"):
+        with pytest.raises(errors.StoreCorruptError, match=r"is not as it was left: shard/.* has changed; repair it .*repair\(path\)"):
             open_store(case.url, encoder=HashingEncoder())
     done = repair(case.folder / INDEX)
     assert done.documents == len(case.expected)
-    assert done.set_aside and done.set_aside.is_dir() and done.set_aside.name == "wal.set-aside-1"
+    assert done.set_aside and done.set_aside.is_dir() and done.set_aside.name == "shard.set-aside-1"
     with open_store(case.url, encoder=HashingEncoder()) as store:
         assert_holds(store, case.expected)
         assert ingest(case.expected, store).unchanged == len(case.expected)
-    assert repair(case.folder / INDEX) == (len(case.expected), None)
+    assert repair(case.folder / INDEX) == (len(case.expected), None, 0)
 
 
 def test_a_panic_under_an_open_handle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_damaged_files(case: Case, damage: str) -> None:
     damaged = shard / "wal" / "first-index" if damage == "log" else next(shard.glob("segments/*/segment.json"))
     damaged.write_bytes(damaged.read_bytes()[:3])
     before = sorted(path.name for path in shard.iterdir())
-    with pytest.raises(errors.StoreCorruptError, match="asked to open") as caught:
+    with pytest.raises(errors.StoreCorruptError, match=f"shard/{damaged.relative_to(shard)} has changed") as caught:
         open_store(case.url, encoder=HashingEncoder())
     assert "\n" not in str(caught.value)
     if damage == "log":

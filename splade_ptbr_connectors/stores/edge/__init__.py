@@ -1,5 +1,6 @@
 """`edge:PATH`: Qdrant's engine in this process (qdrant-edge), its data in a folder."""
 
-from .store import EdgeStore, Repair, connect, repair
+from .opening import Repair, connect, repair
+from .store import EdgeStore
 
 __all__ = ["EdgeStore", "Repair", "connect", "repair"]

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import re
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
 
-from ...errors import SpladeConnectorsError, StoreClosedError, StoreCorruptError, StoreError, StoreLockedError, StoreWriteError
+from ...errors import (
+    SpladeConnectorsError,
+    StoreClosedError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
+from .checks import ADVICE
+from .ledger import ONE_PROCESS, locked_error
 
 RESERVE_BYTES = 32 * 2**20  # left free on the medium
 _LOCKED = re.compile("WouldBlock")
@@ -23,7 +36,8 @@ class EdgeEngine:
     """An open shard behind a lock.
 
     Edge holds the interpreter lock during its calls, so two threads gain nothing by calling at once; the lock is for
-    writes, which the engine expects one after the other.
+    writes, which the engine expects one after the other. A forked child cannot use it: its threads are gone, and what it
+    writes, or flushes when it frees the shard, overwrites what the parent wrote.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -31,8 +45,10 @@ class EdgeEngine:
         self.url = url
         self._lock = threading.RLock()
         self._shard: Any = None
+        self._opened_by = os.getpid()
         with self._guard("open"):
             self._shard = edge.EdgeShard.load(str(folder))
+        _ENGINES.add(self)
 
     @staticmethod
     def create(folder: Path, config: Any, url: str) -> None:
@@ -46,6 +62,11 @@ class EdgeEngine:
     @contextlib.contextmanager
     def use(self, doing: str) -> Iterator[Any]:
         """The shard, locked; `doing` is for messages."""
+        if self.inherited:
+            raise StoreLockedError(
+                f"the store {self.url} was opened by process {self._opened_by}, of which this one is a forked child: open stores after the "
+                f"fork. {ONE_PROCESS}"
+            )
         with self._lock, self._guard(doing):
             if self._shard is None:
                 raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
@@ -61,6 +82,23 @@ class EdgeEngine:
     def has_space(self, expected_bytes: int) -> bool:
         """Whether check_space() would let a write of this size pass."""
         return shutil.disk_usage(self.folder).free >= expected_bytes + RESERVE_BYTES
+
+    def reload(self) -> None:
+        """Close the shard and load it again."""
+        with self.use("close") as shard:
+            self._shard = None
+            shard.close()
+            self._shard = edge.EdgeShard.load(str(self.folder))
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a forked child, and the shard its parent's."""
+        return self._opened_by != os.getpid()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there is a shard: not after close(), nor after a panic."""
+        return self._shard is not None
 
     def close(self) -> None:
         """Flush and release the shard. Closing twice is no error."""
@@ -90,6 +128,18 @@ class EdgeEngine:
             return
 
 
+def _keep_inherited() -> None:
+    """In a forked child: never free the parent's shards, not even when the process ends."""
+    for engine in _ENGINES:
+        if engine._shard is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._shard))
+
+
+_ENGINES: weakref.WeakSet[EdgeEngine] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_inherited)
+
+
 def check_space(folder: Path, wanted_bytes: int) -> None:
     """Raise StoreWriteError when the medium of `folder` has less than this free."""
     free = shutil.disk_usage(folder).free
@@ -116,7 +166,11 @@ def translated(url: str, doing: str) -> Iterator[None]:
 def _typed(error: Exception, url: str, doing: str) -> StoreError:
     text = str(error)
     if _LOCKED.search(text):
-        return StoreLockedError(f"the store {url} is in use by another process (or by another handle in this one): close it there first.")
+        return locked_error(url)
+    if isinstance(error, FileNotFoundError):
+        return StoreNotFoundError(
+            f"{error.filename} of the store {url} was removed while it was open: restore it from a backup, or ingest anew."
+        )
     if isinstance(error, OSError) or _REFUSED.search(text):
         return StoreWriteError(
             f"cannot {doing} the store {url}: {_first_line(error)}; check free space and write permission (searching needs it too)."
@@ -128,8 +182,7 @@ def _typed(error: Exception, url: str, doing: str) -> StoreError:
 
 def _corrupt(error: BaseException, url: str, doing: str) -> StoreCorruptError:
     return StoreCorruptError(
-        f"the engine of {url} gave up while it was asked to {doing} ({_first_line(error)}); the store is closed. Repair it with "
-        "splade_ptbr_connectors.stores.edge.repair(path), then run the last ingest again."
+        f"the engine of {url} gave up while it was asked to {doing} ({_first_line(error)}); the store is closed; {ADVICE}"
     )
 
 

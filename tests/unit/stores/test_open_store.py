@@ -177,6 +177,6 @@ def test_a_store_made_anew_has_another_identity(url: str) -> None:
         first = store.identity
     with open_store(url, encoder=HashingEncoder()) as store:
         assert store.identity == first
-    shutil.rmtree(Path(url.removeprefix("edge:")) / "shard")
+    shutil.rmtree(url.removeprefix("edge:"))
     with open_store(url, encoder=HashingEncoder()) as store:
         assert store.identity != first

@@ -1,0 +1,132 @@
+"""A checksum in every document, and one over all documents that follows each write: the engine has neither.
+
+Numbers with a fraction are left out of a document's checksum: the engine gives some back with another last digit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ...errors import StoreCorruptError, VectorError
+from ...vectors import SparseVector
+from ..payloads import CHECK_FIELD, ID_FIELD, TENANT_FIELD
+from ..point_ids import point_id
+
+ADVICE = (
+    "repair it with splade_ptbr_connectors.stores.edge.repair(path), then run the last ingest again (or restore the folder from a backup)."
+)
+_DIGEST_BITS = 64
+Checks = dict[str, int]  # point id -> checksum of the document, 0 for one that was written without
+
+
+class Tally(NamedTuple):
+    """How many documents there are, and the sum of a hash of each (its point id and checksum), modulo 2**64."""
+
+    documents: int = 0
+    digest: int = 0
+
+    def without(self, checks: Checks) -> Tally:
+        """After these documents were removed."""
+        return Tally(self.documents - len(checks), (self.digest - sum(map(_term, checks.items()))) % 2**_DIGEST_BITS)
+
+    def plus(self, checks: Checks) -> Tally:
+        """After these documents were added."""
+        return Tally(self.documents + len(checks), (self.digest + sum(map(_term, checks.items()))) % 2**_DIGEST_BITS)
+
+
+def checks_of(records: Iterable[Any]) -> Checks:
+    """Of records that were read with at least the field of the checksum."""
+    found = {}
+    for record in records:
+        check = (record.payload or {}).get(CHECK_FIELD, 0)
+        found[_hex(record.id)] = check if isinstance(check, int) else -1
+    return found
+
+
+def with_check(point: str, stored: dict[str, Any], vector: SparseVector) -> dict[str, Any]:
+    """The payload with its document's checksum: 32 bits over point id and payload, 32 over the sparse vector."""
+    return {**stored, CHECK_FIELD: _payload_sum(point, stored) << 32 | _vector_sum(vector)}
+
+
+def checked_payload(record: Any, url: str, vector: SparseVector | None = None) -> dict[str, Any]:
+    """The stored payload of a record or hit; with a vector, that of its document is checked as well.
+
+    Raises:
+        StoreCorruptError: they are not what was written.
+    """
+    stored = dict(record.payload or {})
+    check, point = stored.pop(CHECK_FIELD, None), _hex(record.id)
+    if ID_FIELD in stored and check is None:
+        return stored  # written by a version without checksums
+    right = ID_FIELD in stored and isinstance(check, int) and check >> 32 == _payload_sum(point, stored)
+    if not right or (vector is not None and check & 0xFFFFFFFF != _vector_sum(vector)):
+        raise altered(stored.get(ID_FIELD, point), url)
+    return stored
+
+
+def checked_names(record: Any, url: str) -> dict[str, Any]:
+    """The stored payload of a record of which only the store's own fields were read. Raises StoreCorruptError."""
+    stored = dict(record.payload or {})
+    doc_id = stored.get(ID_FIELD)
+    if not isinstance(doc_id, str) or point_id(doc_id, stored.get(TENANT_FIELD)) != _hex(record.id):
+        raise altered(doc_id or record.id, url)
+    return stored
+
+
+def checked_vector(record: Any, name: str, url: str) -> SparseVector:
+    """The sparse vector of a record. Raises StoreCorruptError for one that is none."""
+    vectors = record.vector or {}
+    try:
+        return SparseVector.from_qdrant(vectors[name]) if name in vectors else SparseVector([], [])
+    except VectorError as error:
+        raise altered((record.payload or {}).get(ID_FIELD, record.id), url) from error
+
+
+def altered(doc_id: object, url: str) -> StoreCorruptError:
+    """The error for a document that is not what was written."""
+    return StoreCorruptError(f"the document {doc_id!r} of the store {url} has changed on the disk (its checksum differs): {ADVICE}")
+
+
+def _hex(point: Any) -> str:
+    return str(point).replace("-", "")
+
+
+def _term(item: tuple[str, int]) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{item[0]} {item[1]}".encode(), digest_size=_DIGEST_BITS // 8).digest(), "little")
+
+
+def _payload_sum(point: str, stored: Mapping[str, Any]) -> int:
+    pieces = [point]
+    _write(stored, pieces)
+    return zlib.crc32("\0".join(pieces).encode())
+
+
+def _vector_sum(vector: SparseVector) -> int:
+    return zlib.crc32(vector.weights.tobytes(), zlib.crc32(vector.term_ids.tobytes()))
+
+
+def _write(value: Any, pieces: list[str]) -> None:
+    """A payload as a list of strings, the same for equal payloads; no string of a payload holds a NUL. Called for every hit."""
+    kind = type(value)
+    if kind is str:
+        pieces.append(value)
+    elif kind is int:
+        pieces.append(f"\1{value:d}")
+    elif kind is dict or isinstance(value, Mapping):
+        pieces.append("\1{")
+        for name in sorted(value):
+            pieces.append(name)
+            _write(value[name], pieces)
+        pieces.append("\1}")
+    elif isinstance(value, list | tuple):
+        pieces.append("\1[")
+        for item in value:
+            _write(item, pieces)
+        pieces.append("\1]")
+    elif isinstance(value, str):
+        pieces.append(value)
+    else:
+        pieces.append("\1." if isinstance(value, float) else f"\1{value:d}" if isinstance(value, int) else "\1-")

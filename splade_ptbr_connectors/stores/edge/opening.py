@@ -1,0 +1,188 @@
+"""Opening, creating and repairing an edge store."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import qdrant_edge as edge
+
+from ...errors import StoreCorruptError, StoreNotFoundError
+from ..binding import ModelStamp, resolve_encoder
+from ..description import StoreDescription
+from ..options import OpenOptions
+from ..settings import as_stored, read_settings
+from ..sidecar import find_store, read_sidecar, store_folder, write_sidecar
+from .checks import checked_payload, checked_vector
+from .contents import SHARD, Contents, count, every_record, new_contents
+from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
+from .settings import VECTOR, EdgeSettings, stored_settings
+from .store import EdgeStore
+
+_BATCH = 500
+_REPAIRED = "shard.repaired"
+
+
+class Repair(NamedTuple):
+    """What repair() did.
+
+    Attributes:
+        documents: how many are there now.
+        set_aside: the shard as it was, for you to keep or delete; None: there was nothing to repair.
+        damaged: documents that were found, but not as they were written; they were left out.
+    """
+
+    documents: int
+    set_aside: Path | None = None
+    damaged: int = 0
+
+
+def connect(address: str, options: OpenOptions) -> EdgeStore:
+    """Open or create the store in the folder `address`; see open_store()."""
+    folder, url = store_folder(address, options.url, EdgeStore.engine), options.url
+    settings = read_settings(EdgeSettings, options.settings)
+    with translated(url, "open"):
+        found = find_store(folder, url, EdgeStore.engine, create=options.create)
+    resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
+    if found is None:
+        _describe(folder, ModelStamp.of(resolved), settings, url)
+    else:
+        as_stored(settings, options.settings, stored_settings(found.settings), url)
+    engine, contents = _opened(folder, url)
+    return EdgeStore(url, resolved, engine, contents, batch_size=options.batch_size, tenant=options.tenant)
+
+
+def repair(path: str | Path) -> Repair:
+    """Make a store open again after a StoreCorruptError: what can be read and is as it was written goes into a new shard.
+
+    Run the last ingest again for the rest. The old shard is renamed, not deleted; a store that opens is left as it is.
+
+    Raises:
+        StoreCorruptError: the engine cannot read the shard, not even without its log; nothing was changed, ingest into a new folder.
+        StoreLockedError, StoreNotFoundError: in use, or not an edge store.
+    """
+    folder = store_folder(str(path), str(path), EdgeStore.engine)
+    with translated(str(folder), "repair"):
+        description = read_sidecar(folder, EdgeStore.engine)
+        if description is None or not ((folder / SHARD).is_dir() or (folder / _REPAIRED).is_dir()):
+            raise StoreNotFoundError(f"{folder} is not an edge store: nothing to repair.")
+    try:
+        engine, contents = _opened(folder, str(folder))
+    except StoreCorruptError:  # what else may be raised (locked, no permission) is not for a repair to force
+        return _repaired(folder, description)
+    with contextlib.closing(engine), contextlib.closing(contents), engine.use("count") as shard:
+        return Repair(count(shard))
+
+
+def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
+    """The loaded shard and what is known of it, checked before the engine touches the files and again afterwards."""
+    with translated(url, "open"):
+        contents = Contents(folder, url)
+    engine = None
+    try:
+        with translated(url, "open"):
+            if contents.is_new:
+                EdgeEngine.create(folder / SHARD, EdgeSettings(**stored_settings(contents.description.settings)).config(), url)
+            contents.check_files()
+        engine = EdgeEngine(folder / SHARD, url)
+        with engine.use("open") as shard:
+            contents.check_documents(shard)
+    except BaseException:
+        if engine is not None:
+            engine.close()
+        contents.close()
+        raise
+    return engine, contents
+
+
+def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str) -> None:
+    """The sidecar first: a folder with a sidecar and no shard is taken up again, one with a shard alone would be no store."""
+    with translated(url, "create"):
+        folder.mkdir(parents=True, exist_ok=True)
+        check_space(folder, RESERVE_BYTES)
+        write_sidecar(folder, StoreDescription(EdgeStore.engine, model, settings.to_mapping(), contents=new_contents()))
+
+
+def _repaired(folder: Path, description: StoreDescription) -> Repair:
+    contents = Contents(folder, str(folder), damaged=True)
+    with contextlib.closing(contents), translated(str(folder), "repair"):
+        set_aside, damaged = _free_name(folder / "shard.set-aside"), 0
+        if (folder / SHARD).exists():  # if not, a repair was cut off between the two renames
+            damaged = _salvage(folder, description)
+            (folder / SHARD).rename(set_aside)
+        (folder / _REPAIRED).rename(folder / SHARD)
+        engine = EdgeEngine(folder / SHARD, str(folder))
+        with contextlib.closing(engine):
+            contents.accept(engine)
+            with engine.use("count") as shard:
+                return Repair(count(shard), set_aside, damaged)
+
+
+def _salvage(folder: Path, description: StoreDescription) -> int:
+    """Copy every sound document into `shard.repaired`; returns how many were not."""
+    new, url, damaged = folder / "shard.repairing", str(folder), 0
+    for left in (new, folder / _REPAIRED):  # by a repair that was cut off
+        shutil.rmtree(left, ignore_errors=True)
+    with _readable(folder / SHARD, url) as old:
+        EdgeEngine.create(new, EdgeSettings(**stored_settings(description.settings)).config(), url)
+        with contextlib.closing(EdgeEngine(new, url)) as target, old.use("read") as source, target.use("write") as shard:
+            for page in _pages(every_record(source, True, vectors=True, page=_BATCH)):
+                sound = [record for record in page if _is_sound(record, url)]
+                damaged += len(page) - len(sound)
+                shard.update(edge.UpdateOperation.upsert_points([edge.Point(each.id, each.vector, each.payload) for each in sound]))
+            shard.optimize()
+    new.rename(folder / _REPAIRED)
+    return damaged
+
+
+@contextlib.contextmanager
+def _readable(shard: Path, url: str) -> Iterator[EdgeEngine]:
+    """The damaged shard, without its log if need be; as it was when the block ends."""
+    try:
+        engine = EdgeEngine(shard, url)
+    except StoreCorruptError:
+        with _without_log(shard), contextlib.closing(EdgeEngine(shard, url)) as engine:
+            yield engine
+        return
+    with contextlib.closing(engine):
+        yield engine
+
+
+@contextlib.contextmanager
+def _without_log(shard: Path) -> Iterator[None]:
+    log, aside = shard / "wal", _free_name(shard / "wal.set-aside")
+    had_one = log.exists()
+    if had_one:
+        log.rename(aside)
+    try:
+        yield
+    finally:
+        shutil.rmtree(log, ignore_errors=True)
+        if had_one:
+            aside.rename(log)
+
+
+def _is_sound(record: Any, url: str) -> bool:
+    try:
+        checked_payload(record, url, checked_vector(record, VECTOR, url))
+    except StoreCorruptError:
+        return False
+    return True
+
+
+def _pages(records: Iterator[Any]) -> Iterator[list[Any]]:
+    page: list[Any] = []
+    for record in records:
+        page.append(record)
+        if len(page) == _BATCH:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _free_name(path: Path) -> Path:
+    return next(name for n in range(1, 10_000) if not (name := path.with_name(f"{path.name}-{n}")).exists())
