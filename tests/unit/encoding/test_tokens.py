@@ -60,7 +60,9 @@ def test_what_is_cut_is_counted(name: str, text: str, max_length: int) -> None:
     assert len(window) == min(max_length, len(whole))
     assert window == whole[: len(window) - behind] + whole[len(whole) - behind :]
     if lost:
-        with pytest.raises(TextError, match=f"text has {len(whole) - front - behind} tokens, the model takes {max_length - front - behind}"):
+        with pytest.raises(
+            TextError, match=f"text has {len(whole) - front - behind} tokens, the model takes {max_length - front - behind}"
+        ):
             cut(name, text, max_length, "error")
     else:
         assert cut(name, text, max_length, "error") == ([whole], 0)
