@@ -32,9 +32,14 @@ class Strict(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
-            near = difflib.get_close_matches(key, cls.model_fields, 1) if first["type"] == "extra_forbidden" else []
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ModelFormatError(f"{where}: {key}: {first['msg']}{hint}, got {first['input']!r:.60}.") from error
+            wrong = cls._unknown(key) if first["type"] == "extra_forbidden" else first["msg"]
+            raise ModelFormatError(f"{where}: {key}: {wrong}, got {first['input']!r:.60}.") from error
+
+    @classmethod
+    def _unknown(cls, key: str) -> str:
+        near = difflib.get_close_matches(key, cls.model_fields, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"not a setting that this version knows{hint}, and it may change vectors"
 
 
 class TextSettings(Strict):

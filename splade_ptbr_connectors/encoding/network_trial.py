@@ -1,7 +1,7 @@
 """Trying a network of a family that the tests do not know, when it is loaded.
 
 Pooling rests on two properties: the logits are a linear map of features, z = W f + b, and a text's logits do not depend on
-padding. Some families lack one (MobileBERT computes logits in a way of its own; FNet and ConvBERT let padding in).
+padding. Some families lack one (MobileBERT and ESM compute their logits in ways of their own; FNet and ConvBERT let padding in).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def try_network(model: PreTrainedModel) -> None:
     if _known(model):
         return
     try:
-        logits, linear = _logits(model)
-        difference = _padding_difference(lambda *inputs: model(*inputs).logits[:, :_SHORT], _vocab_size(model), _PADDED)
+        linear = _is_linear(model)
+        difference = _padding_difference(lambda *inputs: _logits(model, *inputs)[:, :_SHORT], _vocab_size(model), _PADDED)
     except Exception as error:  # whatever a network raises that does not work in this way
         raise ModelFormatError(f"{_name(model)} cannot be run on token ids and a mask ({_reason(error)}): {_ADVICE}.") from error
-    if linear is None or linear.shape != logits.shape or not _near(linear, logits):
+    if not linear:
         raise ModelFormatError(f"{_name(model)} computes its logits in a way of its own, not as a linear map of features: {_ADVICE}.")
     if not difference <= _TOLERANCE:
         raise ModelFormatError(f"{_name(model)} does not mask padding, so vectors would depend on the texts encoded beside: {_ADVICE}.")
@@ -60,16 +60,24 @@ def _known(model: PreTrainedModel) -> bool:
 
 
 @torch.inference_mode()
-def _logits(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
-    """Logits [1, L, V] of some tokens, and the same by hand from what the output projection gets; None when it gets nothing."""
+def _is_linear(model: PreTrainedModel) -> bool:
+    """Whether the logits are what the output projection gives, and it is a linear map."""
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    features: list[Tensor] = []
-    handle = head.register_forward_hook(lambda module, inputs, output: features.append(inputs[0]))
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = head.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
     try:
-        logits = model(*_inputs(_vocab_size(model), _SHORT)).logits
+        logits = _logits(model, *_inputs(_vocab_size(model), _SHORT))
     finally:
         handle.remove()
-    return logits, functional.linear(features[0], head.weight, head.bias) if features else None
+    if len(seen) != 1 or seen[0][1].data_ptr() != logits.data_ptr():  # something is done without it, or after it
+        return False
+    linear = functional.linear(seen[0][0], head.weight, head.bias)
+    return bool((linear - logits).abs().max() <= _TOLERANCE * logits.abs().max())
+
+
+def _logits(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    logits: Tensor = model(input_ids=input_ids, attention_mask=attention_mask).logits
+    return logits
 
 
 @torch.inference_mode()
@@ -84,10 +92,6 @@ def _inputs(vocab_size: int, length: int) -> tuple[Tensor, Tensor]:
     """[1, L] token ids, and a mask that keeps the first few."""
     ids = torch.randint(vocab_size, (1, length), generator=torch.Generator().manual_seed(0))
     return ids, (torch.arange(length) < _SHORT).long().unsqueeze(0)
-
-
-def _near(a: Tensor, b: Tensor) -> bool:
-    return bool((a - b).abs().max() <= _TOLERANCE * b.abs().max())
 
 
 def _vocab_size(model: PreTrainedModel) -> int:

@@ -47,6 +47,7 @@ STRANGE = {  # families that cannot be pooled
     "fnet": ({}, "FNetForMaskedLM does not mask padding"),
     "convbert": ({"embedding_size": 32}, "ConvBertForMaskedLM does not mask padding"),
     "mobilebert": (MOBILE, "MobileBertForMaskedLM computes its logits in a way of its own"),
+    "esm": ({"mask_token_id": 4}, "EsmForMaskedLM computes its logits in a way of its own"),
     "nystromformer": ({"num_landmarks": 4, "segment_means_seq_len": 4}, "NystromformerForMaskedLM does not mask padding"),
 }
 
@@ -127,15 +128,16 @@ def test_a_family_whose_vectors_would_be_wrong_is_refused_when_loaded(family: st
         SpladeModel.from_folder(tmp_path, EncoderConfig(vocab_size=200))
 
 
-def test_an_unknown_family_with_fewer_positions_than_it_says(tmp_path: Path) -> None:
-    """ESM counts positions from behind its padding id too, which nothing here knows."""
-    model = make(tmp_path, "esm", mask_token_id=4, position_embedding_type="absolute")
-    torch.nn.init.zeros_(model.lm_head.bias)  # added apart from the output projection, which would be refused as well
-    model.save_pretrained(tmp_path)
+def test_an_unknown_family_with_fewer_positions_than_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splade_ptbr_connectors.encoding.network_config.BEHIND_PADDING", frozenset())
+    monkeypatch.setattr("splade_ptbr_connectors.encoding.network_trial.CHECKED_FAMILIES", frozenset())
+    make(tmp_path, "roberta")
     sentencepiece_tokenizer(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<s> $A </s>").save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(ConfigError, match=rf"{POSITIONS} tokens is asked for, and EsmForMaskedLM fails at it .*: set a smaller"):
+    with pytest.raises(ConfigError, match=rf"{POSITIONS} tokens is asked for, and RobertaForMaskedLM fails at it .*: set a smaller"):
         SpladeEncoder.load(tmp_path)
-    assert len(SpladeEncoder.load(tmp_path, max_length_query=38, max_length_document=38).encode_document("imposto de renda " * 40))
+    longest = POSITIONS - 2
+    encoder = SpladeEncoder.load(tmp_path, max_length_query=longest, max_length_document=longest)
+    assert len(encoder.encode_document("imposto de renda " * 40))
 
 
 @pytest.mark.parametrize("key", ["max_position_embeddings", "pad_token_id"])
