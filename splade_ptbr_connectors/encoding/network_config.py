@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,7 @@ class NetworkConfig:
     @property
     def position_limit(self) -> int:
         """The longest text in tokens, special ones included."""
-        family = self._raw.get("model_type")
-        if family in RELATIVE_POSITIONS:
-            return sys.maxsize
-        positions = self._integer("max_position_embeddings", least=1, default=DEFAULT_MAX_LENGTH)
-        if not isinstance(family, str) or family not in BEHIND_PADDING:
-            return positions
-        # MPNet counts from 1 whatever its padding id
-        return positions - 1 - (1 if family == "mpnet" else self._integer("pad_token_id", least=0, default=1))
+        return position_limit(self._raw, str(self._file))
 
     def encoder_config(self, settings: dict[str, Any]) -> EncoderConfig:
         """Settings for a network of which no more is known than `settings`: max pooling, 256 tokens."""
@@ -58,10 +52,27 @@ class NetworkConfig:
         defaults = {"vocab_size": self.vocab_size, "max_length_query": length, "max_length_document": length}
         return EncoderConfig.checked(defaults | settings, str(self._file))
 
-    def _integer(self, key: str, *, least: int, default: int) -> int:
-        value = self._raw.get(key)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ModelFormatError(f"{self._file}: {key} is {value!r:.60}: expected an integer of at least {least}.")
-        return value
+
+def position_limit(config: Mapping[str, Any], where: str) -> int:
+    """The longest text in tokens, special ones included, of a network with this config.json.
+
+    Raises:
+        ModelFormatError: a value of another type; the message begins with `where`.
+    """
+    family = config.get("model_type")
+    if family in RELATIVE_POSITIONS:
+        return sys.maxsize
+    positions = _integer(config, "max_position_embeddings", where, least=1, default=DEFAULT_MAX_LENGTH)
+    if not isinstance(family, str) or family not in BEHIND_PADDING:
+        return positions
+    # MPNet counts from 1 whatever its padding id
+    return positions - 1 - (1 if family == "mpnet" else _integer(config, "pad_token_id", where, least=0, default=1))
+
+
+def _integer(config: Mapping[str, Any], key: str, where: str, *, least: int, default: int) -> int:
+    value = config.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ModelFormatError(f"{where}: {key} is {value!r:.60}: expected an integer of at least {least}.")
+    return value
