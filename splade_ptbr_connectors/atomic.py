@@ -1,8 +1,9 @@
-"""Files that are either the old one or the new one, never half of it."""
+"""Files that are either the old one or the new one, never half of it, and never another folder's too."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,22 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace `path` by `text` (UTF-8). Raises OSError; the old file then stays."""
     with replacing(path) as file:
         file.write(text)
+
+
+def unshare(path: Path) -> None:
+    """Give a file with several names (hard links, as `cp -al` makes them) content of its own under this one.
+
+    Before it is changed in place, which would change the copy as well. Raises OSError.
+    """
+    if not path.is_file() or path.stat().st_nlink < 2:
+        return
+    place = path.resolve()
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copy2(place, temporary)
+        os.replace(temporary, place)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -27,9 +27,10 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(_TOO_DEEP) from None
     level = [value]
     for _ in range(MAX_FILE_DEPTH + 1):
-        level = [item for part in level for item in (part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())]
-        if not level:
+        nested = [part for part in level if isinstance(part, dict | list)]
+        if not nested:
             return value
+        level = [item for part in nested for item in (part.values() if isinstance(part, dict) else part)]
     raise ValueError(_TOO_DEEP)
 
 

@@ -14,6 +14,7 @@ from typing import IO, Any, TypeVar
 
 from tqdm import tqdm
 
+from splade_ptbr_connectors.atomic import unshare
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
 from splade_ptbr_connectors.text import check_text
@@ -156,6 +157,8 @@ class ResumableLines:
 
     def _recover(self, identity: Any) -> None:
         """Cut both files back to the last item that is there completely."""
+        unshare(self._log)
+        unshare(self._part)
         try:
             entries = [json.loads(line) for line in self._log.read_bytes().split(b"\n")[:-1]]
         except ValueError as error:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from splade_ptbr_connectors.atomic import unshare
 from splade_ptbr_connectors.errors import InputFileError, TrainingError
 from training.runlog_data import End, Row, RunLogData, SplitResult, Start, Steps, Validation
 
@@ -36,6 +37,7 @@ class RunLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        unshare(path)
         _drop_torn_line(path)
         self._file: BinaryIO = path.open("ab")
 

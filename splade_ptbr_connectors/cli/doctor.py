@@ -66,10 +66,12 @@ def _version(distribution: str) -> str | None:
 
 def _checked(check: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
     """A part that is broken is a finding, not the end of the examination."""
+    from ..stores.address import without_login
+
     try:
         return check(name)
     except SpladeConnectorsError as error:
-        return {"name": name, "error": str(error), "exit_code": int(exit_code_of(error))}
+        return {"name": without_login(name), "error": str(error), "exit_code": int(exit_code_of(error))}
 
 
 def _models() -> list[dict[str, Any]]:

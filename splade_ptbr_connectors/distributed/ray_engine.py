@@ -29,7 +29,7 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from ..stores.base import Store
-    from ..stores.credentials import Credentials
+    from ..stores.credentials import Credentials, HandedOver
 
 BLOCK_BYTES = 1  # of a table: every row, which is a batch, is one of its own, and goes to the next free worker
 
@@ -79,7 +79,8 @@ def ingest_with_ray(
     ray = check_ready(store_url)
     _check_sizes(workers, batch_size, cpus_per_worker, gpus_per_worker)
     arguments = {"model": model, **(load or {})}
-    how: dict[str, Any] = {"tenant": tenant, "credentials": credentials or _from_environment(store_url), "settings": dict(settings or {})}
+    handed = _handed_over(credentials, store_url)
+    how: dict[str, Any] = {"tenant": tenant, "credentials": handed, "settings": dict(settings or {})}
     opened = partial(_open, store_url, arguments, **how)
     rejected = DeadLetter(Path(dead_letter) if dead_letter else None)
     display = Display(progress, None)
@@ -128,7 +129,7 @@ def _open(
     load: Mapping[str, Any],
     *,
     tenant: str | None,
-    credentials: Credentials | None,
+    credentials: HandedOver | None,
     settings: Mapping[str, Any],
     create: bool,
     preload: bool = True,
@@ -136,7 +137,8 @@ def _open(
     from ..encoding.encoder import SpladeEncoder
 
     encoder = SpladeEncoder.load(**load, preload=preload)
-    return open_store(url, encoder=encoder, create=create, tenant=tenant, credentials=credentials, settings=settings)
+    taken = credentials.take() if credentials else None
+    return open_store(url, encoder=encoder, create=create, tenant=tenant, credentials=taken, settings=settings)
 
 
 def _checked_source(records: str | Path | Source) -> Source:
@@ -166,11 +168,14 @@ def _check_sizes(workers: object, batch_size: object, cpus: object, gpus: object
             raise ConfigError(f"{name} is {value!r}: it must be a number of at least 0.")
 
 
-def _from_environment(url: str) -> Credentials | None:
-    from ..stores.credentials import Credentials
+def _handed_over(credentials: Credentials | None, url: str) -> HandedOver | None:
+    """The credentials given, or those of this process's environment, as they travel to the workers."""
+    from ..stores.credentials import Credentials, HandedOver
 
     engine = url.partition(":")[0].partition("+")[0]
-    return Credentials.from_environment(engine) if engine in ("qdrant", "opensearch") else None
+    if credentials is None and engine in ("qdrant", "opensearch"):
+        credentials = Credentials.from_environment(engine)
+    return None if credentials is None else HandedOver(credentials)
 
 
 def _workers(ray: Any, cpus: float, gpus: float) -> int:

@@ -21,7 +21,7 @@ from .config import EncoderConfig
 from .explain import Explanation, explain
 from .exported_folder import Storage, write_exported_folder
 from .fingerprint import fingerprint
-from .folder import ModelFolder, find_model, shipped_models
+from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .query_table import QueryTable
 from .runtime import DType, RuntimeName, load_runtime
 from .sparsify import maximum, sparse_rows
@@ -319,7 +319,7 @@ def _lasting(model: str | Path) -> str:
 
 def _tokenizer_folder(tokenizer: str | Path, local_files_only: bool) -> Path:
     path = Path(tokenizer).expanduser()
-    return path if path.is_dir() else find_model(tokenizer, local_files_only=local_files_only).path
+    return path if path.is_dir() else find_tokenizer(str(tokenizer), local_files_only=local_files_only)
 
 
 def _padded(rows: list[list[int]], pad_id: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:

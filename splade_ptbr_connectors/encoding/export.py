@@ -95,6 +95,7 @@ def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32
         _shrink(graph.graph, storage)
     onnx.checker.check_model(graph)
     partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
     partial.write_bytes(graph.SerializeToString())
     os.replace(partial, target)
 

@@ -3,7 +3,8 @@
 Three layouts are understood: ours (splade.json), sentence-transformers' SparseEncoder (modules.json) and a plain
 transformers masked language model or T5 model (config.json alone). Ours may have a second network, for queries, in the
 subfolder `query`: config.json and weights, for the tokenizer and the vocabulary of the folder above. Weights are safetensors
-or ONNX: nothing here unpickles, and no code of a model folder is ever run.
+or ONNX: nothing here unpickles, and no code of a model folder is ever run. What is trusted is its tokenizer.json: the tokenizers
+library does what it says, and one made to do harm (a chain of Replace that doubles the text forty times) takes all memory or time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from .sentence_transformers_folder import read_sentence_transformers_folder
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
 QUERY_FOLDER = "query"  # of a network for queries alone
+_LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
+_TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     elif Path(model).expanduser().exists():
         path = Path(model).expanduser()
     else:
-        path = _download(name, revision, local_files_only)
+        path = _download(name, _HUB_FILES, revision, local_files_only)
     if not path.is_dir():
         raise ModelFormatError(f"{path} is a file: give the folder that holds the model.")
     folder = _read_folder(name, path)
@@ -126,21 +129,26 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     return folder
 
 
+def find_tokenizer(name: str, *, local_files_only: bool = False) -> Path:
+    """The folder with the tokenizer of a shipped model or a hub id, whatever else that model lacks. Raises ModelNotFoundError."""
+    return SHIPPED / name if name in shipped_models() else _download(name, _TOKENIZER_FILES, None, local_files_only)
+
+
 def shipped_models() -> list[str]:
     """Names of the models inside the package."""
     return sorted(p.name for p in SHIPPED.iterdir() if (p / FILE_NAME).is_file()) if SHIPPED.is_dir() else []
 
 
-def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
+def _download(name: str, files: list[str], revision: str | None, local_files_only: bool) -> Path:
     shipped = ", ".join(shipped_models()) or "none"
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFoundError(f"no model {name!r}: it is no folder here and not a shipped model (shipped: {shipped}).")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_files_only))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files, local_files_only=local_files_only))
     except Exception as error:  # the hub client raises many unrelated types (HTTP, validation, offline, OS)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _LOGIN.sub(r"\1***@", str(error)).strip().partition("\n")[0] or type(error).__name__
         raise ModelNotFoundError(
             f"no model {name!r}: no folder of that name, not a shipped model (shipped: {shipped}), "
             f"and the hub did not give it ({type(error).__name__}: {reason:.200})."

@@ -102,5 +102,5 @@ def _layers(weights: list[Path]) -> int:
     found = -1
     for path in weights:
         with safe_open(path, framework="numpy") as tensors:
-            found = max([found, *(int(match[1]) for name in tensors.keys() if (match := _LAYER.search(name)))])  # noqa: SIM118
+            found = max([found, *(int(match[1]) for name in tensors.keys() if (match := _LAYER.search(name)))])
     return found + 1

@@ -26,7 +26,8 @@ class OnnxRuntime:
     name = "onnx"
 
     def __init__(self, folder: ModelFolder, device: str | None = None) -> None:
-        path = folder.path / ONNX_FILE
+        self._path, self._width = folder.path / ONNX_FILE, folder.config.vocab_size
+        path, graph, provider = self._path, folder.read_onnx(), _provider(device)
         options = ort.SessionOptions()
         options.intra_op_num_threads = _threads()
         # several runs share these threads: one that waits must not hold a core
@@ -35,9 +36,7 @@ class OnnxRuntime:
         # a graph with tensors in further files would not be what its sha256 says: there is no folder to take them from
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path / "none"))
         try:
-            self._session = ort.InferenceSession(folder.read_onnx(), options, providers=[_provider(device)])
-        except ModelFormatError:
-            raise
+            self._session = ort.InferenceSession(graph, options, providers=[provider])
         except Exception as error:  # onnxruntime's own exceptions share no base but Exception
             raise ModelFormatError(f"{path} cannot be loaded: {str(error).splitlines()[0]:.200}") from error
         outputs = self._session.get_outputs()
@@ -64,8 +63,13 @@ class OnnxRuntime:
         return self._pools[process]
 
     def _run(self, input_ids: Integers, attention_mask: Integers) -> NDArray[np.float32]:
-        outputs = self._session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})
-        return cast(NDArray[np.float32], outputs[0])
+        try:
+            (result, *_) = self._session.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})
+        except Exception as error:  # as above
+            raise ModelFormatError(f"{self._path} cannot be run: {str(error).splitlines()[0]:.200}; export the model again.") from error
+        if getattr(result, "shape", None) != (len(input_ids), self._width):
+            raise ModelFormatError(f"{self._path} does not give {self._width:,} activations for each text: export the model again.")
+        return cast(NDArray[np.float32], result)
 
 
 def _pieces(attention_mask: Integers) -> Iterator[tuple[slice, int]]:

@@ -12,7 +12,7 @@ from ..errors import ModelFormatError
 from ..vectors import SMALLEST_WEIGHT, SparseVector
 from .config import EncoderConfig
 from .folder import ModelFolder
-from .tokens import special_ids
+from .tokens import special_ids, understood
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -77,7 +77,8 @@ def _static_embedding(path: Path, weight: NDArray[Any], config: EncoderConfig, t
     weights = _checked(path, weight, config.vocab_size)
     if weights.min() < 0:
         raise ModelFormatError(f"{path} has weights below 0 (down to {weights.min():g}), which a sparse vector cannot hold.")
-    weights[tokenizer.encode("").ids] = 0
+    with understood("the model's tokenizer cannot take an empty text"):
+        weights[tokenizer.encode("").ids] = 0
     if config.drop_special_tokens:
         weights[special_ids(tokenizer)] = 0
     return weights

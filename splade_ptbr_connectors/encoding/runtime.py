@@ -30,8 +30,8 @@ def load_runtime(
 ) -> Runtime:
     """Load the folder's network.
 
-    "auto" takes the exported graph when there is one, of the weights beside it if any, and nothing was asked for that it cannot do (a device other than the
-    CPU, another dtype), else torch.
+    "auto" takes the exported graph when there is one (of the weights beside it, if any) and nothing was asked for that it cannot
+    do (a device other than the CPU, another dtype), else torch.
 
     Args:
         unpooled_ids: tokens whose positions are not pooled; an exported graph knows them already.
@@ -57,7 +57,8 @@ def load_runtime(
     try:
         from .torch_runtime import TorchRuntime
     except MissingExtraError as error:
-        raise MissingExtraError(f"the torch runtime (model {folder.name!r} has no ONNX export of its weights to run without it)", error.extra) from error
+        what = f"the torch runtime (model {folder.name!r} has no ONNX export of its weights to run without it)"
+        raise MissingExtraError(what, error.extra) from error
 
     return TorchRuntime(folder, device, dtype, unpooled_ids=unpooled_ids)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -44,7 +46,8 @@ class TextTokenizer:
         self._tokenizer = tokenizer
         self._specials = tokenizer.num_special_tokens_to_add(False)
         # without the blank that often ends a prompt: it is a token of its own, or joins the next one
-        self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids)
+        with understood("the model's tokenizer cannot take its prompt"):
+            self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids) if prompt else 0
         self._room = max_length - self._specials - self._prompt_tokens
         if self._room < 1:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
@@ -55,9 +58,16 @@ class TextTokenizer:
         self._prompt = prompt
 
     def tokenize(self, texts: list[str]) -> list[TokenizedText]:
-        """Tokenise a list of texts, on all cores. Raises TextError for a long text when on_long is "error"."""
+        """Tokenise a list of texts, on all cores.
+
+        Raises:
+            TextError: a long text when on_long is "error".
+            ModelFormatError: the tokenizer fails, such as by a regular expression that backtracks without end.
+        """
         whole = [self._prompt + text if text.strip() else "" for text in texts] if self._prompt else texts
-        return [self._windows(encoding) for encoding in self._tokenizer.encode_batch_fast(whole)]
+        with understood("the model's tokenizer cannot take these texts"):
+            encodings = self._tokenizer.encode_batch_fast(whole)
+        return [self._windows(encoding) for encoding in encodings]
 
     def _windows(self, encoding: Encoding) -> TokenizedText:
         ids = encoding.ids
@@ -95,6 +105,18 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Whatever the tokenizers library raises, its panics included, which are no Exception, as a ModelFormatError."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ModelFormatError(f"{what} ({reason:.200}): download or export the model again, or use another one.") from error
+        raise
+
+
 def special_ids(tokenizer: Tokenizer) -> list[int]:
     """Ids of the special tokens ([CLS], [SEP], [PAD], [UNK], [MASK] and the like)."""
     return sorted(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)
@@ -117,10 +139,8 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     if (folder / "tokenizer.json").is_file():
-        try:
+        with understood(f"{folder / 'tokenizer.json'} cannot be read"):
             return Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the library raises plain Exception
-            raise ModelFormatError(f"{folder / 'tokenizer.json'} cannot be read: {error}. Download or export the model again.") from error
     if (folder / "vocab.txt").is_file():
         return _wordpiece_tokenizer(folder)
     raise ModelFormatError(
@@ -134,10 +154,11 @@ def _wordpiece_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import BertWordPieceTokenizer, Tokenizer
 
     settings = read_json_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    wordpiece = BertWordPieceTokenizer(
-        vocab=str(folder / "vocab.txt"),
-        lowercase=bool(settings.get("do_lower_case", False)),
-        strip_accents=settings.get("strip_accents"),
-        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
-    )
+    with understood(f"{folder / 'vocab.txt'} cannot be read"):
+        wordpiece = BertWordPieceTokenizer(
+            vocab=str(folder / "vocab.txt"),
+            lowercase=bool(settings.get("do_lower_case", False)),
+            strip_accents=settings.get("strip_accents"),
+            handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
+        )
     return Tokenizer.from_str(wordpiece.to_str())

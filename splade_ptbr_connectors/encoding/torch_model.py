@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from splade_ptbr_connectors.atomic import unshare
 from splade_ptbr_connectors.errors import ConfigError
 
 from .backbone import load_backbone as load_backbone
@@ -283,6 +284,8 @@ class SpladeModel(nn.Module):
         """Writes config.json, model.safetensors and, with a lexical channel, lexical.safetensors (`dtype`: of the floats)."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
+        for file in (*folder.glob("*.json"), *folder.glob("*.safetensors")):
+            unshare(file)  # the libraries write in place
         state = self._backbone_state()
         if dtype is not None:
             state = _as_dtype(state, dtype)

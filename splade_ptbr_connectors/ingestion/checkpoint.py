@@ -11,6 +11,7 @@ from typing import Any
 
 from ..atomic import write_atomically
 from ..errors import IngestError
+from ..json_values import parse_json
 from .report import Counts
 
 FORMAT = "splade-ptbr ingest checkpoint 1"
@@ -76,6 +77,7 @@ class Checkpoint:
         try:
             was = Run(**raw["run"])
             progress = Progress(raw["position"], raw["prefix"], Counts(**raw["counts"]), raw["dead_letter_bytes"])
+            _check_types(was, progress)
         except (KeyError, TypeError) as error:
             raise IngestError(f"the checkpoint {self.path} is damaged ({error}): pass restart=True to start over.") from error
         self._check(was)
@@ -128,7 +130,8 @@ class Checkpoint:
     def other_input(self) -> IngestError:
         """The error for an input that does not begin with the records that the checkpoint is about."""
         raw = self._read() or {}
-        was = raw.get("input", {}).get("path", "another input")
+        before = raw.get("input")
+        was = before.get("path") if isinstance(before, dict) else "another input"
         return IngestError(
             f"the checkpoint {self.path} belongs to another input ({was}), or that one was changed: pass restart=True to start over."
         )
@@ -137,7 +140,7 @@ class Checkpoint:
         if self.path is None:
             return None
         try:
-            raw = json.loads(self.path.read_bytes())
+            raw = parse_json(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -145,3 +148,14 @@ class Checkpoint:
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise IngestError(f"{self.path} exists and is not a checkpoint: it is left as it is, give another path.")
         return raw
+
+
+def _check_types(was: Run, progress: Progress) -> None:
+    """Raise TypeError for a value that no checkpoint of ours holds."""
+    counts = progress.counts
+    if not isinstance(counts.reasons, dict):
+        raise TypeError("reasons is no object")
+    numbers = [progress.position, progress.dead_letter_bytes, counts.written, counts.unchanged, counts.rejected, *counts.reasons.values()]
+    texts = [was.model, was.fingerprint, was.store, was.store_id, was.tenant or "", progress.prefix]
+    if any(type(number) is not int or number < 0 for number in numbers) or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a number or a text is none")

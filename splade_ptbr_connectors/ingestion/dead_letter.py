@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from ..atomic import unshare
 from ..errors import IngestError
+from ..json_values import parse_json
 
 FIELDS = {"line", "reason", "record"}
 MAX_KEPT_CHARACTERS = 2**20
@@ -74,6 +76,7 @@ class DeadLetter:
             return
         if path.stat().st_size < keep_bytes:
             raise IngestError(f"the dead-letter file {path} is shorter than its checkpoint says: pass restart=True to start over.")
+        unshare(path)
         os.truncate(path, keep_bytes)
 
 
@@ -108,7 +111,7 @@ def _check_is_ours(path: Path) -> None:
 
 def _looks_ours(line: bytes) -> bool:
     try:
-        content: Any = json.loads(line)
+        content: Any = parse_json(line)
     except ValueError:
         return False
     return isinstance(content, dict) and set(content) == FIELDS

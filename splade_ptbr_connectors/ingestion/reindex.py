@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import write_atomically
 from ..errors import ConfigError, IngestError, StoreNotFoundError
+from ..json_values import parse_json
 from ..sources import Source, open_source
 from ..stores import open_store
 from ..stores.aliases import NoModel, collection_name, on_server, open_as_it_is, sibling_url
@@ -162,7 +163,7 @@ class _Unfinished:
 
     def _read(self) -> str | None:
         try:
-            raw = json.loads(self.path.read_bytes())
+            raw = parse_json(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ from ..records import EncodedRecord
 from .convention import MAX_IMPACT, Convention, Counts
 from .files import ByteReader, writing
 from .index import Inverter, Reinverter
-from .inversion import U32, Group
+from .inversion import NO_POSTINGS, U32, Group
 from .protobuf import (
     MAX_VARINT_BYTES,
     U64,
@@ -40,6 +40,11 @@ from .protobuf import (
 VERSION = 1
 MAX_MESSAGE = 2**31 - 1  # bytes; protobuf's own limit
 MAX_INT64 = 2**63 - 1
+MAX_HEADER = 2**20  # bytes: some counts and a description
+MAX_RECORD = 2**16  # bytes of a document, and of a posting list beside its postings
+MAX_POSTING = 64  # bytes: 14 at most as every known writer lays it out, the others for fields of later versions
+MIN_ENTRY = 4  # bytes of a posting list or a document, both of which have a name
+BLOCK = 2**20  # bytes decoded at once
 _POSTINGS, _DOCID, _TF = 4 << 3 | 2, 1 << 3, 2 << 3  # the keys of PostingsList.postings, Posting.docid, Posting.tf
 _AVERAGE = 7 << 3 | 1  # the key of Header.average_doclength, a double
 
@@ -119,29 +124,34 @@ def read_ciff(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
     """The documents of an index, in the order of their numbers. Memory: as Reinverter, and the largest posting list.
 
     Raises:
-        InputFileError: naming the byte: not CIFF, cut off, or counts that do not fit what is there.
+        InputFileError: naming the byte: not CIFF, cut off, or counts that do not fit what is there. No more is unpacked than the
+            counts of the header allow.
     """
     with ByteReader(path) as reader, Reinverter(path, convention) as index:
-        header = _message(reader, "the header", _parse_header)
+        header = _message(reader, "the header", _parse_header, MAX_HEADER)
+        counts = f"{header.postings_lists:,} posting lists and {header.documents:,} documents"
+        reader.check_room(MIN_ENTRY * (header.postings_lists + header.documents), counts)
+        largest = min(MAX_MESSAGE, MAX_RECORD + MAX_POSTING * header.documents)
         for number in convention.progress(range(header.postings_lists), "posting lists"):
             where = f"{path}, byte {reader.position:,}"
-            index.add(where, *_message(reader, f"posting list {number + 1:,} of {header.postings_lists:,}", _parse_postings_list))
+            what = f"posting list {number + 1:,} of {header.postings_lists:,}"
+            index.add(where, *_message(reader, what, _parse_postings_list, largest))
         ids = _read_ids(reader, header.documents)
         if not reader.at_end():
             reader.fail(f"there is more behind the last of {header.documents:,} documents")
         yield from index.documents(ids)
 
 
-def _message(reader: ByteReader, what: str, parse: Callable[[memoryview], T]) -> T:
-    """The next message."""
+def _message(reader: ByteReader, what: str, parse: Callable[[memoryview], T], largest: int) -> T:
+    """The next message, of at most `largest` bytes."""
     length = bytearray()
     while not length or length[-1] >= 0x80:
         if len(length) == MAX_VARINT_BYTES:
             reader.fail(f"the length of {what} does not end: not CIFF, or damaged")
         length += reader.take(1, f"the length of {what}")
     size, _ = decode_varint(memoryview(length), 0)
-    if size > MAX_MESSAGE:
-        reader.fail(f"{what} has {size:,} bytes, at most {MAX_MESSAGE:,} are possible: not CIFF, or damaged")
+    if size > largest:
+        reader.fail(f"{what} has {size:,} bytes, at most {largest:,} are possible: not CIFF, or damaged")
     start = reader.position
     data = reader.take(size, what)
     try:
@@ -164,39 +174,58 @@ def _parse_postings_list(message: memoryview) -> PostingsList:
             usual = _usual(message[start:])
             return _checked_list(*(_unusual(message) if usual is None else (head, *usual)))
         head[number] = value
-    return _checked_list(head, np.empty(0, np.uint64), np.empty(0, np.uint64))
+    return _checked_list(head, *NO_POSTINGS)
 
 
-def _checked_list(head: dict[int, Value], gaps: U64, impacts: U64) -> PostingsList:
+def _checked_list(head: dict[int, Value], gaps: U32, impacts: U32) -> PostingsList:
     term, df = _text(head.get(1, b""), "term"), _number(head.get(2, 0), "df", MAX_INT64)
     if df != len(gaps):
         raise WireError(f"df of term {term!r:.60} is {df:,}, there are {len(gaps):,} postings")
-    if len(gaps) and max(gaps.max(), impacts.max()) > MAX_IMPACT:
-        raise WireError(f"term {term!r:.60} has a docid or tf outside 0..{MAX_IMPACT}")
-    documents = np.cumsum(gaps)  # each below 2**31 and not 2**30 of them: the sum stays within 64 bits
+    documents = np.cumsum(gaps, dtype=np.uint64)  # each below 2**31 and not 2**30 of them: the sum stays within 64 bits
     if len(gaps) and documents[-1] > MAX_IMPACT:
         raise WireError(f"term {term!r:.60} has a document number above {MAX_IMPACT}")
-    return PostingsList(term, documents.astype(np.uint32), impacts.astype(np.uint32))
+    return PostingsList(term, documents.astype(np.uint32), impacts)
 
 
-def _usual(data: memoryview) -> tuple[U64, U64] | None:
-    """(gaps, impacts) of postings as every known writer lays them out; None if these bytes are laid out otherwise."""
+def _usual(data: memoryview) -> tuple[U32, U32] | None:
+    """(gaps, impacts) of postings as every known writer lays them out; None if these bytes are laid out otherwise.
+
+    Memory: the result twice, and a block.
+    """
+    tables: list[U32] = []
+    while len(data):
+        ends = np.flatnonzero(np.frombuffer(data[:BLOCK], np.uint8) < 0x80) + 1
+        left_out = 2 if not tables and len(ends) > 2 and data[ends[1]] == _TF else 0  # a first gap of 0, key and value
+        whole = (len(ends) + left_out) // 6 * 6 - left_out
+        table = _table(data[: ends[whole - 1]], left_out) if whole > 0 else None
+        if table is None:
+            return None
+        tables.append(table)
+        data = data[ends[whole - 1] :]
+    return np.concatenate([table[:, 0] for table in tables]), np.concatenate([table[:, 1] for table in tables])
+
+
+def _table(data: memoryview, left_out: int) -> U32 | None:
+    """[N, 2] gaps and impacts of whole postings. Raises WireError for a number that is too large."""
     try:
         flat = decode_varints(data)
     except WireError:
         return None
-    if len(flat) > 2 and flat[2] == _TF:
+    if left_out:
         flat = np.insert(flat, 2, [_DOCID, 0])
         flat[1] += np.uint64(2)
-    if len(flat) % 6:
-        return None
     table = flat.reshape(-1, 6)
     sizes = (2 + varint_sizes(table[:, 3]) + varint_sizes(table[:, 5])).astype(np.uint64)
     as_written = (table[:, 0] == _POSTINGS) & (table[:, 1] == sizes) & (table[:, 2] == _DOCID) & (table[:, 4] == _TF)
-    return (table[:, 3].copy(), table[:, 5].copy()) if as_written.all() else None
+    if not as_written.all():
+        return None
+    numbers = table[:, [3, 5]]
+    if numbers.max() > MAX_IMPACT:
+        raise WireError(f"a docid or tf lies outside 0..{MAX_IMPACT}")
+    return numbers.astype(np.uint32)
 
 
-def _unusual(message: memoryview) -> tuple[dict[int, Value], U64, U64]:
+def _unusual(message: memoryview) -> tuple[dict[int, Value], U32, U32]:
     """(fields, gaps, impacts) of any other layout that protobuf allows: other order, fields of a later version, longer varints."""
     head: dict[int, Value] = {}
     postings = []
@@ -208,7 +237,7 @@ def _unusual(message: memoryview) -> tuple[dict[int, Value], U64, U64]:
         else:
             posting = {field: one for field, one, _ in fields(value)}
             postings.append((_number(posting.get(1, 0), "docid"), _number(posting.get(2, 0), "tf")))
-    gaps, impacts = np.array(postings, np.uint64).reshape(-1, 2).T
+    gaps, impacts = np.array(postings, np.uint32).reshape(-1, 2).T
     return head, gaps, impacts
 
 
@@ -216,7 +245,7 @@ def _read_ids(reader: ByteReader, total: int) -> list[str]:
     """The ids of the documents by their numbers, which are 0 to total - 1 in any order."""
     found: dict[int, str] = {}
     for position in range(total):
-        number, doc_id = _message(reader, f"document {position + 1:,} of {total:,}", _parse_document)
+        number, doc_id = _message(reader, f"document {position + 1:,} of {total:,}", _parse_document, MAX_RECORD)
         if number >= total or number in found:
             reader.fail(f"document number {number:,} is {'there twice' if number in found else f'not below {total:,}'}")
         found[number] = doc_id
@@ -225,7 +254,10 @@ def _read_ids(reader: ByteReader, total: int) -> list[str]:
 
 def _parse_document(message: memoryview) -> tuple[int, str]:
     found = {number: value for number, value, _ in fields(message)}
-    return _number(found.get(1, 0), "docid"), _text(found.get(2, b""), "collection_docid")
+    doc_id = _text(found.get(2, b""), "collection_docid")
+    if not doc_id:
+        raise WireError("collection_docid is empty")
+    return _number(found.get(1, 0), "docid"), doc_id
 
 
 def _number(value: Value, name: str, most: int = MAX_IMPACT) -> int:

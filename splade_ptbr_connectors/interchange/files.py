@@ -18,6 +18,7 @@ from ..vectors import SparseVector
 
 GZ = ".gz"
 STEP = 2**24  # bytes taken at once: what a wrong length can make us allocate beyond the file's own content
+MOST_PACKED = 1032  # deflate gives at most so many bytes for one
 
 
 @contextmanager
@@ -55,6 +56,7 @@ class ByteReader:
             self.close()
             raise InputFileError(f"{path} cannot be read: {error.strerror or error}.") from error
         self._file = cast(IO[bytes], gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
+        self._most = os.fstat(self._raw.fileno()).st_size * (MOST_PACKED if packed else 1)
 
     def __enter__(self) -> ByteReader:
         return self
@@ -77,6 +79,11 @@ class ByteReader:
             found += part
         self.position += size
         return bytes(found)
+
+    def check_room(self, size: int, what: str) -> None:
+        """Refuse a count by which more bytes must follow than the file can hold, however well it is packed."""
+        if size > self._most:
+            self.fail(f"{what} do not fit into this file: damaged, or not of this format")
 
     def at_end(self) -> bool:
         """Whether nothing follows; if something does, reading cannot go on."""

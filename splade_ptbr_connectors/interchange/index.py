@@ -68,7 +68,7 @@ class Inverter:
 
 
 class Reinverter:
-    """Posting lists in, documents out. Memory: one run of the sorter and the ids of all documents."""
+    """Posting lists in, documents out. Memory: one run of the sorter, the terms and the ids of all documents."""
 
     def __init__(self, source: Path, convention: Convention) -> None:
         self._source = source
@@ -76,6 +76,7 @@ class Reinverter:
         self._stack = ExitStack()
         self._sorter = self._stack.enter_context(PostingSorter())
         self._documents = 0
+        self._known: set[int] = set()
 
     def __enter__(self) -> Reinverter:
         return self
@@ -87,6 +88,9 @@ class Reinverter:
         """Take one posting list in, documents ascending. Raises InputFileError for what is none."""
         with located(where):
             (term_id,) = self._convention.terms.ids([name])
+            if term_id in self._known:
+                raise VectorError(f"term {name[:60]!r} has two posting lists: the file is damaged, or not of this format.")
+            self._known.add(term_id)
             if len(documents) > 1 and not (documents[1:] > documents[:-1]).all():
                 raise VectorError(f"the documents of term {name[:60]!r} do not ascend: the file is damaged, or not of this format.")
             if len(impacts) and not 0 < int(impacts.min()) <= int(impacts.max()) <= MAX_IMPACT:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..atomic import write_atomically
 from ..errors import InputFileError
+from ..json_values import parse_json
 from .convention import MAX_IMPACT
 from .terms import IDS, TOKENS
 
@@ -76,11 +77,11 @@ def read_manifest(target: Path, format: str, files: Iterable[Path]) -> Manifest 
     """
     path = manifest_path(target)
     try:
-        manifest = Manifest(**_known(json.loads(path.read_bytes())))
+        manifest = Manifest(**_known(parse_json(path.read_bytes())))
         size = total_size(files)
     except FileNotFoundError:
         return None
-    except (OSError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise InputFileError(f"{path} is no manifest: {error}; {_MEND}.") from error
     if manifest.format != format:
         raise InputFileError(f"{path} says that {target.name} is in the format {manifest.format}, it is read as {format}: name that one.")

@@ -64,12 +64,13 @@ def read_pisa(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
     """
     docs_path, freqs_path, sizes_path, terms_path, documents_path = pisa_files(path)
     with ByteReader(docs_path) as docs, ByteReader(freqs_path) as freqs, Reinverter(path, convention) as index:
-        total = _read_sequence(docs, "the number of documents")
+        total = _read_sequence(docs, "the number of documents", 1)
         if len(total) != 1:
-            docs.fail(f"the first sequence has {len(total):,} numbers, it must be one, the number of documents: not PISA?")
+            docs.fail("the first sequence has no number, it must be one, the number of documents: not PISA?")
+        documents_there = int(total[0])
         for name in convention.progress(read_names(terms_path), "posting lists"):
             where = f"{docs_path}, byte {docs.position:,}"
-            documents, impacts = _read_sequence(docs, f"term {name!r:.60}"), _read_sequence(freqs, f"term {name!r:.60}")
+            documents, impacts = (_read_sequence(reader, f"term {name!r:.60}", documents_there) for reader in (docs, freqs))
             if len(documents) != len(impacts):
                 freqs.fail(f"term {name!r:.60} has {len(impacts):,} frequencies for {len(documents):,} documents")
             index.add(where, name, documents, impacts)
@@ -77,15 +78,15 @@ def read_pisa(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
             if not reader.at_end():
                 reader.fail(f"there is more behind the last term of {terms_path.name}")
         ids = list(read_names(documents_path))
-        if len(ids) != total[0]:
-            raise InputFileError(f"{documents_path} has {len(ids):,} ids for {total[0]:,} documents of {docs_path.name}.")
+        if len(ids) != documents_there:
+            raise InputFileError(f"{documents_path} has {len(ids):,} ids for {documents_there:,} documents of {docs_path.name}.")
         _check_sizes(sizes_path, len(ids))
         yield from index.documents(ids)
 
 
 def _check_sizes(path: Path, documents: int) -> None:
     with ByteReader(path) as reader:
-        sizes = _read_sequence(reader, "the sizes of the documents")
+        sizes = _read_sequence(reader, "the sizes of the documents", documents)
         if len(sizes) != documents or not reader.at_end():
             reader.fail(f"{len(sizes):,} sizes, or more behind them, for {documents:,} documents")
 
@@ -94,6 +95,8 @@ def _write_sequence(file: BinaryIO, numbers: NDArray[np.integer]) -> None:
     file.write(struct.pack("<I", len(numbers)) + numbers.astype("<u4").tobytes())
 
 
-def _read_sequence(reader: ByteReader, what: str) -> U32:
+def _read_sequence(reader: ByteReader, what: str, most: int) -> U32:
     (length,) = struct.unpack("<I", reader.take(4, what))
+    if length > most:
+        reader.fail(f"{what}: {length:,} numbers, at most {most:,} are possible: damaged, or not PISA")
     return np.frombuffer(reader.take(4 * length, what), "<u4").astype(np.uint32)

@@ -62,6 +62,7 @@ def read_bin(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
     """Vectors with the ids from PATH.ids, or their positions from "0" where there is no such file."""
     with ByteReader(path) as reader:
         (total,) = struct.unpack("<I", reader.take(4, "the number of vectors"))
+        reader.check_room(4 * total, f"{total:,} vectors")
         ids = _ids(path, total)
         for position in range(total):
             what = f"vector {position:,} of {total:,}"

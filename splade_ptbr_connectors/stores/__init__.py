@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigError
+from .address import without_login
 from .options import OpenOptions
 
 if TYPE_CHECKING:
@@ -88,8 +89,12 @@ def _split(url: object) -> tuple[str, str]:
     if colon and scheme in ENGINES:
         return scheme, address
     known = ", ".join(f"{name}:" for name in ENGINES)
+    forgotten = next((name for name in ENGINES if url.startswith(f"{name}//")), None)
+    if forgotten:
+        raise ConfigError(f"the store URL lacks the colon behind its scheme: write it as '{forgotten}://HOST:PORT/COLLECTION'.")
+    scheme, shown = without_login(scheme), without_login(url)  # a password may stand anywhere in what is no URL
     if not colon or os.sep in scheme:
-        raise ConfigError(f"store URL {url!r} has no scheme: write it as 'edge:{url}' (known schemes: {known}).")
+        raise ConfigError(f"store URL {shown!r} has no scheme: write it as 'edge:{shown}' (known schemes: {known}).")
     near = difflib.get_close_matches(scheme, ENGINES, 1)
     hint = f" (did you mean {near[0] + ':'!r}?)" if near else ""
-    raise ConfigError(f"unknown store scheme {scheme + ':'!r}{hint}; known schemes: {known}.")  # the rest may hold a password
+    raise ConfigError(f"unknown store scheme {scheme + ':'!r}{hint}; known schemes: {known}.")

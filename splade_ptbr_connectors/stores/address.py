@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from ..errors import ConfigError
+
+_LOGIN = re.compile(r"^([a-z+]+:?//)?.*(?:@|%40)", re.IGNORECASE | re.DOTALL)
+
+
+def without_login(url: str) -> str:
+    """A store URL as it may be shown: without a user part wherever it stands, and without settings."""
+    return _LOGIN.sub(r"\1***@", url.partition("?")[0])
 
 
 @dataclass(frozen=True)
@@ -51,18 +59,17 @@ def parse_address(url: str, *, default_port: int, environment: str) -> ServerAdd
         environment: the variables that credentials belong in, for the message that refuses them in a URL.
 
     Raises:
-        ConfigError: credentials in the URL, no host, a bad port, no collection, a setting given twice. No message holds the URL's
-            user part.
+        ConfigError: credentials in the URL, no host, a bad port, no collection, a setting given twice. No message holds what may
+            be a login, and neither does an exception that it is chained to.
     """
     engine, _, scheme = url.partition(":")[0].partition("+")
     example = f"{engine}+{scheme}://localhost:{default_port}/collection"
-    try:
-        parts = urlsplit(url.partition("+")[2])
-        host, port = parts.hostname, parts.port
-    except ValueError:  # not chained: it may quote what stands there, and with it a password
-        raise ConfigError(f"the store URL has no valid host and port: write it as {example!r}.") from None
-    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise ConfigError(f"the store URL holds credentials: leave them out and set {environment} instead.")
+    if without_login(url) != url.partition("?")[0]:
+        raise ConfigError(f"the store URL holds credentials: leave them out and set {environment} instead (a '@' may stand nowhere in it).")
+    parts = _split(url.partition("+")[2])
+    if parts is None:
+        raise ConfigError(f"the store URL has no valid host and port: write it as {example!r}.")
+    host, port = parts.hostname, parts.port
     if not host or not url.partition(":")[2].startswith("//"):
         raise ConfigError(f"the store URL names no host: write it as {example!r}.")
     prefix, _, collection = parts.path.rpartition("/")
@@ -73,11 +80,27 @@ def parse_address(url: str, *, default_port: int, environment: str) -> ServerAdd
     )
 
 
-def _settings(query: str) -> dict[str, str]:
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL with a possible host and port; None for another. Its ValueError quotes what stands there: it stays here."""
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+        parts = urlsplit(url)
+        escaped = "%" in (parts.hostname or "") and not parts.netloc.startswith("[")  # only an IPv6 zone is written with one
+        return None if parts.port == 0 or escaped else parts
     except ValueError:
-        raise ConfigError("the query part of the store URL is not name=value&name=value.") from None
+        return None
+
+
+def _pairs(query: str) -> list[tuple[str, str]] | None:
+    try:
+        return parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError:
+        return None
+
+
+def _settings(query: str) -> dict[str, str]:
+    pairs = _pairs(query)
+    if pairs is None:
+        raise ConfigError("the query part of the store URL is not name=value&name=value.")
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, NoReturn, Self
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from ..errors import ConfigError
 
 PREFIX = "SPLADE_PTBR_"
+HIDDEN = "***"
+_SHORTEST = 8  # characters of a secret's beginning that are hidden too: a message may be cut within it
 
 
 class InsecureConnectionWarning(UserWarning):
@@ -26,6 +32,8 @@ class Credentials:
         user, password: basic authentication (OpenSearch).
         ca_certs: file of certificates to trust instead of the system's.
         verify: False accepts any certificate; warned about.
+
+    They cannot be pickled, where they would lie about in plain text; HandedOver takes them to another process.
     """
 
     api_key: SecretStr | None = None
@@ -53,6 +61,33 @@ class Credentials:
         """Whether there is anything secret."""
         return self.api_key is not None or self.password is not None
 
+    def hide(self, text: str) -> str:
+        """The text without the secrets, in whatever form a server may repeat them, whole or cut off at the end."""
+        for form in self._forms():
+            shown = form if form in text else _longest_beginning(form, text)
+            text = text.replace(shown, HIDDEN) if shown else text
+        return text
+
+    def _forms(self) -> list[str]:
+        """The secrets as they are, and as headers, URLs and JSON hold them; the longest first."""
+        secrets = [secret.get_secret_value() for secret in (self.api_key, self.password) if secret is not None]
+        headers = [base64.b64encode(f"{self.user}:{secret}".encode()).decode() for secret in secrets if self.user is not None]
+        spelled = [
+            form
+            for secret in secrets
+            for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(secret.encode())[2:-1])
+        ]
+        return sorted({*headers, *spelled}, key=len, reverse=True)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError("credentials cannot be pickled: set them in the environment of the other process, or wrap them in HandedOver.")
+
     @classmethod
     def from_environment(cls, engine: str) -> Credentials:
         """SPLADE_PTBR_{ENGINE}_API_KEY, _USER, _PASSWORD, _CA_CERTS, _VERIFY (0 to switch off), e.g. SPLADE_PTBR_QDRANT_API_KEY."""
@@ -68,6 +103,22 @@ class Credentials:
             ca_certs=Path(values["ca_certs"]) if values["ca_certs"] else None,
             verify=verify in ("1", "true"),
         )
+
+
+class HandedOver:
+    """Credentials on their way to another process: the one form that can be pickled, in plain text. Shown nowhere else."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._values: dict[str, Any] = {field.name: getattr(credentials, field.name) for field in fields(credentials)}
+
+    def take(self) -> Credentials:
+        """The credentials."""
+        return Credentials(**self._values)
+
+
+def _longest_beginning(secret: str, text: str) -> str:
+    """What of a secret's beginning the text holds; "" for a few characters, which may be there by chance."""
+    return next((secret[:size] for size in range(len(secret) - 1, _SHORTEST - 1, -1) if secret[:size] in text), "")
 
 
 def environment_names(engine: str) -> dict[str, str]:

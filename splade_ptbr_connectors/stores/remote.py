@@ -14,8 +14,9 @@ from ..filters import Condition
 from ..vectors import SparseVector
 from .base import Entry, Hit, Refusal, Store
 from .calls import Call, Operation, drive_async
+from .credentials import Credentials
 from .performing import Performer
-from .retrying import AttemptFailed, RetryPolicy
+from .retrying import RetryPolicy
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -30,9 +31,19 @@ class RemoteStore(Performer, Store):
     """
 
     def __init__(
-        self, url: str, encoder: Encoder, client: Any, *, batch_size: int, tenant: str | None, max_in_flight: int, policy: RetryPolicy
+        self,
+        url: str,
+        encoder: Encoder,
+        client: Any,
+        *,
+        batch_size: int,
+        tenant: str | None,
+        max_in_flight: int,
+        policy: RetryPolicy,
+        credentials: Credentials | None = None,
     ) -> None:
         super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
+        self._credentials = credentials or Credentials()
         self.max_in_flight = max_in_flight
         self._client = client
         self._policy = policy
@@ -50,7 +61,7 @@ class RemoteStore(Performer, Store):
         try:
             return await call.on(self._async_client())
         except Exception as error:
-            raise AttemptFailed(self._read_failure(error, call)) from error
+            raise self._failed(error, call) from self._shown(error)
 
     def _async_client(self) -> Any:
         loop = asyncio.get_running_loop()
@@ -92,10 +103,13 @@ class RemoteStore(Performer, Store):
         return self._run(self._scan_page_operation(cursor, size, with_vectors))
 
     def _upsert(self, entries: list[Entry]) -> list[Refusal]:
-        return self._run(self._upsert_operation(entries))
+        return self._told(self._run(self._upsert_operation(entries)))
 
     async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
-        return await self._run_async(self._upsert_operation(entries))
+        return self._told(await self._run_async(self._upsert_operation(entries)))
+
+    def _told(self, refusals: list[Refusal]) -> list[Refusal]:
+        return [refusal._replace(reason=self._credentials.hide(refusal.reason)) for refusal in refusals]
 
     def _delete(self, doc_ids: list[str]) -> int:
         return self._run(self._delete_operation(doc_ids))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..atomic import write_atomically
 from ..errors import ConfigError, StoreFormatError, StoreNotFoundError
+from ..json_values import parse_json
 from .description import StoreDescription
 
 FILE_NAME = "splade-store.json"
@@ -21,10 +22,10 @@ def read_sidecar(folder: Path, engine: str) -> StoreDescription | None:
     """The description in `folder`, or None when there is none. Raises StoreFormatError and OSError."""
     path = folder / FILE_NAME
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreFormatError(f"{path} is not valid JSON ({error}): restore it from a backup, or ingest into a new folder.") from error
     return StoreDescription.from_mapping(raw, where=str(path), engine=engine)
 

@@ -41,7 +41,7 @@ def read_failure(error: Exception, url: str) -> Failure:
         return Failure(StoreUnavailableError(text), retry=True)
     if isinstance(error, exceptions.TransportError):
         return _answered(error, url)
-    if isinstance(error, exceptions.SerializationError | ValueError):
+    if isinstance(error, exceptions.SerializationError | ValueError | RecursionError):
         text = f"{url} answered with something that is not JSON: check that it is an OpenSearch server and not a proxy."
         return Failure(StoreUnavailableError(text), retry=True)
     raise error

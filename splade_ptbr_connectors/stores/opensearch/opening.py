@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from ...errors import ConfigError, StoreError, StoreFormatError, StoreNotFoundError
 from ..binding import ModelStamp
 from ..calls import Call, Operation
+from ..credentials import Credentials
 from ..description import StoreDescription
 from ..performing import Performer
 from ..retrying import Failure, RetryPolicy
@@ -22,10 +23,11 @@ MAX_SPARSE_VECTOR_TERMS = 32_768  # the server folds term ids beyond this onto o
 class Opener(Performer):
     """Runs operations on a blocking client before there is a store."""
 
-    def __init__(self, client: Any, url: str, policy: RetryPolicy) -> None:
+    def __init__(self, client: Any, url: str, policy: RetryPolicy, credentials: Credentials | None) -> None:
         self._client = client
         self._url = url
         self._policy = policy
+        self._credentials = credentials or Credentials()  # what no message may repeat
 
     def run(self, operation: Operation[T]) -> T:
         """The result of an operation, its calls retried as those of a store."""

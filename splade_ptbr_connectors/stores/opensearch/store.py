@@ -52,7 +52,8 @@ def connect(address: str, options: OpenOptions) -> OpenSearchStore:
     names = environment_names(ENGINE)
     parsed = parse_address(options.url, default_port=DEFAULT_PORT, environment=f"{names['user']} and {names['password']}")
     settings = read_settings(OpenSearchSettings, options.settings, parsed.settings)
-    connecting = Connecting(parsed, options.credentials or Credentials.from_environment(ENGINE), settings)
+    options = dataclasses.replace(options, credentials=options.credentials or Credentials.from_environment(ENGINE))
+    connecting = Connecting(parsed, options.credentials or Credentials(), settings)
     name = check_name(unquote(parsed.collection))
     connecting.check()
     client = connecting.client()
@@ -81,10 +82,18 @@ class OpenSearchStore(RemoteStore):
         tenant: str | None = None,
         new_async_client: Callable[[], Any] | None = None,
         owned: bool = False,
+        credentials: Credentials | None = None,
     ) -> None:
-        policy = settings.policy()
-        in_flight = settings.max_in_flight
-        super().__init__(url, encoder, client, batch_size=batch_size, tenant=tenant, max_in_flight=in_flight, policy=policy)
+        super().__init__(
+            url,
+            encoder,
+            client,
+            batch_size=batch_size,
+            tenant=tenant,
+            max_in_flight=settings.max_in_flight,
+            policy=settings.policy(),
+            credentials=credentials,
+        )
         self.settings = settings
         self._index = index
         self._description = index.description
@@ -137,7 +146,7 @@ class OpenSearchStore(RemoteStore):
         *,
         owned: bool,
     ) -> Self:
-        run = opening.Opener(client, url, settings.policy()).run
+        run = opening.Opener(client, url, settings.policy(), options.credentials).run
         index, encoder = run(opening.find(name)), options.encoder
         if index is None:
             if not options.create:
@@ -149,8 +158,8 @@ class OpenSearchStore(RemoteStore):
         stamp = index.description.model if index.description else None
         resolved = resolve_encoder(encoder, stamp, url, allow_mismatch=options.allow_mismatch)
         settings = as_stored(settings, given, fixed_settings(index, settings), url)
-        how: dict[str, Any] = {"batch_size": options.batch_size, "tenant": options.tenant, "owned": owned}
-        return cls(url, resolved, client, index, settings, new_async_client=new_async_client, **how)
+        how: dict[str, Any] = {"batch_size": options.batch_size, "tenant": options.tenant, "credentials": options.credentials}
+        return cls(url, resolved, client, index, settings, new_async_client=new_async_client, owned=owned, **how)
 
     @property
     def identity(self) -> str:

@@ -22,6 +22,7 @@ from ...errors import (
     StoreUnavailableError,
     StoreWriteError,
 )
+from ...json_values import parse_json
 from ..retrying import Failure
 
 OVERLOADED = (408, 429, 502, 503, 504)
@@ -184,7 +185,7 @@ def _rejected(url: str, status: str, reason: str) -> StoreError:
 def _reason(content: bytes) -> str:
     """What the server says, of its {"status": {"error": ...}} or of whatever else stands there."""
     try:
-        status = json.loads(content)["status"]
+        status = parse_json(content)["status"]
         text = str(status["error"] if isinstance(status, dict) else status)
     except (ValueError, KeyError, TypeError):
         text = content[:200].decode("utf-8", "replace")

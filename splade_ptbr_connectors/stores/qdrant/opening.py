@@ -10,6 +10,7 @@ from qdrant_client import models
 from ...errors import StoreAccessError, StoreNotFoundError
 from ..binding import ModelStamp
 from ..calls import Call, Operation
+from ..credentials import Credentials
 from ..performing import Performer
 from ..retrying import Failure
 from . import collection as collections
@@ -24,14 +25,16 @@ class Opener(Performer):
 
     Args:
         local: the client is in local mode, which has no payload indexes.
+        credentials: what no message may repeat.
     """
 
-    def __init__(self, client: Any, url: str, settings: QdrantSettings, *, local: bool) -> None:
+    def __init__(self, client: Any, url: str, settings: QdrantSettings, *, local: bool, credentials: Credentials | None) -> None:
         self._client = client
         self._url = url
         self._settings = settings
         self._policy = settings.policy()
         self._local = local
+        self._credentials = credentials or Credentials()
 
     def resolve(self, name: str) -> str:
         """The collection that an alias means now; a name that is no alias, or whose key may not ask, as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
@@ -47,7 +48,8 @@ def connect(address: str, options: OpenOptions) -> QdrantStore:
     scheme = options.url.partition(":")[0].partition("+")[2]
     parsed = parse_address(options.url, default_port=DEFAULT_PORT[scheme], environment=environment_names("qdrant")["api_key"])
     settings = read_settings(QdrantSettings, options.settings, parsed.settings)
-    connection = Connection(parsed, options.credentials or Credentials.from_environment("qdrant"), settings)
+    options = replace(options, credentials=options.credentials or Credentials.from_environment("qdrant"))
+    connection = Connection(parsed, options.credentials or Credentials(), settings)
     name = collections.check_name(unquote(parsed.collection))
     connection.check()
     client = connection.client()
@@ -62,7 +64,7 @@ def _open(
     client: Any, name: str, url: str, settings: QdrantSettings, given: Collection[str], options: OpenOptions, **how: Any
 ) -> QdrantStore:
     """The store, once it is known what is there; a new collection is made first."""
-    opener = Opener(client, url, settings, local=is_local(client))
+    opener = Opener(client, url, settings, local=is_local(client), credentials=options.credentials)
     name = opener.resolve(name)
     info, encoder = opener.find(name), options.encoder
     if info is None:
@@ -103,7 +105,16 @@ class QdrantStore(RemoteStore):
         async_client: AsyncQdrantClient | None = None,
     ) -> None:
         in_flight = 1 if is_local(client) else settings.max_in_flight
-        super().__init__(url, encoder, client, batch_size=batch_size, tenant=tenant, max_in_flight=in_flight, policy=settings.policy())
+        super().__init__(
+            url,
+            encoder,
+            client,
+            batch_size=batch_size,
+            tenant=tenant,
+            max_in_flight=in_flight,
+            policy=settings.policy(),
+            credentials=connection.credentials if connection else None,
+        )
         self.settings = settings
         self._name = collection
         self._description = description

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +17,10 @@ from hypothesis.extra.numpy import arrays
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding import onnx_runtime
-from splade_ptbr_connectors.encoding.folder import find_model
+from splade_ptbr_connectors.encoding.config import EncoderConfig
+from splade_ptbr_connectors.encoding.folder import ModelFolder, find_model
 from splade_ptbr_connectors.encoding.onnx_runtime import PIECE_TOKENS, OnnxRuntime, _pieces
+from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
 
 masks = st.tuples(st.integers(1, 40), st.integers(1, 300)).flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 1)))
 
@@ -80,3 +83,29 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_forked_process_encodes_as_its_parent_did() -> None:
     done = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def graph(path: Path, shape: tuple[int, ...], inputs: tuple[str, ...] = ("input_ids", "attention_mask")) -> None:
+    """A graph that gives zeros of this shape, whatever it is given."""
+    infos = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["B", "L"]) for name in inputs]
+    zeros = onnx.helper.make_node("Constant", [], ["activations"], value=onnx.numpy_helper.from_array(np.zeros(shape, np.float32)))
+    output = onnx.helper.make_tensor_value_info("activations", onnx.TensorProto.FLOAT, ["B"] * len(shape))
+    made = onnx.helper.make_graph([zeros], "zeros", infos, [output])
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9), path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs"),
+    [((1, 7), ("input_ids", "attention_mask")), ((1, 1, 9), ("input_ids", "attention_mask")), ((1, 9), ("input_ids", "token_type_ids"))],
+)
+def test_a_graph_of_another_kind_is_a_typed_error(tmp_path: Path, shape: tuple[int, ...], inputs: tuple[str, ...]) -> None:
+    graph(tmp_path / "model.onnx", shape, inputs)
+    folder = ModelFolder("x", tmp_path, EncoderConfig(vocab_size=9))
+    with pytest.raises(ModelFormatError, match=r"model.onnx (cannot be run|does not give 9 activations|gives 7 terms)"):
+        OnnxRuntime(folder).activations(np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
+
+
+def test_a_device_that_is_not_there_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    graph(tmp_path / "model.onnx", (1, 9))
+    with pytest.raises(ConfigError, match="device 'abacus' is not available"):
+        OnnxRuntime(ModelFolder("x", tmp_path, EncoderConfig(vocab_size=9)), "abacus")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 import tracemalloc
 from pathlib import Path
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import InputError, InputFileError
-from splade_ptbr_connectors.interchange import inversion, protobuf
+from splade_ptbr_connectors.interchange import ciff, inversion, protobuf
 from splade_ptbr_connectors.interchange.ciff import read_ciff, write_ciff
 from splade_ptbr_connectors.interchange.convention import Convention
+from splade_ptbr_connectors.interchange.inversion import Group
 from splade_ptbr_connectors.interchange.protobuf import WireError, decode_varints, encode_varints
 from splade_ptbr_connectors.records import EncodedRecord
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
@@ -215,16 +217,24 @@ def lying(*parts: bytes) -> bytes:
 
 HEADER = b"\x08\x01\x10\x01\x18\x01"
 LIES = {
-    "a message of 2 GiB": (lying(HEADER) + protobuf.encode_varint(2**31 - 1) + b"abc", "ends within posting list 1 of 1"),
-    "a message of more": (lying(HEADER) + protobuf.encode_varint(2**40), "at most 2,147,483,647"),
+    "a message of 2 GiB": (
+        lying(HEADER) + protobuf.encode_varint(2**31 - 1) + b"abc",
+        "posting list 1 of 1 has 2,147,483,647 bytes, at most 65,600",
+    ),
+    "a message of more": (lying(HEADER) + protobuf.encode_varint(2**40), "at most 65,600 are possible"),
+    "a message cut off": (lying(HEADER) + protobuf.encode_varint(2**15) + b"abc", "ends within posting list 1 of 1"),
+    "a header of a gibibyte": (protobuf.encode_varint(2**30), "the header has 1,073,741,824 bytes, at most 1,048,576"),
+    "a document of a gibibyte": (lying(b"\x08\x01\x18\x01") + protobuf.encode_varint(2**30), "document 1 of 1 has 1,073,741,824 bytes"),
+    "a term twice": (lying(b"\x08\x01\x10\x02\x18\x01", *[b"\x0a\x011\x10\x01\x22\x02\x10\x01"] * 2, b"\x12\x01a"), "two posting lists"),
+    "a term without postings over and over": (lying(b"\x08\x01\x10\x09", *[b"\x0a\x011"] * 9), "two posting lists"),
     "a length that does not end": (lying(HEADER) + b"\xff" * 11, "does not end"),
     "two thousand million lists": (
         lying(b"\x08\x01\x10" + protobuf.encode_varint(2**31 - 1)),
-        "ends within the length of posting list 1 of",
+        "2,147,483,647 posting lists and 0 documents do not fit into this file",
     ),
     "two thousand million documents": (
         lying(b"\x08\x01\x18" + protobuf.encode_varint(2**31 - 1)),
-        "ends within the length of document 1 of",
+        "0 posting lists and 2,147,483,647 documents do not fit into this file",
     ),
     "a negative count": (lying(b"\x08\x01\x10" + protobuf.encode_varint(2**64 - 1)), "num_postings_lists is"),
     "another version": (lying(b"\x08\x02"), "version 2"),
@@ -243,8 +253,55 @@ LIES = {
     "a term that is no text": (lying(HEADER, b"\x0a\x01\xff"), "utf-8"),
     "a group": (lying(HEADER, b"\x0b"), "unknown kind 3"),
     "a field 0": (lying(HEADER, b"\x00\x01"), "no field 0"),
-    "no id": (lying(b"\x08\x01\x18\x01", b""), "blank"),
+    "no id": (lying(b"\x08\x01\x18\x01", b"", b"\x12\x01a"), "collection_docid is empty"),
 }
+
+
+def packed(path: Path, *parts: bytes | int) -> Path:
+    """A .gz file of bytes, and of so many zeros."""
+    with gzip.open(path, "wb") as file:
+        for part in parts:
+            for _ in range(part // 2**20 if isinstance(part, int) else 1):
+                file.write(bytes(2**20) if isinstance(part, int) else part)
+    return path
+
+
+@pytest.mark.parametrize("documents", [1, 1000])
+def test_no_more_is_unpacked_than_the_header_can_mean(documents: int, tmp_path: Path) -> None:
+    header = lying(b"\x08\x01\x10\x01\x18" + protobuf.encode_varint(documents))
+    path = packed(tmp_path / "bomb.ciff.gz", header, protobuf.encode_varint(2**27), 2**27)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputFileError, match="has 134,217,728 bytes, at most"):
+            list(read_ciff(path, Convention()))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_posting_list_takes_memory_for_its_numbers_alone() -> None:
+    count = 400_000
+    message = ciff._postings_list("1", Group(1, np.arange(count, dtype=np.uint32), np.full(count, 7, np.uint32)))
+    tracemalloc.start()
+    try:
+        read = ciff._parse_postings_list(memoryview(message))
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(message) + 64 * ciff.BLOCK
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(read.documents, np.arange(count))
+    assert set(read.impacts.tolist()) == {7}
+
+
+@given(st.sets(st.integers(0, 2**31 - 1), min_size=1, max_size=40), st.integers(1, 2**31 - 1), st.integers(14, 60))
+def test_a_posting_list_is_the_same_in_blocks_of_any_size(documents: set[int], impact: int, block: int) -> None:
+    numbers, impacts = np.array(sorted(documents), np.uint32), np.full(len(documents), impact, np.uint32)
+    message = ciff._postings_list("1", Group(1, numbers, impacts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ciff, "BLOCK", block)
+        patch.setattr(ciff, "_unusual", None)
+        read = ciff._parse_postings_list(memoryview(message))
+    np.testing.assert_array_equal(read.documents, numbers)
+    np.testing.assert_array_equal(read.impacts, impacts)
 
 
 @pytest.mark.parametrize("lie", LIES)

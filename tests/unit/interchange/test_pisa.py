@@ -67,8 +67,10 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "numbers", "message"),
     [
-        (".docs", [1, 2, 2**32 - 1, 0], "17,179,869,180 bytes are announced"),
-        (".docs", [2, 2, 2, 1, 0, 2, 0, 1], "must be one, the number of documents"),
+        (".docs", [1, 2, 2**32 - 1, 0], "4,294,967,295 numbers, at most 2 are possible"),
+        (".docs", [2, 2, 2, 1, 0, 2, 0, 1], "the number of documents: 2 numbers, at most 1 are possible"),
+        (".docs", [0, 2, 0, 1], "must be one, the number of documents"),
+        (".docs", [1, 2, 3, 0, 1, 2], "3 numbers, at most 2 are possible"),
         (".docs", [1, 2, 1, 0, 2, 1, 1], "do not ascend"),
         (".docs", [1, 2, 1, 7, 2, 0, 1], "a posting is of document 7"),
         (".docs", [1, 2, 1, 0, 1, 1], "2 frequencies for 1 documents"),

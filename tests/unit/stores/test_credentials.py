@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.stores.credentials import Credentials, environment_names
+from splade_ptbr_connectors.stores.credentials import Credentials, HandedOver, environment_names
 
 SECRET = "hunter2-4f1c"
 
@@ -58,6 +65,35 @@ def test_a_secret_shows_in_no_form(credentials: Credentials) -> None:
     secret = credentials.api_key or credentials.password
     assert secret is not None
     assert secret.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize("how", [pickle.dumps, lambda one: pickle.dumps({"options": [one]})])
+def test_credentials_are_not_pickled_but_handed_over(how: Callable[[Credentials], bytes]) -> None:
+    credentials = Credentials(user="u", password=SecretStr(SECRET), verify=False)
+    with pytest.raises(ConfigError, match="cannot be pickled"):
+        how(credentials)
+    assert copy.deepcopy([credentials]) == [credentials]
+    handed = HandedOver(credentials)
+    assert SECRET not in repr(handed)
+    assert pickle.loads(pickle.dumps(handed)).take() == credentials  # noqa: S301
+
+
+secrets = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=8, max_size=40).filter(lambda text: "*" not in text)
+
+
+@given(secrets, st.text("abc ", max_size=5), st.text("abc ", max_size=5))
+def test_whatever_form_a_server_repeats_a_secret_in_it_is_hidden(secret: str, before: str, after: str) -> None:
+    credentials = Credentials(user="u", password=SecretStr(secret))
+    header = base64.b64encode(f"u:{secret}".encode()).decode()
+    for form in (secret, header, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(secret.encode())[2:-1]):
+        hidden = credentials.hide(before + form + after)
+        assert form not in hidden
+        assert form[:8] not in credentials.hide(before + form[:-1])  # a message that was cut
+
+
+@given(st.text(max_size=50))
+def test_nothing_is_hidden_without_a_secret(text: str) -> None:
+    assert Credentials().hide(text) == text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConne
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import make_certificate
+from tests.support.told import told
 from tests.unit.stores.opensearch.conftest import QUICK, Open
 from tests.unit.stores.opensearch.stand_in import Fault, StandIn, running
 
@@ -60,6 +61,39 @@ def test_credentials_are_sent_and_shown_nowhere(
     for text in texts:
         assert PASSWORD not in text
         assert BASIC.split()[1] not in text
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 500, 503])
+@pytest.mark.parametrize("before", ["", "x" * 190])  # a message is cut within it
+@pytest.mark.parametrize(("credentials", "sent"), [(USER, BASIC), (KEY, f"ApiKey {PASSWORD}")])
+def test_a_server_that_repeats_the_credentials_brings_them_into_no_error_and_no_refusal(
+    opening: Open, server: StandIn, caplog: pytest.LogCaptureFixture, status: int, before: str, credentials: Credentials, sent: str
+) -> None:
+    how: dict[str, Any] = {"credentials": credentials, "settings": {"deadline_s": 0.05, "load_deadline_s": 0.05}}
+    store = opening(**how)
+    secret = sent.split()[1]
+    bodies = [f'{{"error":{{"type":"an_exception","reason":"{before}{sent}"}}}}', f"{before}{sent} and {PASSWORD}"]
+    uses = {"_bulk": lambda: store.load([("a", VECTOR)]), "_count": store.count, "laws": lambda: opening(**how)}
+
+    async def search() -> object:
+        try:
+            return await store.asearch(VECTOR)
+        finally:
+            await store._async_client().close()
+
+    uses["_search"] = lambda: asyncio.run(search())
+    for body in bodies:
+        for path, use in uses.items():
+            server.fail(path, *[Fault(status=status, body=body.encode())] * 20)
+            with caplog.at_level(logging.INFO):
+                try:
+                    result: object = use()
+                except errors.StoreError as error:
+                    result = told(error)
+            assert result, f"neither an error nor a refusal by {path}"
+            for hidden in (PASSWORD, secret[:8], PASSWORD[:8]):
+                assert hidden not in repr(result)
+    assert PASSWORD not in caplog.text
 
 
 def test_credentials_over_http_are_warned_about(server: StandIn) -> None:

@@ -21,6 +21,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.certificates import make_certificate
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import Fault, StandIn, stand_in
+from tests.support.told import told
 from tests.unit.stores.qdrant.conftest import Open
 
 KEY = "hunter2-4f1c"
@@ -45,6 +46,41 @@ def test_the_key_shows_nowhere(opening: Open, server: StandIn, status: int, capl
     shown += [caplog.text, *(str(warning.message) for warning in caught)]
     assert not any(KEY in text for text in shown)
     assert all(seen.headers["api-key"] == KEY and KEY not in seen.path and KEY.encode() not in seen.body for seen in server.seen)
+
+
+ECHOES = [
+    f'{{"status":{{"error":"no such key: {KEY}"}}}}',
+    f'{{"status":{{"error":"{"x" * 280} {KEY}"}}}}',  # a message is cut within it
+    f"you sent api-key: {KEY}",
+    f"{'x' * 190} {KEY}",
+]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 503])
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.filterwarnings("ignore::splade_ptbr_connectors.stores.credentials.InsecureConnectionWarning")
+def test_a_server_that_repeats_the_key_brings_it_into_no_error_and_no_refusal(
+    opening: Open, server: StandIn, status: int, echo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    how: dict[str, Any] = {"query": "?deadline_s=0.05&patient_deadline_s=0.05", "credentials": Credentials(api_key=SecretStr(KEY))}
+    store = opening(**how)
+
+    async def search() -> object:
+        try:
+            return await store.asearch(ENTRY[1])
+        finally:
+            await store._async_client().close()
+
+    for use in (lambda: store.load([ENTRY]), store.count, lambda: asyncio.run(search()), lambda: opening(**how)):
+        server.faults = [Fault(status, body=echo.encode()) for _ in range(100)]
+        with caplog.at_level(logging.INFO):
+            try:
+                result: object = use()
+            except errors.StoreError as error:
+                result = told(error)
+        assert result, "neither an error nor a refusal"
+        assert KEY[:8] not in repr(result)
+    assert KEY[:8] not in caplog.text
 
 
 def test_credentials_in_the_url_are_refused_and_not_repeated() -> None:
