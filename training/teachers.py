@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from splade_ptbr_connectors.encoding.network_config import position_limit
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelFormatError, ModelNotFoundError
 from splade_ptbr_connectors.evaluation.runs import read_run
@@ -201,7 +202,7 @@ def _loaded(model: str, load: Callable[[], Any]) -> Any:
 
 
 def _check_length(model: str, max_length: int | None, config: Any) -> None:
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = position_limit(config.to_dict(), model) if getattr(config, "max_position_embeddings", None) else None
     if max_length is not None and not 4 <= max_length <= (limit or max_length):
         raise ConfigError(f"max_length is {max_length}: expected at least 4 and at most {limit}, the positions of {model}.")
 

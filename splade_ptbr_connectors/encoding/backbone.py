@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 
 from ..errors import ModelFormatError, ModelNotFoundError
 from . import t5
+from .network_trial import try_network
 
 
 def load_backbone(path_or_hub_id: str | Path, revision: str | None = None) -> PreTrainedModel:
@@ -25,7 +25,8 @@ def load_backbone(path_or_hub_id: str | Path, revision: str | None = None) -> Pr
 
     Raises:
         ModelNotFoundError: no such folder, and the hub does not give it.
-        ModelFormatError: no safetensors, code of its own, another kind of model, weights that are missing or do not fit.
+        ModelFormatError: no safetensors, code of its own, another kind of model, weights that are missing or do not fit; or a
+            family whose logits cannot be pooled (network_trial.py).
     """
     name = str(path_or_hub_id)
     family = t5.CLASSES.get(str(_raw_config(name, revision).get("model_type")), AutoModelForMaskedLM)
@@ -33,7 +34,7 @@ def load_backbone(path_or_hub_id: str | Path, revision: str | None = None) -> Pr
         model, report = family.from_pretrained(
             name, revision=revision or "main", use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # over a config.json that is not right, transformers raises nearly any type
         raise ModelFormatError(
             f"the network of {name!r} cannot be loaded ({_first_line(error)}): it must be a masked language model or a T5 model "
             "with safetensors weights."
@@ -49,6 +50,7 @@ def load_backbone(path_or_hub_id: str | Path, revision: str | None = None) -> Pr
             "the vocabulary was never trained cannot be used; take the masked language model that it was made from."
         )
     loaded: PreTrainedModel = model
+    try_network(loaded)
     return loaded
 
 

@@ -19,18 +19,37 @@ FILE_NAME = "splade.json"
 FORMAT_VERSION = 1
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A mapping of a model folder's file: every key is known."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def checked(cls, raw: dict[str, Any], where: str) -> Self:
+        """Validate a mapping; `where` names its origin in the message."""
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            wrong = cls._unknown(key) if first["type"] == "extra_forbidden" else first["msg"]
+            raise ModelFormatError(f"{where}: {key}: {wrong}, got {first['input']!r:.60}.") from error
 
-class TextSettings(_Strict):
+    @classmethod
+    def _unknown(cls, key: str) -> str:
+        near = difflib.get_close_matches(key, cls.model_fields, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"not a setting that this version knows{hint}, and it may change vectors"
+
+
+class TextSettings(Strict):
     """See text.TextRule."""
 
     normalization: Literal["NFC", "NFKC"] = "NFC"
     lowercase: bool = False
 
 
-class OnnxSettings(_Strict):
+class OnnxSettings(Strict):
     """What `model.onnx` is: its own sha256, the identity of the network that it was exported from, and a seal over both.
 
     The seal shows an entry that was changed by hand: which network a graph computes is known at its export alone, where the
@@ -57,7 +76,7 @@ def _seal(sha256: str, source_sha256: str) -> str:
     return hashlib.sha256(f"exported graph {sha256} of network {source_sha256}".encode()).hexdigest()
 
 
-class QuerySettings(_Strict):
+class QuerySettings(Strict):
     """How queries are encoded: by the same network as documents, by a table term -> weight, or by a network of their own.
 
     The table ("inference-free" queries, arXiv 2411.04403) is a safetensors file with one tensor `weights` [V]. A separate
@@ -71,7 +90,7 @@ class QuerySettings(_Strict):
     onnx: OnnxSettings | None = None
 
 
-class LexicalSettings(_Strict):
+class LexicalSettings(Strict):
     """A BM25-shaped bonus on a token's own logit, from its frequency in the text and the text's length.
 
     `average_length` is in tokens without special ones; the gain per term lies in `lexical.safetensors`, tensor `gain` [V].
@@ -83,11 +102,12 @@ class LexicalSettings(_Strict):
     special_ids: tuple[int, ...] = ()
 
 
-class EncoderConfig(_Strict):
+class EncoderConfig(Strict):
     """Lengths are in tokens, special ones included; None for a pruning limit means none.
 
     `pool_special_tokens` False takes the positions of [CLS], [SEP] and every other special token out of the pooling (the
-    network attends to them all the same); `drop_special_tokens` takes the terms [CLS], [SEP] ... out of the vectors.
+    network attends to them all the same); `drop_special_tokens` takes the terms [CLS], [SEP] ... out of the vectors. A prompt
+    stands before every text of its side, with nothing between the two.
     """
 
     format_version: int = FORMAT_VERSION
@@ -99,6 +119,8 @@ class EncoderConfig(_Strict):
     pool_special_tokens: bool = True
     drop_special_tokens: bool = True
     text: TextSettings = TextSettings()
+    prompt_query: str = ""
+    prompt_document: str = ""
     query: QuerySettings = QuerySettings()
     lexical: LexicalSettings | None = None
     max_active_terms_query: int | None = Field(None, gt=0)
@@ -129,18 +151,6 @@ class EncoderConfig(_Strict):
             raise ModelFormatError(f"{path} has format version {version}; this version reads up to {FORMAT_VERSION}: upgrade the package.")
         return cls.checked(raw, str(path))
 
-    @classmethod
-    def checked(cls, raw: dict[str, Any], where: str) -> Self:
-        """Validate a mapping; `where` names its origin in the message."""
-        try:
-            return cls.model_validate(raw)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            near = difflib.get_close_matches(key, cls.model_fields, 1) if first["type"] == "extra_forbidden" else []
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ModelFormatError(f"{where}: {key}: {first['msg']}{hint}, got {first['input']!r:.60}.") from error
-
     def write(self, folder: Path) -> None:
         """Write FOLDER/splade.json."""
         write_atomically(folder / FILE_NAME, json.dumps(self.settings(), indent=2, ensure_ascii=False) + "\n")
@@ -150,6 +160,9 @@ class EncoderConfig(_Strict):
         values = self.model_dump(mode="json")
         if self.pool_special_tokens:
             del values["pool_special_tokens"]
+        for prompt in ("prompt_query", "prompt_document"):
+            if not values[prompt]:
+                del values[prompt]
         if self.query.onnx is None:
             del values["query"]["onnx"]
         for graph in (values["onnx"], values["query"].get("onnx")):

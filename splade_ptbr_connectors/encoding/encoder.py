@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -76,17 +76,16 @@ class SpladeEncoder:
         self.name = folder.name
         self.config = folder.config
         self.batch_size = batch_size
-        self._table = QueryTable.read(folder) if self.config.query.kind == "table" else None
-        self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
-        self.load_arguments: dict[str, Any] = {"model": _lasting(folder.name), "on_long": on_long}
         self._folder = folder
         self._tokenizer_json = tokenizer_json
         self._rule = self.config.text_rule
         self._vocabulary = Tokenizer.from_str(tokenizer_json)
-        limits = {"query": self.config.max_length_query, "document": self.config.max_length_document}
-        self._tokenizers = {side: TextTokenizer(Tokenizer.from_str(tokenizer_json), limit, on_long) for side, limit in limits.items()}
+        self._tokenizers = {side: self._tokenizer(side, on_long) for side in get_args(Side)}
         self._specials = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
         self._pad_id = padding_id(self._vocabulary)
+        self._table = QueryTable.read(folder, self._vocabulary) if self.config.query.kind == "table" else None
+        self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
+        self.load_arguments: dict[str, Any] = {"model": _lasting(folder.name), "on_long": on_long}
         self._load_network = load_network
         self._networks: dict[Side, Any] = {}
         self._lock = threading.Lock()
@@ -216,6 +215,13 @@ class SpladeEncoder:
     def query_runtime(self) -> Any:
         """What runs the network of the queries: the documents', or one of their own; unused where they have a table."""
         return self._runtime("query", self._folder.query) if self._folder.query else self.runtime
+
+    def _tokenizer(self, side: Side, on_long: OnLong) -> TextTokenizer:
+        from tokenizers import Tokenizer
+
+        length, prompt = getattr(self.config, f"max_length_{side}"), getattr(self.config, f"prompt_{side}")
+        prompt = self._rule.apply(prompt, f"prompt_{side}")
+        return TextTokenizer(Tokenizer.from_str(self._tokenizer_json), length, on_long, prompt)
 
     def _runtime(self, side: Side, folder: ModelFolder) -> Any:
         with self._lock:

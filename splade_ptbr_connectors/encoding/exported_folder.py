@@ -58,9 +58,9 @@ def _write(folder: ModelFolder, tokenizer_json: str, runtimes: dict[str, Runtime
         config = config.model_copy(update={"query": config.query.model_copy(update={"onnx": onnx})})
     config.write(out)
     (out / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
-    for name in (folder.config.query.file, "README.md"):
-        if name and (folder.path / name).is_file():
-            shutil.copyfile(folder.path / name, out / name)
+    for source, name in ((folder.query_table, folder.config.query.file), (folder.path / "README.md", "README.md")):
+        if source and name and source.is_file():
+            shutil.copyfile(source, out / name)
 
 
 def _export(folder: ModelFolder, runtime: Runtime, out: Path, storage: Storage) -> OnnxSettings:

@@ -18,7 +18,7 @@ def fingerprint(folder: ModelFolder, tokenizer_json: str, **settings: Any) -> st
     Not part of it: runtime, device, dtype and batch size, which change a vector by rounding only.
     """
     config = folder.config
-    table = [folder.path / config.query.file] if config.query.file else []
+    table = [folder.query_table] if folder.query_table else []
     identity = {
         "scheme": SCHEME,
         "weights": folder.weights_sha256(),

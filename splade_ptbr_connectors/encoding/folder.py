@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError, ModelFormatError, ModelNotFoundError
-from ..json_values import parse_json
-from .config import FILE_NAME, EncoderConfig, QuerySettings, read_json_object
+from .config import FILE_NAME, EncoderConfig, QuerySettings
 from .identity import WEIGHTS_FILE, WEIGHTS_INDEX, network_sha256, sha256_of
+from .network_config import NetworkConfig
+from .sentence_transformers_folder import read_sentence_transformers_folder
 
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
 QUERY_FOLDER = "query"  # of a network for queries alone
-DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
-RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
 _LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
@@ -34,11 +31,15 @@ _TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder that holds a model: what it is called, where it lies, what its settings are."""
+    """A folder that holds a model: what it is called, where its network and tokenizer lie, what its settings are.
+
+    `table_elsewhere` is the table of query weights where it does not lie beside the network (sentence-transformers' layout).
+    """
 
     name: str
     path: Path
     config: EncoderConfig
+    table_elsewhere: Path | None = None
 
     @property
     def has_onnx(self) -> bool:
@@ -55,8 +56,20 @@ class ModelFolder:
         """The subfolder with the network of the queries; None when they have none of their own."""
         if self.config.query.kind != "separate":
             return None
-        config = self.config.model_copy(update={"query": QuerySettings(), "onnx": self.config.query.onnx})
-        return ModelFolder(self.name, self.path / QUERY_FOLDER, config)
+        changes = {"query": QuerySettings(), "onnx": self.config.query.onnx, "max_length_document": self.config.max_length_query}
+        return ModelFolder(self.name, self.path / QUERY_FOLDER, self.config.model_copy(update=changes))
+
+    @property
+    def query_table(self) -> Path | None:
+        """The file with the table of query weights; None when queries go through a network."""
+        file = self.config.query.file
+        return self.table_elsewhere or (None if file is None else self.path / file)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens that this network is given at once: those of a document, or of a query that goes through it."""
+        sides = self.config.max_length_document, self.config.max_length_query
+        return max(sides) if self.config.query.kind == "same" else sides[0]
 
     def weights_sha256(self) -> str:
         """Identity of the network, the same for a checkpoint and for its export; see identity.py. Raises ModelFormatError."""
@@ -67,19 +80,16 @@ class ModelFolder:
 
     def check_lengths(self) -> None:
         """Raise ConfigError when a maximum length is more than the network has positions for."""
-        query = self.query
-        if query is None:
-            self._check_length(max(self.config.max_length_query, self.config.max_length_document), f"model {self.name!r}")
-        else:
-            self._check_length(self.config.max_length_document, f"model {self.name!r}")
-            query._check_length(self.config.max_length_query, f"the query network of model {self.name!r}")
+        self._check_length(f"model {self.name!r}")
+        if self.query is not None:
+            self.query._check_length(f"the query network of model {self.name!r}")
 
-    def _check_length(self, longest: int, what: str) -> None:
+    def _check_length(self, what: str) -> None:
         if not (self.path / "config.json").is_file():
             return
-        limit = _position_limit(_transformers_config(self.path))
-        if longest > limit:
-            raise ConfigError(f"a maximum length of {longest} tokens is asked for, {what} has {limit} positions.")
+        limit = NetworkConfig(self.path).position_limit
+        if self.longest > limit:
+            raise ConfigError(f"a maximum length of {self.longest} tokens is asked for, {what} has {limit} positions.")
 
     def foreign_onnx(self) -> str | None:
         """Why model.onnx may give other vectors than the weights beside it; None when it was exported from them, or is alone."""
@@ -112,7 +122,7 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
         path = _download(name, _HUB_FILES, revision, local_files_only)
     if not path.is_dir():
         raise ModelFormatError(f"{path} is a file: give the folder that holds the model.")
-    folder = ModelFolder(name, path, _read_config(path))
+    folder = _read_folder(name, path)
     _check_weights(folder)
     if folder.query is not None:
         _check_query_network(folder.query)
@@ -145,74 +155,13 @@ def _download(name: str, files: list[str], revision: str | None, local_files_onl
         ) from error
 
 
-def _read_config(path: Path) -> EncoderConfig:
+def _read_folder(name: str, path: Path) -> ModelFolder:
     if (path / FILE_NAME).is_file():
-        return EncoderConfig.read(path)
+        return ModelFolder(name, path, EncoderConfig.read(path))
     if (path / "modules.json").is_file():
-        return _sentence_transformers_config(path)
-    return _plain_config(path, {})
-
-
-def _plain_config(path: Path, settings: dict[str, Any]) -> EncoderConfig:
-    """Settings for a masked language model that says nothing about SPLADE: max pooling, 256 tokens."""
-    raw = _transformers_config(path)
-    length = min(DEFAULT_MAX_LENGTH, _position_limit(raw))
-    defaults = {"vocab_size": raw.get("vocab_size"), "max_length_query": length, "max_length_document": length}
-    return EncoderConfig.checked(defaults | settings, str(path / "config.json"))
-
-
-def _transformers_config(path: Path) -> dict[str, Any]:
-    raw = read_json_object(path / "config.json")
-    if "auto_map" in raw:
-        raise ModelFormatError(f"{path / 'config.json'} asks for code of its own (auto_map): models that bring code are not loaded.")
-    if "transformers_weights" in raw:  # the file that it names is not the one that the fingerprint is of
-        raise ModelFormatError(f"{path / 'config.json'} names other weights (transformers_weights): keep them in {WEIGHTS_FILE}.")
-    return raw
-
-
-def _position_limit(raw: dict[str, Any]) -> int:
-    if raw.get("model_type") in RELATIVE_POSITIONS:
-        return sys.maxsize
-    positions = int(raw.get("max_position_embeddings") or DEFAULT_MAX_LENGTH)
-    return positions - 2 if raw.get("model_type") in ("roberta", "xlm-roberta", "camembert") else positions
-
-
-def _sentence_transformers_config(path: Path) -> EncoderConfig:
-    """Settings of a SparseEncoder folder: a masked language model followed by SpladePooling."""
-    file = path / "modules.json"
-    modules = _read_json_list(file)
-    kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
-    if len(kinds) != 2 or kinds[0] not in ("MLMTransformer", "Transformer") or kinds[1] != "SpladePooling":
-        raise ModelFormatError(f"{file} lists {', '.join(kinds)}: only a masked language model followed by SpladePooling can be loaded.")
-    if modules[0].get("path"):
-        raise ModelFormatError(f"{file} keeps the transformer in {modules[0]['path']!r}: only folders with it at the top are supported.")
-    pooling = read_json_object(path / str(modules[1]["path"]) / "config.json")
-    settings: dict[str, Any] = {"pooling": pooling.get("pooling_strategy", "max")}
-    if pooling.get("activation_function") == "log1p_relu":  # sentence-transformers names what it adds inside log1p
-        settings["activation"] = "log1p_log1p_relu"
-    declared = _declared_length(path)
-    if declared:
-        length = min(declared, _position_limit(_transformers_config(path)))
-        settings |= {"max_length_query": length, "max_length_document": length}
-    return _plain_config(path, settings)
-
-
-def _declared_length(path: Path) -> int | None:
-    sentence_config = path / "sentence_bert_config.json"
-    declared = read_json_object(sentence_config).get("max_seq_length") if sentence_config.is_file() else None
-    if declared is None and (path / "tokenizer_config.json").is_file():
-        declared = read_json_object(path / "tokenizer_config.json").get("model_max_length")
-    return int(declared) if isinstance(declared, int | float) and 2 < declared < 1_000_000 else None
-
-
-def _read_json_list(file: Path) -> list[dict[str, Any]]:
-    try:
-        value = parse_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFormatError(f"{file} cannot be read as JSON: {error}.") from error
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ModelFormatError(f"{file} must hold a list of modules.")
-    return value
+        found = read_sentence_transformers_folder(path)
+        return ModelFolder(name, found.network, found.config, found.query_table)
+    return ModelFolder(name, path, NetworkConfig(path).encoder_config({}))
 
 
 def _check_query_network(query: ModelFolder) -> None:
@@ -222,7 +171,7 @@ def _check_query_network(query: ModelFolder) -> None:
     _check_weights(query)
     if not (query.path / "config.json").is_file() and query.has_onnx and not query.has_weights:
         return  # an exported graph: its width is checked when it is loaded
-    size = _transformers_config(query.path).get("vocab_size")
+    size = NetworkConfig(query.path).vocab_size
     if size != query.config.vocab_size:
         raise ModelFormatError(
             f"{query.path} has a vocabulary of {size} terms, the documents' network one of {query.config.vocab_size}: "

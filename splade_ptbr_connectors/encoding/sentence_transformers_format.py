@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import write_atomically
 from ..errors import ConfigError, ModelFormatError
 from .config import EncoderConfig, TextSettings, read_json_object
-from .folder import RELATIVE_POSITIONS
 from .identity import WEIGHTS_FILE, WEIGHTS_INDEX
+from .network_config import RELATIVE_POSITIONS
 from .tokens import load_tokenizer, padding_token
 
 if TYPE_CHECKING:
@@ -79,7 +79,11 @@ def write_sentence_transformers_files(folder: str | Path, config: EncoderConfig)
     pooling = {"pooling_strategy": config.pooling, "activation_function": _ACTIVATIONS[config.activation]}
     _write(path / POOLING_FOLDER / "config.json", pooling)
     _write(path / "sentence_bert_config.json", _lengths(config))
-    prompts = {"prompts": {"query": "", "document": ""}, "default_prompt_name": None, "similarity_fn_name": "dot"}
+    prompts = {
+        "prompts": {"query": config.prompt_query, "document": config.prompt_document},
+        "default_prompt_name": None,
+        "similarity_fn_name": "dot",
+    }
     _write(path / "config_sentence_transformers.json", {"model_type": "SparseEncoder", **prompts})
 
 

@@ -12,12 +12,11 @@ from ..errors import ConfigError, ModelFormatError, TextError
 from .config import read_json_object
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 OnLong = Literal["windows", "truncate", "error"]
 OVERLAP = 0.25  # share of a window that the next one repeats, so that no passage is only seen cut in two
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
-_PADDED_TO = (8, 64, 128)  # some checkpoints round the vocabulary of the weights up
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +30,32 @@ class TokenizedText:
 class TextTokenizer:
     """Tokenises texts into windows of at most `max_length` tokens, special tokens included.
 
+    The windows are cut here, because what the library returns of a text that it cuts differs between its versions.
+
     Args:
-        tokenizer: is changed (truncation settings) and must not be shared.
+        tokenizer: is changed (padding and truncation are switched off) and must not be shared.
         on_long: what to do with longer texts: overlapping windows, cut, or raise TextError.
+        prompt: stands before every text that is not blank, and is repeated in each of its windows.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, on_long: OnLong) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, on_long: OnLong, prompt: str = "") -> None:
         if on_long not in get_args(OnLong):
             raise ConfigError(f"on_long is {on_long!r}: use one of {', '.join(get_args(OnLong))}.")
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
         self._specials = tokenizer.num_special_tokens_to_add(False)
-        room = max_length - self._specials
-        if room < 1:
-            raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside the special tokens.")
+        # without the blank that often ends a prompt: it is a token of its own, or joins the next one
+        with understood("the model's tokenizer cannot take its prompt"):
+            self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids) if prompt else 0
+        self._room = max_length - self._specials - self._prompt_tokens
+        if self._room < 1:
+            beside = "the special tokens and the prompt" if prompt else "the special tokens"
+            raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside {beside}.")
+        self._overlap = min(int(self._room * OVERLAP), self._room - 1)
         self.max_length = max_length
         self.on_long = on_long
-        self._tokenizer = tokenizer
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length, stride=min(int(room * OVERLAP), room - 1) if on_long == "windows" else 0)
+        self._prompt = prompt
 
     def tokenize(self, texts: list[str]) -> list[TokenizedText]:
         """Tokenise a list of texts, on all cores.
@@ -56,38 +64,43 @@ class TextTokenizer:
             TextError: a long text when on_long is "error".
             ModelFormatError: the tokenizer fails, such as by a regular expression that backtracks without end.
         """
+        whole = [self._prompt + text if text.strip() else "" for text in texts] if self._prompt else texts
         with understood("the model's tokenizer cannot take these texts"):
-            encodings = self._tokenizer.encode_batch(texts)
+            encodings = self._tokenizer.encode_batch_fast(whole)
         return [self._windows(encoding) for encoding in encodings]
 
-    def _windows(self, encoding: object) -> TokenizedText:
-        first, rest = encoding.ids, encoding.overflowing  # type: ignore[attr-defined]
-        if len(first) <= self._specials:
+    def _windows(self, encoding: Encoding) -> TokenizedText:
+        ids = encoding.ids
+        if len(ids) <= self._specials:
             return TokenizedText([], 0)
-        if not rest:
-            return TokenizedText([first], 0)
-        if self.on_long == "windows":
-            return TokenizedText([first, *(window.ids for window in rest)], 0)
-        cut = sum(len(window.ids) - self._specials for window in rest)
+        if len(ids) <= self.max_length:
+            return TokenizedText([ids], 0)
         if self.on_long == "error":
             raise TextError(
-                f"text has {len(first) - self._specials + cut:,} tokens, the model takes {self.max_length - self._specials}: "
+                f"text has {len(ids) - self.max_length + self._room:,} tokens, the model takes {self._room}: "
                 'use on_long="windows" or "truncate", or split the text.'
             )
-        return TokenizedText([first], cut)
+        before = encoding.special_tokens_mask.index(0)  # special tokens in front
+        head, tail = before + self._prompt_tokens, len(ids) - (self._specials - before)
+        step = self._room - self._overlap
+        starts = range(head, tail - self._overlap, step) if self.on_long == "windows" else [head]
+        windows = [ids[:head] + ids[start : min(start + self._room, tail)] + ids[tail:] for start in starts]
+        return TokenizedText(windows, 0 if self.on_long == "windows" else len(ids) - self.max_length)
 
 
 def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """The folder's tokenizer, from tokenizer.json or a WordPiece vocab.txt.
 
     Raises:
-        ModelFormatError: neither file, a broken one, or a vocabulary that does not fit the weights.
+        ModelFormatError: neither file, a broken one, or one with a token that the weights have no row for. Spare rows are
+            common: vocabularies are rounded up, or were made for tokens that never came (DeBERTa).
     """
     tokenizer = _read_tokenizer(folder)
-    size = tokenizer.get_vocab_size()
-    if vocab_size != size and vocab_size not in [-(-size // step) * step for step in _PADDED_TO]:
+    needed = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if needed > vocab_size:
         raise ModelFormatError(
-            f"the tokenizer in {folder} has {size:,} tokens, the model's vocabulary {vocab_size:,} terms: they do not belong together."
+            f"the tokenizer in {folder} has token ids up to {needed - 1:,}, the model's vocabulary {vocab_size:,} terms: "
+            "they do not belong together."
         )
     return tokenizer
 

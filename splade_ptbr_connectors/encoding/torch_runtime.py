@@ -18,6 +18,7 @@ require("transformers", "the torch runtime")
 import torch  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
+from .network_trial import try_length  # noqa: E402
 from .torch_model import SpladeModel  # noqa: E402
 
 
@@ -36,6 +37,7 @@ class TorchRuntime:
         self._device = _device(device)
         with _no_progress_bars():
             model = SpladeModel.from_folder(folder.path, folder.config, unpooled_ids=unpooled_ids)
+        try_length(model, folder.longest)
         self.model = model.to(self._device, getattr(torch, dtype)).eval()
 
     @torch.inference_mode()

@@ -154,6 +154,15 @@ def test_a_classifier_without_weights_or_positions_is_an_error(classifier: Path,
         cross_encoder(str(classifier), max_length=65)
 
 
+def test_positions_behind_the_padding_id_are_not_counted() -> None:
+    from transformers import XLMRobertaConfig
+
+    config = XLMRobertaConfig(max_position_embeddings=66, pad_token_id=1)
+    teachers._check_length("xlmr", 64, config)
+    with pytest.raises(ConfigError, match="max_length is 65: expected at least 4 and at most 64"):
+        teachers._check_length("xlmr", 65, config)
+
+
 def test_an_unknown_teacher_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

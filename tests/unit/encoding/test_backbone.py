@@ -78,3 +78,29 @@ def test_a_model_without_a_head_is_not_given_a_random_one(tmp_path: Path) -> Non
 def test_a_decoder(tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path)
     refused(tmp_path, "masked language model or a T5 model")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_size", "32"),
+        ("num_attention_heads", 0),
+        ("intermediate_size", None),
+        ("hidden_act", 3),
+        ("layer_norm_eps", [1]),
+        ("vocab_size", None),
+        ("max_position_embeddings", {"a": 1}),
+        ("model_type", ["bert"]),
+        ("pad_token_id", "x"),
+    ],
+)
+def test_a_config_with_values_of_another_kind(model: Path, key: str, value: object) -> None:
+    """Transformers raises nearly any type over them."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {key: value}), encoding="utf-8")
+    refused(model, "cannot be loaded")
+
+
+def test_a_config_nested_too_deep(model: Path) -> None:
+    (model / "config.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000, encoding="utf-8")
+    refused(model, "no usable config.json")

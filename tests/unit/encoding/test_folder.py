@@ -111,7 +111,7 @@ class TestBrokenFolders:
         self.refused(model, "tokenizer.json cannot be read")
 
     def test_vocabulary_of_another_size(self, model: Path) -> None:
-        edit_json(model / "config.json", vocab_size=1000)
+        edit_json(model / "config.json", vocab_size=100)
         self.refused(model, "do not belong together")
 
     def test_only_pickled_weights(self, model: Path) -> None:

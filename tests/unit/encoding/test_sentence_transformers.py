@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "double log, cut at 16": {"activation": "log1p_log1p_relu", "max_length_query": 16, "max_length_document": 16},
     "short queries": {"max_length_query": 8, "max_length_document": 24},
     "lower case, special tokens kept": {"text": {"lowercase": True}, "drop_special_tokens": False},
+    "prompts": {"prompt_query": "banco: ", "prompt_document": "DIA de ", "max_length_query": 8, "text": {"lowercase": True}},
     "NFKC, lower case": {"text": {"normalization": "NFKC", "lowercase": True}},
 }
 

@@ -1,0 +1,109 @@
+"""Texts to windows of token ids: nothing lost, nothing too long, and no need of the library's own cutting."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from splade_ptbr_connectors.encoding.tokens import OVERLAP, TextTokenizer, load_tokenizer
+from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, TextError
+from tests.conftest import WORDS
+
+from .tiny import sentencepiece_tokenizer
+
+TOKENIZERS = {
+    "around the text": sentencepiece_tokenizer(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<s> $A </s>"),
+    "behind the text": sentencepiece_tokenizer(["<pad>", "</s>", "<unk>"], "$A </s>"),
+    "two before, none behind": sentencepiece_tokenizer(["<s>", "<pad>", "<unk>", "<x>"], "<s> <x> $A"),
+    "none": sentencepiece_tokenizer(["<pad>", "<unk>"], "$A"),
+}
+SPECIALS = {"around the text": (1, 1), "behind the text": (0, 1), "two before, none behind": (2, 0), "none": (0, 0)}
+texts = st.lists(st.sampled_from([*WORDS, "<unk>", "<s>", "</s>", "xyz", "??"]), min_size=1, max_size=80).map(" ".join)
+
+
+def cut(name: str, text: str, max_length: int, on_long: str, prompt: str = "") -> tuple[list[list[int]], int]:
+    (result,) = TextTokenizer(TOKENIZERS[name], max_length, on_long, prompt).tokenize([text])  # type: ignore[arg-type]
+    return result.windows, result.tokens_cut
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=40)
+@given(text=texts, max_length=st.integers(6, 40), prompt=st.sampled_from(["", "banco "]))
+def test_windows_hold_every_token_once_but_for_the_overlap(name: str, text: str, max_length: int, prompt: str) -> None:
+    front, behind = SPECIALS[name]
+    whole = TOKENIZERS[name].encode(prompt + text).ids
+    head, tail = whole[: front + bool(prompt)], whole[len(whole) - behind :]
+    room = max_length - len(head) - len(tail)
+    windows, lost = cut(name, text, max_length, "windows", prompt)
+    assert lost == 0
+    assert all(len(window) <= max_length for window in windows)
+    assert all(window[: len(head)] == head and window[len(window) - len(tail) :] == tail for window in windows)
+    bodies = [window[len(head) : len(window) - len(tail)] for window in windows]
+    assert all(len(body) == room for body in bodies[:-1])
+    overlap = min(int(room * OVERLAP), room - 1)
+    assert bodies[0] + [token for body in bodies[1:] for token in body[overlap:]] == whole[len(head) : len(whole) - len(tail)]
+    assert all(len(body) > overlap for body in bodies[1:])  # each one says something new
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=40)
+@given(text=texts, max_length=st.integers(6, 40))
+def test_what_is_cut_is_counted(name: str, text: str, max_length: int) -> None:
+    whole, (front, behind) = TOKENIZERS[name].encode(text).ids, SPECIALS[name]
+    (window,), lost = cut(name, text, max_length, "truncate")
+    assert len(window) + lost == len(whole)
+    assert len(window) == min(max_length, len(whole))
+    assert window == whole[: len(window) - behind] + whole[len(whole) - behind :]
+    if lost:
+        with pytest.raises(
+            TextError, match=f"text has {len(whole) - front - behind} tokens, the model takes {max_length - front - behind}"
+        ):
+            cut(name, text, max_length, "error")
+    else:
+        assert cut(name, text, max_length, "error") == ([whole], 0)
+
+
+def test_the_library_is_never_asked_to_cut() -> None:
+    """Its windows of a long text are not the same in every version: some give two at most."""
+    tokenizer = Tokenizer.from_str(TOKENIZERS["around the text"].to_str())
+    tokenizer.enable_truncation(9, stride=2)
+    tokenizer.enable_padding()
+    TextTokenizer(tokenizer, 16, "windows")
+    assert (tokenizer.truncation, tokenizer.padding) == (None, None)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(("prompt", "blank"), [("", ""), ("banco ", ""), ("banco ", " "), ("banco ", "\n\t ")])
+def test_a_blank_text_has_no_window(name: str, prompt: str, blank: str) -> None:
+    assert cut(name, blank, 16, "windows", prompt) == ([], 0)
+
+
+def test_a_prompt_needs_room() -> None:
+    with pytest.raises(ConfigError, match="special tokens and the prompt"):
+        TextTokenizer(TOKENIZERS["around the text"], 4, "windows", "a b c d")
+
+
+class TestVocabulary:
+    @pytest.mark.parametrize("spare", [0, 1, 99, 1000])
+    def test_rows_without_a_token_are_spare(self, tiny_model: Path, spare: int) -> None:
+        size = load_tokenizer(tiny_model, 1000).get_vocab_size()
+        assert load_tokenizer(tiny_model, size + spare).get_vocab_size() == size
+
+    def test_a_token_without_a_row_is_an_error(self, tiny_model: Path) -> None:
+        size = load_tokenizer(tiny_model, 1000).get_vocab_size()
+        with pytest.raises(ModelFormatError, match=f"ids up to {size - 1}, the model's vocabulary {size - 1} terms"):
+            load_tokenizer(tiny_model, size - 1)
+
+    def test_ids_count_not_tokens(self, tmp_path: Path) -> None:
+        """A vocabulary with a gap: five tokens, the last of them with id 9."""
+        tokenizer = sentencepiece_tokenizer(["<pad>", "<unk>"], "$A").to_str()
+        words = {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "<unk>": 9}, "unk_token": "<unk>"}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(json.loads(tokenizer) | {"model": words, "added_tokens": []}))
+        load_tokenizer(tmp_path, 10)
+        with pytest.raises(ModelFormatError, match="ids up to 9"):
+            load_tokenizer(tmp_path, 9)
