@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError, RecordError
 from ..base import Entry
-from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
+from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, as_given, from_stored, to_stored
 from ..point_ids import point_id
 
 PointId = str | int
@@ -83,7 +83,7 @@ class LangchainLayout(Layout):
 
     def read(self, point: PointId, payload: dict[str, Any]) -> tuple[str, dict[str, Any], str | None]:
         doc_id, content_hash = self.doc_id(point, payload), payload.get(HASH_FIELD)
-        kept = {name: value for name, value in payload.items() if name not in (ID_FIELD, HASH_FIELD, TENANT_FIELD)}
+        kept = as_given({name: value for name, value in payload.items() if name not in (ID_FIELD, HASH_FIELD, TENANT_FIELD)})
         if "page_content" in kept:
             kept = {"text": kept.pop("page_content"), **kept}
         if kept.get("metadata", {}) is None:
