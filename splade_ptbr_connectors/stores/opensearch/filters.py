@@ -23,6 +23,7 @@ FIELD = "facets"
 TENANT = "tenant"
 MAX_TEXT_BYTES = 128  # a longer text or path is its hash: Lucene takes terms of up to 32 KB, the dictionary of terms is in memory
 MAX_VALUES = 65_536  # index.max_terms_count
+MAX_NATIVE_DEPTH = 200  # levels of JSON, far beyond the 20 of queries that a server takes; our own code recurses
 _ESCAPES = str.maketrans({"\\": "\\\\", ".": "\\.", "=": "\\="})
 
 
@@ -131,7 +132,17 @@ def _mappings_in(value: Any) -> int:
 
 def _native(filter: Any) -> dict[str, Any]:
     query = filter.query if isinstance(filter, NativeFilter) else _from_dsl(filter)
+    if _deeper_than(query, MAX_NATIVE_DEPTH):
+        raise ConfigError(f"the native filter is nested more than {MAX_NATIVE_DEPTH} levels deep: no server takes so many.")
     return dict(query)
+
+
+def _deeper_than(query: Any, levels: int) -> bool:
+    level = [query]
+    for _ in range(levels):
+        inner = [value.values() if isinstance(value, Mapping) else value for value in level if isinstance(value, Mapping | list | tuple)]
+        level = [value for values in inner for value in values]
+    return bool(level)
 
 
 def _from_dsl(filter: Any) -> Mapping[str, Any]:
