@@ -34,7 +34,7 @@ class Court(enum.StrEnum):
     STF = "stf"
 
 
-class OldCourt(str, enum.Enum):
+class OldCourt(str, enum.Enum):  # noqa: UP042 (the older way, printed otherwise)
     """Equal to its value, and printed as "OldCourt.STF"."""
 
     STF = "stf"
@@ -124,7 +124,8 @@ def names_with_dots_are_found(store: Store) -> None:
     assert {entry.doc_id: entry.payload for entry in store.scan()} == {"name": DOTTED["name"], "path": DOTTED["path"]}
 
 
-ODD_NAMES = ["", " ", "a b", "x[0]", "x[]", "[", "]", "a]b", "ação", "😀", "'", "$", "*", "=", "a=s:b", "\n", "0", "-", "n" * 200, "a..b", "é.ú"]
+ODD_NAMES = ["", " ", "a b", "x[0]", "x[]", "[", "]", "a]b", "ação", "😀", "'", "$", "*", "=", "a=s:b", "\n", "0", "-", "n" * 200]
+ODD_NAMES += ["a..b", "é.ú"]
 
 
 def odd_names_are_found_in_quotes(store: Store) -> None:
@@ -188,7 +189,8 @@ def every_integer_of_64_bits_is_kept_and_no_larger_one(store: Store) -> None:
     assert (found(store, {"n": -(2**63)}), found(store, {"n": 2**63 - 1})) == (["least"], ["most"])
     for number in (2**63, 2**64 - 1, -(2**63) - 1, 10**5000):
         for payload in ({"n": number}, {"metadata": {"n": [1, number]}}):
-            with pytest.raises(errors.RecordError, match=r"holds the integer .* in the field 'n': -9223372036854775808 to 9223372036854775807"):
+            accepted = f"{-(2**63)} to {2**63 - 1} can be stored"
+            with pytest.raises(errors.RecordError, match=f"holds the integer .* in the field 'n': {accepted}"):
                 store.load([("good", VECTOR), ("large", VECTOR, payload)])
     assert {entry.doc_id: entry.payload for entry in store.scan()} == bounds
 
@@ -207,7 +209,7 @@ AMBIGUOUS: list[dict[str, Any]] = [
 def names_that_a_filter_cannot_tell_apart_are_refused(store: Store) -> None:
     """When they are written, the rest of the batch with them."""
     for payload in AMBIGUOUS:
-        with pytest.raises(errors.RecordError, match="rename|nested more than 20 levels"):
+        with pytest.raises(errors.RecordError, match=r"rename|nested more than 20 levels"):
             store.load([("good", VECTOR), ("x", VECTOR, payload)])
     assert store.count() == 0
 

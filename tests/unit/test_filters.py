@@ -75,7 +75,7 @@ class Subject(enum.StrEnum):
     HEALTH = "saúde"
 
 
-class Mixed(str, enum.Enum):
+class Mixed(str, enum.Enum):  # noqa: UP042 (the older way, printed otherwise)
     HEALTH = "saúde"
 
 

@@ -105,14 +105,18 @@ def test_every_kind_of_float32_in_the_usual_range(layout: FeatureLayout) -> None
 
 # -- documents -----------------------------------------------------------------------------------------------------------
 
+
+def undotted(name: str) -> bool:
+    """Whether it is no name that could stand for the same path as another: these are in tests/unit/stores/test_dotted_names.py."""
+    return "." not in name
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4).filter(lambda name: "." not in name), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4).filter(undotted), inner, max_size=3),
     max_leaves=12,
 )
-payloads = st.dictionaries(st.text(max_size=6).filter(lambda name: "." not in name), json_values, max_size=4)
+payloads = st.dictionaries(st.text(max_size=6).filter(undotted), json_values, max_size=4)
 texts = st.text(min_size=1, max_size=12)
 
 
