@@ -91,12 +91,13 @@ class LangchainLayout(Layout):
         return doc_id, kept, content_hash
 
     def write(self, entry: Entry, tenant: str | None) -> dict[str, Any]:
-        if "page_content" in entry.payload:
-            raise RecordError(f"the payload of {entry.doc_id!r} has the field 'page_content', where this layout keeps the text: rename it.")
-        stored = to_stored(entry.doc_id, entry.payload, entry.content_hash, tenant)
-        if "text" in stored:
-            stored["page_content"] = stored.pop("text")
-        return stored
+        payload = dict(entry.payload)
+        taken = next((name for name in payload if name.split(".")[0] == "page_content"), None)
+        if taken is not None:
+            raise RecordError(f"the payload of {entry.doc_id!r} has the field {taken!r}, where this layout keeps the text: rename it.")
+        if "text" in payload:
+            payload["page_content"] = payload.pop("text")
+        return to_stored(entry.doc_id, payload, entry.content_hash, tenant)
 
 
 class LlamaIndexLayout(Layout):
