@@ -30,11 +30,11 @@ def checked_copy(value: Any, owner: str, depth: int = 0, field: str | None = Non
         return _checked_string(value, owner)
     if kind is dict or isinstance(value, Mapping):
         _check_depth(owner, depth)
-        return {(known := _checked_name(name, owner)): checked_copy(item, owner, depth + 1, known) for name, item in value.items()}
+        return {_checked_name(name, owner): checked_copy(item, owner, depth + 1, name) for name, item in value.items()}
     if isinstance(value, list | tuple):
         _check_depth(owner, depth)
         return [checked_copy(item, owner, depth + 1, field) for item in value]
-    if value is None or kind is bool:
+    if value is None or kind is bool or (kind is int and SMALLEST_INTEGER <= value <= LARGEST_INTEGER):
         return value
     return _checked_scalar(plain(value) if isinstance(value, str | int | float) else value, owner, field)
 
@@ -58,7 +58,7 @@ def integer_text(value: int) -> str:
 def _checked_name(name: object, owner: str) -> str:
     if not isinstance(name, str):
         raise RecordError(f"{owner} has the field name {name!r}: field names are strings.")
-    return _checked_string(plain(name), owner, "a field name")
+    return _checked_string(name if type(name) is str else plain(name), owner, "a field name")
 
 
 def _checked_string(value: str, owner: str, what: str = "a field") -> str:

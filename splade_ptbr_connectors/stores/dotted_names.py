@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import RecordError
 from ..json_values import MAX_DEPTH
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 Place = tuple[str | int, ...]  # names, and places in lists
 
 
@@ -33,9 +34,15 @@ def gathered(stored: dict[str, Any], added: Sequence[Sequence[str | int]]) -> di
 
 
 def _has_dots(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return "." in "".join(value) or any(map(_has_dots, value.values()))
-    return isinstance(value, list | tuple) and any(map(_has_dots, value))
+    # once or twice per document loaded, nearly always False: types are asked for by identity
+    kind = type(value)
+    if kind is dict or (kind is not list and isinstance(value, Mapping)):
+        if "." in "".join(value):
+            return True
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return False
+    return any([_has_dots(item) for item in value if type(item) not in _SCALARS])
 
 
 def _spread(value: Any, place: Place, added: list[Place], doc_id: str) -> Any:

@@ -29,7 +29,7 @@ def check_payload(doc_id: str, payload: object) -> dict[str, Any]:
 def check_names(doc_id: str, payload: Mapping[str, Any]) -> None:
     """Raise RecordError for a field that has the name of a reserved one, or that a filter could not tell from another."""
     for name in payload:
-        if name.startswith("_") and name.split(".")[0] in RESERVED_FIELDS:
+        if name[:1] == "_" and name.split(".")[0] in RESERVED_FIELDS:
             raise RecordError(f"the payload of {doc_id!r} has the field {name!r}, which the store uses itself: rename it.")
     spread(payload, doc_id)
 

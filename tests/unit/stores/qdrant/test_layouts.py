@@ -78,7 +78,7 @@ def test_names_with_dots_are_found_and_come_back(langchain: QdrantClient) -> Non
     assert {doc_id: entry.payload for doc_id, entry in store.get(["8", "9"]).items()} == {"8": payload, "9": {"text.lang": "pt"}}
     assert store.count(filter={"metadata.v.1": 1, "metadata.closed": True, "text": "oito"}) == 1
     assert (store.count(filter={"text.lang": "pt"}), store.count(filter={"text.lang": {"not": "pt"}})) == (1, store.count() - 1)
-    with pytest.raises(errors.RecordError, match="page_content.x"):
+    with pytest.raises(errors.RecordError, match=r"page_content\.x"):
         store.upsert_vectors([("10", SparseVector([1], [1.0]), {"page_content.x": 1})])
 
 
