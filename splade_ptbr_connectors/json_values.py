@@ -10,13 +10,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from .errors import RecordError
 from .text import MAX_CHARACTERS, check_text
 
 MAX_DEPTH = 20
 MAX_FILE_DEPTH = 100  # of the documents of parse_json(): none of ours is nested a tenth as deep
 _TOO_DEEP = f"nested more than {MAX_FILE_DEPTH} levels deep"
-SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1  # beyond these an engine stores a rounded float
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what gRPC carries; a larger one some engine rounds or refuses
+_SHOWN_BITS = 128
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -34,12 +37,12 @@ def parse_json(text: str | bytes) -> Any:
     raise ValueError(_TOO_DEEP)
 
 
-def checked_copy(value: Any, owner: str, depth: int = 0) -> Any:
-    """A deep copy of a JSON value; `owner` names in messages what the value belongs to.
+def checked_copy(value: Any, owner: str, depth: int = 0, field: str | None = None) -> Any:
+    """A deep copy of a JSON value, made of plain types; `owner` and `field` name in messages what the value belongs to.
 
     Raises:
-        RecordError: nested more than 20 levels deep, NaN or infinity, an integer of over 64 bits, a name or a value that
-            JSON does not have.
+        RecordError: nested more than 20 levels deep, NaN or infinity, an integer outside -2**63 .. 2**63 - 1, a name or a
+            value that JSON does not have.
         TextError: lone surrogates, NUL or too many characters in a string.
     """
     # once per value of every document loaded: the common types are asked for first, by identity
@@ -48,19 +51,35 @@ def checked_copy(value: Any, owner: str, depth: int = 0) -> Any:
         return _checked_string(value, owner)
     if kind is dict or isinstance(value, Mapping):
         _check_depth(owner, depth)
-        return {_checked_name(name, owner): checked_copy(item, owner, depth + 1) for name, item in value.items()}
+        return {_checked_name(name, owner): checked_copy(item, owner, depth + 1, name) for name, item in value.items()}
     if isinstance(value, list | tuple):
         _check_depth(owner, depth)
-        return [checked_copy(item, owner, depth + 1) for item in value]
-    if value is None or kind is bool:
+        return [checked_copy(item, owner, depth + 1, field) for item in value]
+    if value is None or kind is bool or (kind is int and SMALLEST_INTEGER <= value <= LARGEST_INTEGER):
         return value
-    return _checked_scalar(value, owner)
+    return _checked_scalar(plain(value) if isinstance(value, str | int | float) else value, owner, field)
+
+
+def plain(value: Any) -> Any:
+    """A member of a StrEnum or IntEnum, or a scalar of numpy, as the plain value that it equals; anything else as it is."""
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of a (str, Enum) is "Class.MEMBER"
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, np.timedelta64):
+        return int(value)
+    return float(value) if isinstance(value, float | np.floating) else value
+
+
+def integer_text(value: int) -> str:
+    """An integer for a message; Python refuses to write out one of many thousand digits."""
+    return str(value) if value.bit_length() <= _SHOWN_BITS else f"of {value.bit_length():,} bits"
 
 
 def _checked_name(name: object, owner: str) -> str:
     if not isinstance(name, str):
         raise RecordError(f"{owner} has the field name {name!r}: field names are strings.")
-    return _checked_string(name, owner, "a field name")
+    return _checked_string(name if type(name) is str else plain(name), owner, "a field name")
 
 
 def _checked_string(value: str, owner: str, what: str = "a field") -> str:
@@ -74,14 +93,16 @@ def _check_depth(owner: str, depth: int) -> None:
         raise RecordError(f"{owner} is nested more than {MAX_DEPTH} levels deep.")
 
 
-def _checked_scalar(value: object, owner: str) -> Any:
+def _checked_scalar(value: object, owner: str, field: str | None) -> Any:
+    where = "" if field is None else f" in the field {field[:60]!r}"
     if isinstance(value, str):
-        return _checked_string(str(value), owner)
+        return _checked_string(value, owner)
     if isinstance(value, int):
         if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
-            raise RecordError(f"{owner} holds an integer of {value.bit_length()} bits: write it as a string.")
+            accepted = f"{SMALLEST_INTEGER} to {LARGEST_INTEGER} can be stored"
+            raise RecordError(f"{owner} holds the integer {integer_text(value)}{where}: {accepted}, write it as a string.")
     elif not isinstance(value, float):
-        raise RecordError(f"{owner} holds a {type(value).__name__}: only JSON values can be stored.")
+        raise RecordError(f"{owner} holds a {type(value).__name__}{where}: only JSON values can be stored.")
     elif not math.isfinite(value):
-        raise RecordError(f"{owner} holds {value}: JSON has no such number.")
+        raise RecordError(f"{owner} holds {value}{where}: JSON has no such number.")
     return value

@@ -30,6 +30,7 @@ __all__ = ["SpladeRetriever", "translate_filters"]
 _RANGES = {FilterOperator.GT: "gt", FilterOperator.GTE: "gte", FilterOperator.LT: "lt", FilterOperator.LTE: "lte"}
 _SCALAR_OPERATORS = (FilterOperator.EQ, FilterOperator.NE)
 _LIST_OPERATORS = (FilterOperator.IN, FilterOperator.NIN)
+_MAX_NESTED = 100
 
 
 class SpladeRetriever(BaseRetriever):
@@ -104,7 +105,7 @@ class SpladeRetriever(BaseRetriever):
 def translate_filters(filters: MetadataFilters | Mapping[str, Any] | Any | None) -> Any | None:
     """LlamaIndex's filters as conditions of `splade_ptbr_connectors.filters`; an engine's own filter object stays as it is.
 
-    Operators ==, !=, >, >=, <, <=, in and nin, joined by "and", nested or not. Raises ConfigError for any other.
+    Operators ==, !=, >, >=, <, <=, in and nin, joined by "and", nested up to 100 levels. Raises ConfigError for any other.
     """
     if isinstance(filters, MetadataFilters):
         return tuple(_all_conditions(filters)) or None
@@ -113,12 +114,14 @@ def translate_filters(filters: MetadataFilters | Mapping[str, Any] | Any | None)
     return filters
 
 
-def _all_conditions(filters: MetadataFilters) -> list[Condition]:
+def _all_conditions(filters: MetadataFilters, depth: int = 0) -> list[Condition]:
+    if depth > _MAX_NESTED:
+        raise ConfigError(f"the filters are nested more than {_MAX_NESTED} levels deep: join their conditions in one.")
     if filters.condition is not FilterCondition.AND:
         raise ConfigError(f"the filter condition {_value(filters.condition)!r} is not supported: conditions are joined by 'and'.")
     found: list[Condition] = []
     for one in filters.filters:
-        found.extend(_all_conditions(one) if isinstance(one, MetadataFilters) else _conditions(one))
+        found.extend(_all_conditions(one, depth + 1) if isinstance(one, MetadataFilters) else _conditions(one))
     return found
 
 

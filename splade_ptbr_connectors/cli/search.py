@@ -46,10 +46,10 @@ def _parse(filter: str | None) -> dict[str, Any] | None:
         return None
     try:
         parsed = json.loads(filter)
-    except ValueError as error:
-        raise ConfigError(f"--filter {filter!r} is not JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--filter {filter[:80]!r} is not JSON: {error}.") from error
     if not isinstance(parsed, dict):
-        raise ConfigError(f"--filter {filter!r} is not a JSON object of field to condition.")
+        raise ConfigError(f"--filter {filter[:80]!r} is not a JSON object of field to condition.")
     return parsed
 
 

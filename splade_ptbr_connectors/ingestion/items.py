@@ -146,7 +146,7 @@ def _checked(row: Row, ready: ReadyVectors | None, seen: SeenIds) -> Item:
     raw = _as_mapping(row.raw)
     try:
         record = Record.from_mapping(raw) if ready is None else ready.read(raw)
-        check_names(record.doc_id, record.fields if isinstance(record, Record) else record.payload)
+        check_names(record.doc_id, record.payload)
         first = seen.first_line(record.doc_id, row.line)
         if first != row.line:
             raise RecordError(f"duplicate _id {record.doc_id!r}, first on line {first}.")

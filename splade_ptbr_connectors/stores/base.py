@@ -19,7 +19,7 @@ from ..errors import ConfigError, StoreClosedError, StoreRefusedError, VectorErr
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..vectors import SparseVector
-from .payloads import check_payload
+from .payloads import check_filtered, check_payload
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -179,7 +179,7 @@ class Store(ABC):
     def count(self, *, filter: Filter | None = None) -> int:
         """Number of stored documents, exact; with a filter, of those that it lets pass."""
         self._check_open()
-        return self._count(parse_filter(filter) if isinstance(filter, Mapping) else filter)
+        return self._count(_conditions(filter))
 
     def scan(self, *, with_vectors: bool = True, page_size: int = 1000) -> Iterator[Entry]:
         """Every stored entry once, in no promised order, a page at a time; documents written meanwhile may or may not come.
@@ -256,7 +256,7 @@ class Store(ABC):
     def delete_where(self, filter: Filter) -> int:
         """Delete the documents that a filter lets pass. Returns how many. An empty filter is a ConfigError: name what is to go."""
         self._check_open()
-        conditions = parse_filter(filter) if isinstance(filter, Mapping) else filter
+        conditions = _conditions(filter)
         if not conditions:
             raise ConfigError("delete_where() was given an empty filter, which is every document: name the ones to delete.")
         return self._delete_where(conditions)
@@ -300,7 +300,7 @@ class Store(ABC):
         check_top_k("top_k", top_k)
         vector = query if isinstance(query, SparseVector) else self.encoder.encode_query(query)
         vector.check_vocabulary(self.encoder.vocab_size)
-        return vector, parse_filter(filter) if isinstance(filter, Mapping) else filter
+        return vector, _conditions(filter)
 
     def _prepared_hybrid(
         self, query: str | SparseVector, dense: Sequence[float], top_k: int, prefetch: int | None, rrf_k: int, filter: Filter | None
@@ -316,8 +316,9 @@ class Store(ABC):
         if not isinstance(checked.vector, SparseVector):
             raise VectorError(f"the vector of {checked.doc_id!r} is {type(checked.vector).__name__}: it must be a SparseVector.")
         checked.vector.check_vocabulary(self.encoder.vocab_size)
-        check_payload(checked.doc_id, checked.payload)
-        return checked if checked.dense is None else checked._replace(dense=_checked_dense(checked.dense))
+        payload = check_payload(checked.doc_id, checked.payload)
+        dense = None if checked.dense is None else _checked_dense(checked.dense)
+        return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense)
 
     # -- what an engine implements -----------------------------------------------------------------------------------
 
@@ -366,6 +367,14 @@ class Store(ABC):
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+
+
+def _conditions(filter: Filter | None) -> tuple[Condition, ...] | Any | None:
+    """A filter as the engines take it. Raises ConfigError."""
+    conditions = parse_filter(filter) if isinstance(filter, Mapping) else filter
+    if isinstance(conditions, tuple):
+        check_filtered(conditions)
+    return conditions
 
 
 def _fusion(top_k: int, prefetch: int | None, rrf_k: int) -> tuple[int, int]:

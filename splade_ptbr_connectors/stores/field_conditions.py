@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from ..errors import ConfigError
-from ..filters import AnyOf, Condition, Range
+from ..filters import AnyOf, Condition, Path, Range, field_path, readings
+from .float_ranges import exact_pieces
 
-_PLAIN_PART = re.compile(r"[A-Za-z0-9_-]+(\[\d*\])?")
-_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Dialect(Protocol):
-    """How one library writes the parts of a filter. Fields are JSON paths."""
+    """How one engine writes the parts of a filter."""
 
-    def among(self, field: str, values: list[str] | list[int]) -> Any:
+    def place(self, path: Path) -> Any:
+        """What stands for a path in the other methods."""
+
+    def among(self, place: Any, values: list[str] | list[int]) -> Any:
         """The field is one of these texts or one of these integers."""
 
-    def flag(self, field: str, value: bool) -> Any:
+    def flag(self, place: Any, value: bool) -> Any:
         """The field is this boolean."""
 
-    def within(self, field: str, bounds: Range) -> Any:
-        """The field is a number within the bounds."""
+    def within(self, place: Any, bounds: Range) -> Any:
+        """The field is a number within the bounds, exactly."""
 
     def nothing(self) -> Any:
         """No document."""
@@ -32,54 +35,70 @@ class Dialect(Protocol):
         """A filter: all of `must`, none of `must_not`, one of `should`; None leaves a part out."""
 
 
-def translate(conditions: Iterable[Condition], dialect: Dialect, rename: Callable[[str], str] = str) -> Any:
-    """All conditions must hold.
+class QdrantDialect(Dialect):
+    """What Qdrant's engine asks of every way to write its filters: JSON paths, and ranges made of floats.
 
     Args:
-        rename: maps a field of a payload to where the collection keeps it.
-
-    Raises:
-        ConfigError: a field name or a value that Qdrant cannot compare with.
+        rename: maps a JSON path of a payload to where the collection keeps it.
     """
+
+    slack: ClassVar[int] = 0  # by how many steps of a float the way to the engine may move a bound
+
+    def __init__(self, rename: Callable[[str], str] = str) -> None:
+        self._rename = rename
+
+    def place(self, path: Path) -> str:
+        return self._rename(json_path(path))
+
+    @abstractmethod
+    def between(self, place: str, bounds: Range) -> Any:
+        """A range as the engine has it: it turns integers into floats before it compares."""
+
+    def within(self, place: str, bounds: Range) -> Any:
+        core, windows = exact_pieces(bounds, self.slack)
+        pieces = [self.between(place, core)] if core else []
+        for window in windows:
+            if window.inside:
+                pieces.append(self.among(place, window.inside))
+            if window.floats:
+                # of a list that holds such a float and one of these integers, the float is not seen
+                near, others = self.between(place, window.floats), window.outside
+                pieces.append(self.combined([near], [self.among(place, others)], None) if others else near)
+        return _any(pieces, self)
+
+
+def translate(conditions: Iterable[Condition], dialect: Dialect) -> Any:
+    """All conditions must hold. Raises ConfigError for a field name that no engine can be asked for."""
     must: list[Any] = []
     must_not: list[Any] = []
     for condition in conditions:
-        path = _path(rename(condition.field))
+        places = [dialect.place(path) for path in readings(field_path(condition.field))]
         if isinstance(condition, Range):
-            must.append(dialect.within(path, condition))
+            must.append(_any([dialect.within(place, condition) for place in places], dialect))
         else:
-            (must_not if condition.negated else must).append(_any_of(path, condition, dialect))
+            found = _any([one for place in places for one in _among(place, condition, dialect)], dialect)
+            (must_not if condition.negated else must).append(found)
     return dialect.combined(must or None, must_not or None, None)
 
 
-def _any_of(path: str, condition: AnyOf, dialect: Dialect) -> Any:
+def _among(place: Any, condition: AnyOf, dialect: Dialect) -> list[Any]:
     texts = [value for value in condition.values if isinstance(value, str)]
     numbers = [value for value in condition.values if isinstance(value, int) and not isinstance(value, bool)]
-    _check(condition.field, texts, numbers)
-    fields = [dialect.among(path, texts)] if texts else []
-    fields += [dialect.among(path, numbers)] if numbers else []
-    fields += [dialect.flag(path, value) for value in condition.values if isinstance(value, bool)]
+    fields = [dialect.among(place, texts)] if texts else []
+    fields += [dialect.among(place, numbers)] if numbers else []
+    return fields + [dialect.flag(place, value) for value in condition.values if isinstance(value, bool)]
+
+
+def _any(fields: list[Any], dialect: Dialect) -> Any:
     if not fields:
         return dialect.nothing()  # nothing is among no values
     return fields[0] if len(fields) == 1 else dialect.combined(None, None, fields)
 
 
-def _check(field: str, texts: list[str], numbers: list[int]) -> None:
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"filter on {field!r} compares with a text that is no UTF-8.") from error
-    outside = next((number for number in numbers if not _SMALLEST <= number <= _LARGEST), None)
-    if outside is not None:
-        raise ConfigError(f"filter on {field!r} compares with an integer of {outside.bit_length()} bits: at most 64 bits can be compared.")
+def json_path(path: Path) -> str:
+    """A path as Qdrant reads it."""
+    return ".".join(_quoted(name) + ("" if item is None else f"[{item}]") for name, item in path)
 
 
-def _path(field: str) -> str:
-    parts = field.split(".")
-    if not all(parts) or '"' in field:
-        raise ConfigError(f"filter field {field!r} is not a path such as 'metadata.subject' (no empty parts, no quotes).")
-    try:
-        field.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"filter field {field!r} is no UTF-8.") from error
-    return ".".join(part if _PLAIN_PART.fullmatch(part) else f'"{part}"' for part in parts)
+def _quoted(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else f'"{name}"'

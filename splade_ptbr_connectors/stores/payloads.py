@@ -5,35 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import RecordError
+from ..errors import ConfigError, RecordError
+from ..filters import Condition, field_path
 from ..json_values import checked_copy
+from .dotted_names import gathered, spread
 
 ID_FIELD = "_id"
 HASH_FIELD = "_hash"
 TENANT_FIELD = "_tenant"
 CHECK_FIELD = "_check"
-RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD, CHECK_FIELD)
+ADDED_FIELD = "_dotted"  # where second forms of names with dots stand; see dotted_names.py
+RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD, CHECK_FIELD, ADDED_FIELD)
 
 
 def check_payload(doc_id: str, payload: object) -> dict[str, Any]:
     """Return a copy of the payload if every store gives it back unchanged, else raise RecordError or TextError."""
     if not (type(payload) is dict or isinstance(payload, Mapping)):
         raise RecordError(f"the payload of {doc_id!r} is {type(payload).__name__}: it must be a mapping of JSON values.")
-    check_names(doc_id, payload)
     copied: dict[str, Any] = checked_copy(payload, f"the payload of {doc_id!r}")
+    check_names(doc_id, copied)
     return copied
 
 
 def check_names(doc_id: str, payload: Mapping[str, Any]) -> None:
-    """Raise RecordError for a field that has the name of a reserved one."""
-    for name in RESERVED_FIELDS:
-        if name in payload:
+    """Raise RecordError for a field that has the name of a reserved one, or that a filter could not tell from another."""
+    for name in payload:
+        if name[:1] == "_" and name.split(".")[0] in RESERVED_FIELDS:
             raise RecordError(f"the payload of {doc_id!r} has the field {name!r}, which the store uses itself: rename it.")
+    spread(payload, doc_id)
+
+
+def check_filtered(conditions: tuple[Condition, ...]) -> None:
+    """Raise ConfigError for a condition on a reserved name: some engines keep it within the payload, others do not."""
+    for condition in conditions:
+        if field_path(condition.field)[0].name.split(".")[0] in RESERVED_FIELDS:
+            advice = "documents are read and deleted by id with get() and delete(), tenants are told apart by the store's own tenant"
+            raise ConfigError(f"filter field {condition.field!r} is no field of a payload but the store's own: {advice}.")
 
 
 def to_stored(doc_id: str, payload: Mapping[str, Any], content_hash: str | None, tenant: str | None = None) -> dict[str, Any]:
     """The payload as the engine keeps it."""
-    stored = {**payload, ID_FIELD: doc_id}
+    findable, added = spread(payload, doc_id)
+    stored = {**findable, ID_FIELD: doc_id}
+    if added:
+        stored[ADDED_FIELD] = [list(place) for place in added]
     if content_hash is not None:
         stored[HASH_FIELD] = content_hash
     if tenant is not None:
@@ -45,4 +60,10 @@ def from_stored(stored: dict[str, Any]) -> tuple[str, dict[str, Any], str | None
     """(doc_id, payload, content_hash) out of what the engine kept."""
     doc_id, content_hash = stored.pop(ID_FIELD), stored.pop(HASH_FIELD, None)
     stored.pop(TENANT_FIELD, None)
-    return doc_id, stored, content_hash
+    return doc_id, as_given(stored), content_hash
+
+
+def as_given(stored: dict[str, Any]) -> dict[str, Any]:
+    """The payload without what to_stored() added to it for filters."""
+    added = stored.pop(ADDED_FIELD, None)
+    return gathered(stored, added) if added else stored

@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parents[2] / "splade_ptbr_connectors"
 LAYERS = [
     {"errors"},
     {"extras", "atomic", "numerals", "line_files"},
-    {"vectors", "text", "filters"},
+    {"vectors", "text"},
     {"json_values", "pruning"},
-    {"records"},
+    {"records", "filters"},
     {"encoding"},
     {"sources", "stores"},
     {"ingestion", "retrieval"},

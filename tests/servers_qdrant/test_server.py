@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,11 +20,12 @@ from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import binding, open_store
-from splade_ptbr_connectors.stores.base import Entry, Hit
+from splade_ptbr_connectors.stores.base import Entry, Hit, Store
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.servers_qdrant.conftest import Open
 from tests.support.encoders import HashingEncoder
+from tests.support.filtering import CHECKS
 from tests.support.operations import ASYNC, BLOCKING, IDS, VOCABULARY, Way, agree, operations, queries
 from tests.support.oracle import Oracle, float16
 
@@ -162,8 +164,13 @@ def test_loads_and_searches_of_one_loop_run_at_once(opening: Open) -> None:
     assert asyncio.run(run()) == 20
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_filters_and_payloads_mean_the_same(opening: Open, check: Callable[[Store], None]) -> None:
+    check(opening())
+
+
 def test_what_json_can_say_comes_back(opening: Open) -> None:
-    payload = {"none": None, "deep": {"list": [1, 2.5, "x", {"y": True}, []]}, "big": 2**64 - 1, "small": -(2**63), "ação": "é\u202e💥"}
+    payload = {"none": None, "deep": {"list": [1, 2.5, "x", {"y": True}, []]}, "big": 2**63 - 1, "small": -(2**63), "ação": "é\u202e💥"}
     entry = Entry("A/../b ação", SparseVector([0, 4095], [1e-30, 3e30]), payload, "h")
     store = opening()
     store.upsert_vectors([entry, Entry("empty", SparseVector([], []))])

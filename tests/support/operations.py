@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors.stores.base import Hit, Store
 from splade_ptbr_connectors.vectors import SparseVector
+from tests.support.filtering import NANOSECONDS
 from tests.support.oracle import Oracle
 
 VOCABULARY = 24
@@ -31,10 +32,17 @@ payloads = st.fixed_dictionaries(
         "group": st.integers(0, 2),
         "metadata": st.fixed_dictionaries(
             {"subject": st.sampled_from(["saúde", "culinária", "x'); DROP"]), "open": st.booleans()},
-            optional={"year": years, "tags": st.lists(st.sampled_from("xyz"), max_size=2)},
+            optional={"year": years, "tags": st.lists(st.sampled_from("xyz"), max_size=2), "v.1": st.integers(0, 1)},
         ),
     },
-    optional={"palavra chave": st.integers(0, 1)},
+    optional={
+        "palavra chave": st.integers(0, 1),
+        "tb_9.6": st.sampled_from(["keep", "drop"]),
+        "metadata.closed": st.booleans(),
+        "x[0]": st.integers(0, 1),
+        "": st.integers(0, 1),
+        "ns": st.sampled_from([0, 2**53, 2**53 + 1, NANOSECONDS, NANOSECONDS + 1, 2**63 - 1, 2.0**53, 2.0**63]),
+    },
 )
 entries = st.tuples(st.sampled_from(IDS), vectors | few_valued, payloads)
 FILTERS: list[dict[str, Any]] = [
@@ -57,6 +65,20 @@ FILTERS: list[dict[str, Any]] = [
     {"missing.field": {"not": "a"}},
     {"group": "1"},
     {"group": [True, 1, "saúde"]},
+    {"tb_9.6": "keep"},
+    {'"tb_9.6"': {"not": "keep"}},
+    {"tb_9.6": {"not": ["drop", "x"]}},
+    {"metadata.v.1": 1, "metadata.closed": {"not": True}},
+    {'metadata."v.1"': {"gte": 0}},
+    {'"metadata.closed"': False},
+    {'metadata."closed"': True},
+    {'"x[0]"': {"not": 1}, '""': {"not": 0}},
+    {"ns": NANOSECONDS},
+    {"ns": {"gt": 2**53}},
+    {"ns": {"lte": 2**53, "not": 0}},
+    {"ns": {"gte": NANOSECONDS + 1}},
+    {"ns": {"gte": NANOSECONDS, "lt": NANOSECONDS + 1}},
+    {"ns": {"lt": 2**63 - 1}},
 ]
 filters = st.none() | st.sampled_from(FILTERS)
 operations = st.lists(

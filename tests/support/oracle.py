@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -108,18 +109,30 @@ def dot(query: SparseVector, document: SparseVector) -> float:
 
 
 def _holds(condition: Condition, payload: Mapping[str, Any]) -> bool:
-    values = _values_at(payload, condition.field.split("."))
+    values = _values_at(payload, condition.field)
     if isinstance(condition, AnyOf):
         return any(_same(value, wanted) for value in values for wanted in condition.values) != condition.negated
     return any(_within(condition, value) for value in values)
 
 
-def _values_at(payload: Any, path: list[str]) -> list[Any]:
-    for part in path:
-        if not isinstance(payload, Mapping) or part not in payload:
-            return []
-        payload = payload[part]
-    return payload if isinstance(payload, list) else [payload]
+def _values_at(payload: Any, field: str) -> list[Any]:
+    wanted = ".".join(_whole(quoted) if quoted else name for quoted, name in re.findall(r'"([^"]*)"|([^."]+)', field))
+    values = [value for path, value in _everything(payload) if path == wanted]
+    return [one for value in values for one in (value if isinstance(value, list) else [value])]
+
+
+def _everything(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every value with every path to it: a name with dots is one name, and reads like several."""
+    for name, value in payload.items():
+        for written in {name, _whole(name)}:
+            yield written, value
+            if isinstance(value, Mapping):
+                yield from ((f"{written}.{path}", inner) for path, inner in _everything(value))
+
+
+def _whole(name: str) -> str:
+    """A name whose dots and brackets belong to it."""
+    return name.replace(".", "\0").replace("[", "\1")
 
 
 def _same(value: Any, wanted: Any) -> bool:

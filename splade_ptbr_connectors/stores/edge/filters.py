@@ -9,25 +9,25 @@ import numpy as np
 import qdrant_edge as edge
 
 from ...filters import Condition, Range
-from ..field_conditions import translate
+from ..field_conditions import QdrantDialect, translate
 
 
 def to_edge(conditions: Iterable[Condition]) -> Any:
-    """All conditions must hold. Raises ConfigError for a field name or value that Edge cannot compare with."""
+    """All conditions must hold. Raises ConfigError for a field name that no engine can be asked for."""
     return translate(conditions, _Edge())
 
 
-class _Edge:
-    def among(self, field: str, values: list[str] | list[int]) -> Any:
-        return edge.FieldCondition(field, match=edge.MatchAny(values))
+class _Edge(QdrantDialect):
+    def among(self, place: str, values: list[str] | list[int]) -> Any:
+        return edge.FieldCondition(place, match=edge.MatchAny(values))
 
-    def flag(self, field: str, value: bool) -> Any:
+    def flag(self, place: str, value: bool) -> Any:
         # Edge 0.9 reads Python's True as the integer 1, which no stored boolean equals; numpy's it reads as a boolean.
         as_edge: Any = np.bool_(value)
-        return edge.FieldCondition(field, match=edge.MatchValue(as_edge))
+        return edge.FieldCondition(place, match=edge.MatchValue(as_edge))
 
-    def within(self, field: str, bounds: Range) -> Any:
-        return edge.FieldCondition(field, range=edge.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt))
+    def between(self, place: str, bounds: Range) -> Any:
+        return edge.FieldCondition(place, range=edge.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt))
 
     def nothing(self) -> Any:
         return edge.HasIdCondition(set())

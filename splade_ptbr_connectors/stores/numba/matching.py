@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import ConfigError
-from ...filters import Condition, Range
+from ...filters import Condition, Path, Range
 from ..field_conditions import translate
 
 Test = Callable[[Mapping[str, Any]], bool]
-_PART = re.compile(r'"([^"]*)"|([^.\[\]"]+)(?:\[(\d*)\])?')
 _EVERY = ""
 
 
 def test_of(conditions: tuple[Condition, ...]) -> Test:
-    """Whether all conditions hold. Raises ConfigError for a field name or a value that no store compares with."""
+    """Whether all conditions hold. Raises ConfigError for a field name that no engine can be asked for."""
     return translate(conditions, _Tests())  # type: ignore[no-any-return]
 
 
@@ -27,18 +25,35 @@ def checked(filter: object) -> tuple[Condition, ...]:
     raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping such as {{'metadata.subject': 'saúde'}}.")
 
 
+class _Step(NamedTuple):
+    """Down one name, `item` of the list found there (None: none, "": every place), and what may follow; () ends the path."""
+
+    name: str
+    item: str | None
+    following: tuple[_Step, ...]
+
+
 class _Tests:
-    def among(self, field: str, values: list[str] | list[int]) -> Test:
-        path, kind, wanted = _parsed(field), type(values[0]), frozenset(values)
-        return lambda payload: any(type(value) is kind and value in wanted for value in _values(payload, path))
+    def place(self, path: Path) -> tuple[_Step, ...]:
+        """The names that may stand first: of a.b.c these are a, a.b and a.b.c."""
+        steps: dict[int, tuple[_Step, ...]] = {len(path): ()}
+        for start in reversed(range(len(path))):
+            steps[start] = tuple(
+                _Step(".".join(part.name for part in path[start:end]), path[end - 1].item, steps[end])
+                for end in range(start + 1, len(path) + 1)
+                if end == start + 1 or _joinable(path[start:end])
+            )
+        return steps[0]
 
-    def flag(self, field: str, value: bool) -> Test:
-        path = _parsed(field)
-        return lambda payload: any(found is value for found in _values(payload, path))
+    def among(self, place: tuple[_Step, ...], values: list[str] | list[int]) -> Test:
+        kind, wanted = type(values[0]), frozenset(values)
+        return lambda payload: any(type(value) is kind and value in wanted for value in _values(payload, place))
 
-    def within(self, field: str, bounds: Range) -> Test:
-        path = _parsed(field)
-        return lambda payload: any(_inside(value, bounds) for value in _values(payload, path))
+    def flag(self, place: tuple[_Step, ...], value: bool) -> Test:
+        return lambda payload: any(found is value for found in _values(payload, place))
+
+    def within(self, place: tuple[_Step, ...], bounds: Range) -> Test:
+        return lambda payload: any(bounds.holds(value) for value in _values(payload, place))
 
     def nothing(self) -> Test:
         return lambda payload: False
@@ -52,29 +67,22 @@ class _Tests:
         return test
 
 
-def _parsed(field: str) -> list[tuple[str, str | None]]:
-    """(name, index): None for no index, "" for every element of a list."""
-    return [(match[1] or match[2], match[3]) for match in _PART.finditer(field)]
+def _joinable(path: Path) -> bool:
+    """Whether these parts may be one name with dots: no place in a list between them, and none that came in quotes for its dots."""
+    return all(part.item is None for part in path[:-1]) and not any("." in part.name or not part.name for part in path)
 
 
-def _values(payload: Any, path: list[tuple[str, str | None]]) -> Iterator[Any]:
+def _values(payload: Any, place: tuple[_Step, ...]) -> Iterator[Any]:
     """What stands at a path; of a list, its elements."""
-    if not path:
+    if not place:
         yield from payload if isinstance(payload, list) else (payload,)
         return
-    (name, index), rest = path[0], path[1:]
-    if not isinstance(payload, Mapping) or name not in payload:
-        return
-    value = payload[name]
-    if index is None:
-        yield from _values(value, rest)
-    elif isinstance(value, list):
-        for element in value if index == _EVERY else value[int(index) : int(index) + 1]:
-            yield from _values(element, rest)
-
-
-def _inside(value: Any, bounds: Range) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    low = (bounds.gt is None or value > bounds.gt) and (bounds.gte is None or value >= bounds.gte)
-    return low and (bounds.lt is None or value < bounds.lt) and (bounds.lte is None or value <= bounds.lte)
+    for name, item, following in place if isinstance(payload, Mapping) else ():
+        if name not in payload:
+            continue
+        value = payload[name]
+        if item is None:
+            yield from _values(value, following)
+        elif isinstance(value, list):
+            for element in value if item == _EVERY else value[int(item) : int(item) + 1]:
+                yield from _values(element, following)

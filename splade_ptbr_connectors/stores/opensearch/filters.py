@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigError
-from ...filters import AnyOf, Condition, Range, Scalar
-from ...json_values import LARGEST_INTEGER, SMALLEST_INTEGER
+from ...filters import AnyOf, Condition, Range, Scalar, field_path
+from ..dotted_names import spread
 
 FIELD = "facets"
 TENANT = "tenant"
 MAX_TEXT_BYTES = 128  # a longer text or path is its hash: Lucene takes terms of up to 32 KB, the dictionary of terms is in memory
 MAX_VALUES = 65_536  # index.max_terms_count
+MAX_NATIVE_DEPTH = 200  # levels of JSON, far beyond the 20 of queries that a server takes; our own code recurses
 _ESCAPES = str.maketrans({"\\": "\\\\", ".": "\\.", "=": "\\="})
 
 
@@ -38,8 +39,11 @@ class NativeFilter:
 
 
 def facets(payload: Mapping[str, Any]) -> list[str]:
-    """The terms of a payload: one for every text, number and boolean in it; those of a list all under the list's path."""
-    return list(_terms(payload, ""))
+    """The terms of a payload: one for every text, number and boolean in it; those of a list all under the list's path.
+
+    What stands under a name with dots has a term for that name, and one for the path that the name reads like.
+    """
+    return list(_terms(spread(payload, "")[0], ""))
 
 
 def _terms(payload: Mapping[str, Any], prefix: str) -> Iterator[str]:
@@ -128,7 +132,17 @@ def _mappings_in(value: Any) -> int:
 
 def _native(filter: Any) -> dict[str, Any]:
     query = filter.query if isinstance(filter, NativeFilter) else _from_dsl(filter)
+    if _deeper_than(query, MAX_NATIVE_DEPTH):
+        raise ConfigError(f"the native filter is nested more than {MAX_NATIVE_DEPTH} levels deep: no server takes so many.")
     return dict(query)
+
+
+def _deeper_than(query: Any, levels: int) -> bool:
+    level = [query]
+    for _ in range(levels):
+        inner = [value.values() if isinstance(value, Mapping) else value for value in level if isinstance(value, Mapping | list | tuple)]
+        level = [value for values in inner for value in values]
+    return bool(level)
 
 
 def _from_dsl(filter: Any) -> Mapping[str, Any]:
@@ -140,21 +154,10 @@ def _from_dsl(filter: Any) -> Mapping[str, Any]:
 
 def _any_of(condition: AnyOf) -> dict[str, Any]:
     start = _start(_path(condition.field))
-    terms = [start + _wanted(condition.field, value) for value in condition.values]
+    terms = [start + _value(value) for value in condition.values]
     if len(terms) > MAX_VALUES:
         raise ConfigError(f"filter on {condition.field!r} compares with {len(terms):,} values: at most {MAX_VALUES:,} are accepted.")
     return {"terms": {FIELD: terms}} if terms else {"match_none": {}}
-
-
-def _wanted(field: str, value: Scalar) -> str:
-    if isinstance(value, str):
-        try:
-            return _value(str(value))
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"filter on {field!r} compares with a value that is no UTF-8 text.") from error
-    if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
-        raise ConfigError(f"filter on {field!r} compares with an integer of {value.bit_length()} bits: at most 64 are accepted.")
-    return _value(value)
 
 
 def _range(condition: Range) -> dict[str, Any]:
@@ -171,15 +174,15 @@ def _range(condition: Range) -> dict[str, Any]:
 
 def _key(bound: float, above: bool) -> str:
     """Before every term of this number, or behind all of them."""
-    return _number_key(float(bound)) + ("~" if above else "")
+    return _number_key(bound) + ("~" if above else "")
 
 
 def _path(field: str) -> str:
-    parts = field.split(".")
-    if not all(parts) or '"' in field:
-        raise ConfigError(f"filter field {field!r} is not a path such as 'metadata.subject' (no empty parts, no quotes).")
-    try:
-        field.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"filter field {field!r} is no UTF-8 text.") from error
-    return ".".join(map(_escaped, parts))
+    parts = field_path(field)
+    for part in parts:
+        if part.item is not None:
+            raise ConfigError(
+                f"filter field {field!r} names a place in a list, which OpenSearch keeps none of: ask for the whole list by its name, or "
+                f"put a name with brackets in double quotes, such as '\"{part.name}[{part.item}]\"'."
+            )
+    return ".".join([_escaped(part.name) for part in parts])

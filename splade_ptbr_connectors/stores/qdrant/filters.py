@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from qdrant_client import models
 
 from ...errors import ConfigError
 from ...filters import AnyOf, Condition, Range
-from ..field_conditions import translate
+from ..field_conditions import QdrantDialect, translate
 from ..payloads import TENANT_FIELD
 
 
 def to_qdrant(conditions: Iterable[Condition], rename: Callable[[str], str] = str) -> models.Filter:
-    """All conditions must hold. Raises ConfigError for a field name or value that Qdrant cannot compare with."""
-    native: models.Filter = translate(conditions, _Client(), rename)
+    """All conditions must hold. Raises ConfigError for a field name that no engine can be asked for."""
+    native: models.Filter = translate(conditions, _Client(rename))
     return native
 
 
@@ -34,16 +34,18 @@ def scoped(filter: tuple[Condition, ...] | Any | None, tenant: str | None, renam
     return mine if native is None else models.Filter(must=[native, mine])
 
 
-class _Client:
-    def among(self, field: str, values: list[str] | list[int]) -> models.FieldCondition:
-        return models.FieldCondition(key=field, match=models.MatchAny(any=values))
+class _Client(QdrantDialect):
+    slack: ClassVar[int] = 1  # the server's JSON reader may be off by the last bit of a float of many digits
 
-    def flag(self, field: str, value: bool) -> models.FieldCondition:
-        return models.FieldCondition(key=field, match=models.MatchValue(value=value))
+    def among(self, place: str, values: list[str] | list[int]) -> models.FieldCondition:
+        return models.FieldCondition(key=place, match=models.MatchAny(any=values))
 
-    def within(self, field: str, bounds: Range) -> models.FieldCondition:
+    def flag(self, place: str, value: bool) -> models.FieldCondition:
+        return models.FieldCondition(key=place, match=models.MatchValue(value=value))
+
+    def between(self, place: str, bounds: Range) -> models.FieldCondition:
         limits = models.Range(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt)
-        return models.FieldCondition(key=field, range=limits)
+        return models.FieldCondition(key=place, range=limits)
 
     def nothing(self) -> models.HasIdCondition:
         return models.HasIdCondition(has_id=[])

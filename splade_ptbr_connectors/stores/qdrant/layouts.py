@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...errors import ConfigError, RecordError
 from ..base import Entry
-from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
+from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, as_given, from_stored, to_stored
 from ..point_ids import point_id
 
 PointId = str | int
@@ -83,7 +83,7 @@ class LangchainLayout(Layout):
 
     def read(self, point: PointId, payload: dict[str, Any]) -> tuple[str, dict[str, Any], str | None]:
         doc_id, content_hash = self.doc_id(point, payload), payload.get(HASH_FIELD)
-        kept = {name: value for name, value in payload.items() if name not in (ID_FIELD, HASH_FIELD, TENANT_FIELD)}
+        kept = as_given({name: value for name, value in payload.items() if name not in (ID_FIELD, HASH_FIELD, TENANT_FIELD)})
         if "page_content" in kept:
             kept = {"text": kept.pop("page_content"), **kept}
         if kept.get("metadata", {}) is None:
@@ -91,12 +91,13 @@ class LangchainLayout(Layout):
         return doc_id, kept, content_hash
 
     def write(self, entry: Entry, tenant: str | None) -> dict[str, Any]:
-        if "page_content" in entry.payload:
-            raise RecordError(f"the payload of {entry.doc_id!r} has the field 'page_content', where this layout keeps the text: rename it.")
-        stored = to_stored(entry.doc_id, entry.payload, entry.content_hash, tenant)
-        if "text" in stored:
-            stored["page_content"] = stored.pop("text")
-        return stored
+        payload = dict(entry.payload)
+        taken = next((name for name in payload if name.split(".")[0] == "page_content"), None)
+        if taken is not None:
+            raise RecordError(f"the payload of {entry.doc_id!r} has the field {taken!r}, where this layout keeps the text: rename it.")
+        if "text" in payload:
+            payload["page_content"] = payload.pop("text")
+        return to_stored(entry.doc_id, payload, entry.content_hash, tenant)
 
 
 class LlamaIndexLayout(Layout):

@@ -100,13 +100,15 @@ BAD = [
     {"_id": "x", "text": "  "},
     {"_id": "x" * 600, "text": "a"},
     {"_id": "x", "text": "a", "_hash": "1"},
-    {"_id": "x", "text": "a", "n": 2**64},
+    {"_id": "x", "text": "a", "n": 2**63},
     {"_id": "x", "text": "a", "n": float("inf")},
     {"_id": "x", "text": "a", "n": object()},
     {"_id": "x", "text": "a", "n": {1, 2}},
     {"_id": "x", "text": "a" * 1_000_001},
     {"_id": "x", "text": "palavra " * 20},
     Record("x", "", "", {}),
+    {"_id": "x", "text": "a", "n.m": 1, "n": 2},
+    {"_id": "x", "text": "a", "text.lang": "pt"},
 ]
 
 

@@ -107,6 +107,14 @@ def test_other_conditions_are_refused(condition: FilterCondition | None) -> None
         SpladeRetriever(STORE, filters=filters)
 
 
+def test_filters_nested_too_deep_are_refused() -> None:
+    filters = MetadataFilters(filters=[MetadataFilter(key=SUBJECT, value="saúde")])
+    for _ in range(2_000):
+        filters = MetadataFilters.model_construct(filters=[filters], condition=FilterCondition.AND)
+    with pytest.raises(ConfigError, match="nested more than 100 levels"):
+        translate_filters(filters)
+
+
 @pytest.mark.parametrize(
     ("operator", "value"),
     [

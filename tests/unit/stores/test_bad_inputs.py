@@ -63,7 +63,7 @@ BAD_ENTRIES: list[Any] = [
     ("a", VECTOR, {"x": datetime.datetime(2020, 1, 1)}),
     ("a", VECTOR, {"x": {1, 2}}),
     ("a", VECTOR, {"x": b"bytes"}),
-    ("a", VECTOR, {"x": 2**64}),
+    ("a", VECTOR, {"x": 2**63}),
     ("a", VECTOR, {"x": np.float32(1)}),
     ("a", VECTOR, {1: "x"}),
     ("a", VECTOR, {"x": "\ud800"}),

@@ -16,6 +16,7 @@ from splade_ptbr_connectors.stores.base import Entry, Store
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
+from tests.support.filtering import CHECKS
 from tests.support.operations import ASYNC, BLOCKING, IDS, VOCABULARY, Way, agree, filters, operations, payloads, queries, vectors
 from tests.support.oracle import Oracle, float16
 from tests.support.qdrant_grpc import grpc_stand_in
@@ -124,6 +125,12 @@ def test_tenants_see_and_touch_their_own_documents_only(opened: Opened, turns: l
         assert sorted((hit.doc_id, hit.score) for hit in hits if top_k == 10_000) == sorted(
             found for found in oracle.search(vector, top_k, filter) if top_k == 10_000
         )
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_filters_and_payloads_mean_the_same(opened: Opened, check: Callable[[Store], None]) -> None:
+    empty(opened)
+    check(opened(None))
 
 
 numbers = st.integers(-8, 8).map(lambda n: n / 4)

@@ -76,7 +76,7 @@ def test_ties_across_the_end_of_the_page_are_cut_by_document_id(store: Store) ->
 
 
 def test_what_goes_in_comes_out(store: Store) -> None:
-    payload = {"title": "Ação", "none": None, "deep": {"list": [1, 2.5, "x", {"y": True}]}, "big": 2**64 - 1, "small": -(2**63)}
+    payload = {"title": "Ação", "none": None, "deep": {"list": [1, 2.5, "x", {"y": True}]}, "big": 2**63 - 1, "small": -(2**63)}
     entry = Entry("ação/1", VECTOR, payload, "ab" * 16)
     for _ in range(2):
         store.upsert_vectors([entry, ("plain", SparseVector([], []))])

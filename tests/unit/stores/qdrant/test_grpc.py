@@ -100,10 +100,9 @@ def test_what_does_not_pass_is_not_tried_again(store: QdrantStore, server: GrpcS
     assert len(server.seen) == before + 1
 
 
-def test_an_integer_that_the_protocol_cannot_carry_refuses_its_document_only(store: QdrantStore) -> None:
-    refusals = store.load([*ENTRIES, ("large", SparseVector([1], [1.0]), {"n": 2**63})])
-    assert [refusal.doc_id for refusal in refusals] == ["large"]
-    assert_complete(store)
+def test_the_largest_integer_that_the_protocol_carries(store: QdrantStore) -> None:
+    assert store.load([*ENTRIES, ("large", SparseVector([1], [1.0]), {"n": 2**63 - 1, "m": -(2**63)})]) == []
+    assert store.get(["large"])["large"].payload == {"n": 2**63 - 1, "m": -(2**63)}
 
 
 def test_scores_are_the_same_bits_by_either_protocol(store: QdrantStore) -> None:

@@ -71,6 +71,18 @@ def test_documents_of_langchain_are_read(langchain: QdrantClient) -> None:
     assert store.delete(["7", IDS[0]]) == 2
 
 
+def test_names_with_dots_are_found_and_come_back(langchain: QdrantClient) -> None:
+    store = opened(langchain, "langchain")
+    payload = {"text": "oito", "metadata": {"v.1": 1, "year": 1999}, "metadata.closed": True}
+    written = [("8", SparseVector([1], [1.0]), payload), ("9", SparseVector([1], [1.0]), {"text.lang": "pt"})]
+    store.upsert_vectors(written)
+    assert {doc_id: entry.payload for doc_id, entry in store.get(["8", "9"]).items()} == {"8": payload, "9": {"text.lang": "pt"}}
+    assert store.count(filter={"metadata.v.1": 1, "metadata.closed": True, "text": "oito"}) == 1
+    assert (store.count(filter={"text.lang": "pt"}), store.count(filter={"text.lang": {"not": "pt"}})) == (1, store.count() - 1)
+    with pytest.raises(errors.RecordError, match=r"page_content\.x"):
+        store.upsert_vectors([("10", SparseVector([1], [1.0]), {"page_content.x": 1})])
+
+
 def test_documents_written_for_langchain_are_read_by_both(langchain: QdrantClient) -> None:
     store = opened(langchain, "langchain")
     entries = [
