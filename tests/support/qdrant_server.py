@@ -74,6 +74,7 @@ class StandIn:
         version: what the server says it is.
         refuse: payloads with this field are refused, each with its whole batch.
         status: what the collections report to be.
+        gate: searches wait for it.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -84,6 +85,8 @@ class StandIn:
         self.version = VERSION
         self.refuse = ""
         self.status = "green"
+        self.gate = threading.Event()
+        self.gate.set()
         self.indexes: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.client = QdrantClient(":memory:")
@@ -111,6 +114,7 @@ class StandIn:
         return sum(seen.method == method and seen.path.endswith(suffix) for seen in self.seen)
 
     def close(self) -> None:
+        self.gate.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -192,6 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(urlsplit(self.path).path)
         server.seen.append(Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}, body))
+        if path.endswith("/query"):
+            server.gate.wait()
         with server.lock:
             fault = next((fault for fault in server.faults if path.endswith(fault.path)), None)
             if fault is not None:

@@ -20,7 +20,7 @@ from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConne
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import make_certificate
-from tests.unit.stores.opensearch.conftest import QUICK, Open
+from tests.unit.stores.opensearch.conftest import PATIENT, Open
 from tests.unit.stores.opensearch.stand_in import Fault, StandIn, running
 
 PASSWORD = "s3cr3t-p4ss"
@@ -129,7 +129,7 @@ def secure(certificate: tuple[Path, Path]) -> Iterator[StandIn]:
 
 
 def secure_store(server: StandIn, **arguments: Any) -> Any:
-    return open_store(f"opensearch+{server.url}/laws", encoder=HashingEncoder(), settings=QUICK, **arguments)
+    return open_store(f"opensearch+{server.url}/laws", encoder=HashingEncoder(), settings=PATIENT, **arguments)
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(secure: StandIn) -> None:
