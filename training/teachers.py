@@ -225,8 +225,9 @@ def combined(scores: Sequence[Scores], how: str) -> Scores:
     mean: Scores = np.stack(rows).mean(axis=0)
     if how != "affine":
         return mean
-    first = scores[0]
-    return np.asarray((mean - mean.mean()) / (mean.std() or 1.0) * first.std() + first.mean())
+    first, spread = scores[0], mean.std()
+    # teachers that cancel each other out leave a mean of 0..1 that is constant but for its rounding: that is no order
+    return np.asarray((mean - mean.mean()) / (spread if spread > 1e-12 else 1.0) * first.std() + first.mean())
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ def test_reindex_under_an_alias_while_searches_go_on(cli: Command, url: str, ser
     assert first["moved"] and first["previous"] is None and first["collection"].startswith("leis-")
     counts: list[int] = []
     failures: list[BaseException] = []
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def search() -> None:
         try:
@@ -250,11 +250,14 @@ def test_reindex_under_an_alias_while_searches_go_on(cli: Command, url: str, ser
                 while not stop.is_set():
                     assert store.search("documento", 10_000)
                     counts.append(store.count())
+                    begun.set()
         except BaseException as error:
             failures.append(error)
+            begun.set()
 
     searcher = threading.Thread(target=search)
     searcher.start()
+    begun.wait()
     second = cli("reindex", "novo.jsonl", "--store", url, "--json")
     stop.set()
     searcher.join()

@@ -23,7 +23,7 @@ from tests.support.encoders import HashingEncoder
 
 def test_a_poisoned_log_is_typed_and_repaired(case: Case, child: Callable[..., Child]) -> None:
     case.finish()
-    said, _ = child("poison", case.folder).communicate(timeout=30)
+    said, _ = child("poison", case.folder).communicate(timeout=120)
     assert said == "PanicException\n"
     for _ in range(2):
         with pytest.raises(errors.StoreCorruptError, match=r"is not as it was left: shard/.* has changed; repair it .*repair\(path\)"):

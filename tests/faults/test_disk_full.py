@@ -36,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_real_full_disk_is_an_error_and_the_run_goes_on_later(small_disk: Path, child: Callable[..., Child]) -> None:
     case = Case(small_disk, 8000)
     process = child("ingest", case.folder)
-    said, shown = process.communicate(timeout=60)
+    said, shown = process.communicate(timeout=120)
     assert process.returncode == 74, (process.returncode, said, shown)
     assert "free some space and run it again" in said
     assert 0 < case.position() < case.lines

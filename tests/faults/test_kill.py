@@ -61,7 +61,7 @@ def test_interrupted_by_ctrl_c(case: Case, child: Callable[..., Child]) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "paused\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(120) == 130
     position = case.position()
     assert 0 < position < case.lines
     # after Ctrl-C the books are exact: what is stored is what is acknowledged

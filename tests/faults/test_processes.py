@@ -24,7 +24,7 @@ def test_a_store_belongs_to_one_process_at_a_time(case: Case, child: Callable[..
     with pytest.raises(errors.StoreLockedError, match="in use by another process"):
         open_store(case.url, encoder=HashingEncoder())
     second = child("ingest", case.folder)
-    assert second.wait(20) == 75
+    assert second.wait(120) == 75
     assert second.stdout and second.stdout.readline().startswith("StoreLockedError")
     holder.kill()  # the lock dies with its holder
     holder.wait()
@@ -42,7 +42,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, child: Callable[..., C
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
         process = child("open", tmp_path)
-        said, shown = process.communicate(timeout=30)
+        said, shown = process.communicate(timeout=120)
     finally:
         for path in folders:
             path.chmod(0o755)

@@ -45,7 +45,7 @@ def server() -> Iterator[StandIn]:
 
 def _open(server: StandIn, **settings: Any) -> Store:
     url = f"qdrant+http://127.0.0.1:{server.port}/documents"
-    return open_store(url, encoder=HashingEncoder(), batch_size=32, settings={"timeout_s": 1, **settings})
+    return open_store(url, encoder=HashingEncoder(), batch_size=32, settings=settings)
 
 
 def _assert_whole(store: Store, report: IngestReport) -> None:
@@ -57,14 +57,14 @@ def _assert_whole(store: Store, report: IngestReport) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_what_passes_is_waited_for(server: StandIn, name: str) -> None:
-    with _open(server) as store:
+    with _open(server, **({"timeout_s": 1} if "time-out" in name else {})) as store:
         server.faults += FAULTS[name]
         _assert_whole(store, ingest(documents(COUNT), store, batch_size=16, **FEW))
         assert not server.faults
 
 
 async def test_and_on_the_asynchronous_client(server: StandIn) -> None:
-    store = _open(server)
+    store = _open(server, timeout_s=1)
     server.faults += [fault for faults in FAULTS.values() for fault in faults]
     _assert_whole(store, await aingest(documents(COUNT), store, batch_size=16, **FEW))
     assert not server.faults
@@ -118,7 +118,7 @@ def test_a_process_that_dies_is_resumed(server: StandIn, child: Callable[..., Ch
     process = child("pause", tmp_path, f"qdrant+http://127.0.0.1:{server.port}/documents", 100)
     assert process.stdout is not None and process.stdout.readline() == "paused\n"
     process.send_signal(number)
-    assert process.wait(20) == (130 if number == signal.SIGINT else -9)
+    assert process.wait(120) == (130 if number == signal.SIGINT else -9)
     position = json.loads((tmp_path / "run.checkpoint").read_text())["position"]
     with _open(server) as store:
         stored = {entry.doc_id for entry in store.scan(with_vectors=False)}

@@ -21,7 +21,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.stores import MemoryStore
 
 RETRIED = ("reset", "timeout", "invalid JSON", "429", "502", "503", "504")
-POLICY = RetryPolicy(first_wait_s=0.001, longest_wait_s=0.005, patient_deadline_s=5.0, longest_retry_after_s=0.05)
+POLICY = RetryPolicy(first_wait_s=0.001, longest_wait_s=0.005, patient_deadline_s=60.0, longest_retry_after_s=0.05)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,17 @@ class ServerError(Exception):
 
 
 Plan = Callable[[int, Sequence[Entry]], Fault | None]
+
+
+def all_at_once(count: int) -> Plan:
+    """The first `count` writes wait for each other."""
+    meeting = threading.Barrier(count, timeout=60)
+
+    def plan(number: int, entries: Sequence[Entry]) -> None:
+        if number <= count:
+            meeting.wait()
+
+    return plan
 
 
 class FaultyServer(MemoryStore):

@@ -78,6 +78,7 @@ class StandIn:
         status: what the collections report to be.
         discards: take points without reading or keeping them.
         apart: send the head and the body of an answer apart, with Nagle's algorithm, as Qdrant does.
+        gate: searches wait for it.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -89,6 +90,8 @@ class StandIn:
         self.refuse = ""
         self.status = "green"
         self.discards = self.apart = False
+        self.gate = threading.Event()
+        self.gate.set()
         self.indexes: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.client = QdrantClient(":memory:")
@@ -116,6 +119,7 @@ class StandIn:
         return sum(seen.method == method and seen.path.endswith(suffix) for seen in self.seen)
 
     def close(self) -> None:
+        self.gate.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -199,6 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
         server.seen.append(
             Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}, body, self.client_address)
         )
+        if path.endswith("/query"):
+            server.gate.wait()
         with server.lock:
             fault = next((fault for fault in server.faults if path.endswith(fault.path)), None)
             if fault is not None:

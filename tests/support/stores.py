@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
@@ -16,7 +15,7 @@ class MemoryStore(Store):
     """Keeps entries in a dict.
 
     Args:
-        delay_s: seconds that every search blocks its thread.
+        together: how many searches block their threads until so many of them are under way.
         max_in_flight: loads that may run at once.
 
     Attributes:
@@ -26,13 +25,11 @@ class MemoryStore(Store):
 
     engine: ClassVar[str] = "memory"
 
-    def __init__(
-        self, encoder: Encoder, *, url: str = "memory:", delay_s: float = 0.0, max_in_flight: int = 1, batch_size: int = 256
-    ) -> None:
+    def __init__(self, encoder: Encoder, *, url: str = "memory:", together: int = 1, max_in_flight: int = 1, batch_size: int = 256) -> None:
         super().__init__(url, encoder, batch_size=batch_size)
         self.max_in_flight = max_in_flight
         self.entries: dict[str, Entry] = {}
-        self.delay_s = delay_s
+        self._meeting = threading.Barrier(together, timeout=60)
         self.most_at_once = self._running = 0
         self.threads: set[str] = set()
         self._lock = threading.Lock()
@@ -40,7 +37,7 @@ class MemoryStore(Store):
     def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
         self._enter()
         try:
-            time.sleep(self.delay_s)
+            self._meeting.wait()
             scored = [(entry, query.dot(entry.vector)) for entry in self.entries.values() if _holds(entry.payload, filter)]
             hits = [Hit(entry.doc_id, score, entry.payload if with_payload else {}) for entry, score in scored if score > 0]
             return sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))[:top_k]

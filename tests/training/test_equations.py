@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -39,6 +39,8 @@ def test_the_gradient_of_max_pooling_reaches_the_winning_token_only_and_only_if_
     bias = torch.full((4,), -0.5)
     activations = torch.log1p(torch.relu(max_over_tokens(features, weight, bias, mask)))
     logits = (features.detach() @ weight.t() + bias).masked_fill(mask.unsqueeze(2) == 0, -torch.inf)
+    first, second = logits.topk(2, dim=1).values.unbind(1)
+    assume(bool((first - second > 1e-4).all() and (first.abs() > 1e-4).all()))  # rounding chooses no winner
     for text in range(2):
         for term in range(4):
             (gradient,) = torch.autograd.grad(activations[text, term], features, retain_graph=True)

@@ -214,7 +214,9 @@ def test_margin_mse_is_its_definition_and_ignores_a_constant_but_not_a_factor(se
     loss = margin_mse(scores, teacher, positive, own).item()
     assert loss == pytest.approx(sum(each) / len(each), rel=1e-9)
     assert margin_mse(scores, teacher + shift, positive, own).item() == pytest.approx(loss, rel=1e-6)
-    assert margin_mse(scores, 3 * teacher, positive, own).item() != pytest.approx(loss, rel=1e-3)
+    # margins of a third are off by two thirds of the teacher's; those of 0 by all of them
+    tripled, nothing = (margin_mse(student, 3 * teacher, positive, own).item() for student in (teacher, torch.zeros_like(teacher)))
+    assert tripled == pytest.approx(4 / 9 * nothing, rel=1e-9) and tripled > 0
     assert margin_mse(teacher + shift, teacher, positive, own).item() == pytest.approx(0.0, abs=1e-9)
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -108,27 +107,41 @@ def test_the_same_recipe_twice_is_the_same_run(unbroken: Path, smoke_recipe: Pat
     assert_same_run(unbroken, tmp_path / "run")
 
 
+STOPPING = """
+import os, signal, sys
+from training.__main__ import main
+from training.runlog import RunLog
+
+append, steps = RunLog.append, sys.argv.pop(1).split(",")
+
+def append_and_stop(log, row):
+    append(log, row)
+    if row["event"] == "step" and str(row["step"]) in steps:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+RunLog.append = append_and_stop
+main()
+"""
+
+
 @pytest.fixture(scope="module")
 def killed(smoke_recipe: Path, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """What a run leaves that is killed after so many steps: one process is stopped, copied and let go again, and killed at the last."""
+    """What a run leaves that is killed after so many steps: one process stops there, is copied and let go again, and killed at the last."""
     folder = tmp_path_factory.mktemp("killed")
     out = folder / "running"
-    process = subprocess.Popen(command(smoke_recipe, data_dir, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    stopping = [sys.executable, "-c", STOPPING, ",".join(map(str, KILLED_AT)), *command(smoke_recipe, data_dir, out)[3:]]
+    process = subprocess.Popen(stopping, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        left = {step: _stopped_at(step, process, out, folder / str(step)) for step in KILLED_AT}
+        left = {step: _stopped(process, out, folder / str(step)) for step in KILLED_AT}
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL
     return left
 
 
-def _stopped_at(step: int, process: subprocess.Popen[bytes], out: Path, copy: Path) -> Path:
-    log, deadline = out / "training.jsonl", time.monotonic() + 120
-    while not log.is_file() or log.read_text(encoding="utf-8").count('"event": "step"') < step:
-        assert process.poll() is None and time.monotonic() < deadline, f"the run ended or hung before step {step}"
-        time.sleep(0.002)
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+def _stopped(process: subprocess.Popen[bytes], out: Path, copy: Path) -> Path:
+    state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED)
+    assert state is not None and state.si_code == os.CLD_STOPPED, "the run ended early"
     shutil.copytree(out, copy)
     process.send_signal(signal.SIGCONT)
     return copy

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -60,6 +60,12 @@ def texts(seed: int, rows: int = 3, length: int = 8) -> Tokens:
     lengths = torch.tensor([max(2, length - 2 * row) for row in range(rows)])
     mask = (torch.arange(length) < lengths.unsqueeze(1)).long()
     return Tokens(ids * mask, mask)
+
+
+def settled(encoded: Encoded) -> bool:
+    """No two weights of a text are so near to each other that rounding could change their order."""
+    weights = encoded["activations"].detach().sort(1, descending=True).values
+    return bool(((weights[:, :-1] - weights[:, 1:] > 1e-5) | (weights[:, :-1] == 0)).all())
 
 
 # -- the definition, as loops ---------------------------------------------------------------------------------------------
@@ -200,6 +206,7 @@ def test_padding_and_what_stands_in_it_change_nothing(seed: int, more: int) -> N
     with torch.no_grad():
         expected, found = model.encode_documents(tokens), model.encode_documents(padded)
         alone = stacked([model.encode_documents(tokens.rows(row, row + 1)) for row in range(3)])
+    assume(settled(expected))
     for other in (found, alone):
         assert torch.equal(other["terms"], expected["terms"])
         torch.testing.assert_close(other["embeddings"], expected["embeddings"], atol=1e-5, rtol=1e-4)
@@ -236,6 +243,7 @@ def test_gradients_through_cut_off_representations_are_the_same(seed: int) -> No
     loss(whole, *whole(*tokens)).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         first = halves(*tokens)
+    assume(all(map(settled, first)))
     leaves = [detached(side, requires_grad=True) for side in first]
     loss(halves, *leaves).backward()  # type: ignore[no-untyped-call]
     for side, encode in ((0, halves.encode_queries), (1, halves.encode_documents)):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import pickle
-import random
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.data import blocks, texts
 from training.data.texts import TextStore
 
 TEXTS = st.text(st.characters(blacklist_characters="\t\n\r\0", blacklist_categories=("Cs",)), max_size=30)
+FRESH = itertools.count()
 NUMBERS = st.integers(0, 2**40).map(str)
 NAMES = st.text(st.characters(blacklist_characters="\t\n\r\0", blacklist_categories=("Cs", "Z", "Cc")), min_size=1, max_size=20)
 
@@ -47,7 +48,7 @@ def test_a_store_answers_as_a_dictionary_does(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_BYTES", block)
         patch.setattr(texts, "_CHUNK", 7)
-        store = store_of(tmp_path, content, f"{random.random()}.{'jsonl' if form == 'jsonl' else 'tsv'}")
+        store = store_of(tmp_path, content, f"{next(FRESH)}.{'jsonl' if form == 'jsonl' else 'tsv'}")
     order = list(held)
     data.draw(st.randoms(use_true_random=False)).shuffle(order)
     assert [store.get(key) for key in order] == [held[key] for key in order]

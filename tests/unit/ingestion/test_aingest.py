@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import pytest
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion.engine import aingest, ingest
-from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.stores.base import Entry, Store
+from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.collections import assert_holds, documents
 from tests.support.encoders import HashingEncoder
-from tests.support.faulty import Fault, FaultyServer, FaultyStore
+from tests.support.faulty import Fault, FaultyServer, FaultyStore, all_at_once
 from tests.support.stores import MemoryStore
 
 VARYING = {"seconds", "documents_per_second"}
@@ -40,23 +41,23 @@ async def test_the_same_report_and_content_as_ingest(tmp_path: Path) -> None:
     assert (again.written, again.unchanged) == (0, 300)
 
 
-async def test_loads_run_at_once_and_never_block_the_loop() -> None:
-    server = FaultyServer(HashingEncoder(delay_s=0.0005), slowest_s=0.05)
-    store = FaultyStore(server.encoder, server, max_in_flight=3, batch_size=20)
-    gaps: list[float] = []
+async def test_encoding_and_loads_run_beside_the_loop_and_loads_at_once() -> None:
+    beat, loop = threading.Event(), asyncio.get_running_loop()
 
-    async def heartbeat() -> None:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.005)
-            gaps.append(time.perf_counter() - before)
+    class Waiting(HashingEncoder):
+        """Goes on when the event loop has come round."""
 
-    beating = asyncio.create_task(heartbeat())
-    await aingest(documents(600), store)
-    beating.cancel()
+        def _encode(self, text: str) -> SparseVector:
+            beat.clear()
+            loop.call_soon_threadsafe(beat.set)
+            assert beat.wait(60), "the event loop is blocked"
+            return super()._encode(text)
+
+    server = FaultyServer(HashingEncoder(), all_at_once(3))
+    store = FaultyStore(Waiting(), server, max_in_flight=3, batch_size=20)
+    assert (await aingest(documents(200), store, reconcile=0)).written == 200
     assert server.most_at_once == 3
-    assert len(gaps) > 20 and sorted(gaps)[len(gaps) // 2] < 0.05  # blocked, one gap would be as long as all of it
-    assert_holds(store, documents(600))
+    assert server.entries.keys() == {f"d{n}" for n in range(200)}
 
 
 async def test_an_embedded_store_works_too(store: Store) -> None:
@@ -112,22 +113,32 @@ async def test_cancelling_is_ctrl_c(tmp_path: Path, cancels: int) -> None:
     assert_holds(store, documents(600))
 
 
+async def _passing_the_deadline(store: FaultyStore, checkpoint: Path) -> None:
+    """Ingest under a deadline that passes while the tenth batch is written."""
+    loop = asyncio.get_running_loop()
+
+    def plan(number: int, entries: Sequence[Entry]) -> None:
+        if number == 10:
+            loop.call_soon_threadsafe(lambda: deadline.reschedule(loop.time()))
+
+    store.server.plan = plan
+    async with asyncio.timeout(None) as deadline:
+        await aingest(documents(20_000), store, checkpoint=checkpoint)
+
+
 async def test_a_deadline_of_the_callers_ends_it_in_order(tmp_path: Path) -> None:
-    server = FaultyServer(HashingEncoder(window=1, delay_s=0.001), slowest_s=0.01)
+    server = FaultyServer(HashingEncoder(window=1), slowest_s=0.01)
     store = FaultyStore(server.encoder, server, batch_size=10)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(aingest(documents(50_000), store, checkpoint=tmp_path / "checkpoint"), 0.4)
+        await _passing_the_deadline(store, tmp_path / "checkpoint")
     position = json.loads((tmp_path / "checkpoint").read_text())["position"]
+    assert 0 < position < 20_000
     assert server.entries.keys() == {f"d{n}" for n in range(position)}
 
 
 def test_the_loop_may_end_right_after_a_cancelled_ingest(tmp_path: Path) -> None:
-    store = FaultyStore(HashingEncoder(window=1, delay_s=0.001), batch_size=10)
-
-    async def main() -> None:
-        await asyncio.wait_for(aingest(documents(20_000), store, checkpoint=tmp_path / "checkpoint"), 0.2)
-
+    store = FaultyStore(HashingEncoder(window=1), batch_size=10)
     with pytest.raises(TimeoutError):
-        asyncio.run(main())
+        asyncio.run(_passing_the_deadline(store, tmp_path / "checkpoint"))
     position = json.loads((tmp_path / "checkpoint").read_text())["position"]
     assert store.server.entries.keys() == {f"d{n}" for n in range(position)}

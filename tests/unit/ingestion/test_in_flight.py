@@ -20,7 +20,7 @@ from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import Entry
 from tests.support.collections import assert_holds, documents
 from tests.support.encoders import HashingEncoder
-from tests.support.faulty import Fault, FaultyServer, FaultyStore
+from tests.support.faulty import Fault, FaultyServer, FaultyStore, all_at_once
 from tests.support.stores import MemoryStore
 
 
@@ -80,7 +80,7 @@ def test_whatever_the_order_and_the_moment_of_death_a_checkpoint_has_no_hole(
 
 def test_as_many_loads_at_once_as_the_store_allows_and_no_more() -> None:
     for max_in_flight in (1, 3, 6):
-        server = FaultyServer(HashingEncoder(), slowest_s=0.02)
+        server = FaultyServer(HashingEncoder(), all_at_once(max_in_flight), slowest_s=0.01)
         ingest(documents(400), FaultyStore(server.encoder, server, max_in_flight=max_in_flight, batch_size=10))
         assert server.most_at_once == max_in_flight
         assert len(server.entries) == 400

@@ -31,8 +31,8 @@ def store() -> MemoryStore:
     return make_store()
 
 
-def make_store(delay_s: float = 0.0) -> MemoryStore:
-    store = MemoryStore(HashingEncoder(), delay_s=delay_s)
+def make_store(together: int = 1) -> MemoryStore:
+    store = MemoryStore(HashingEncoder(), together=together)
     records = [
         Record(f"doc-{n}", f"Título {n}", text, {"metadata": {"subject": SUBJECTS[n % 3], "year": 2000 + n}, "url": f"u{n}"})
         for n, text in enumerate(TEXTS)

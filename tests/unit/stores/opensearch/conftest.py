@@ -10,7 +10,7 @@ from splade_ptbr_connectors.stores.opensearch import OpenSearchStore
 from tests.support.encoders import HashingEncoder
 from tests.unit.stores.opensearch.stand_in import StandIn, running
 
-QUICK = {"load_timeout_s": 0.5, "timeout_s": 0.5, "deadline_s": 5.0, "load_deadline_s": 5.0}
+PATIENT = {"load_timeout_s": 60.0, "timeout_s": 60.0, "deadline_s": 60.0, "load_deadline_s": 60.0}  # longer than any machine pauses
 Open = Callable[..., OpenSearchStore]
 
 
@@ -25,7 +25,7 @@ def opening(server: StandIn) -> Iterator[Open]:
     opened: list[OpenSearchStore] = []
 
     def opens(**arguments: Any) -> OpenSearchStore:
-        arguments = {"encoder": HashingEncoder(), **arguments, "settings": {**QUICK, **arguments.get("settings", {})}}
+        arguments = {"encoder": HashingEncoder(), **arguments, "settings": {**PATIENT, **arguments.get("settings", {})}}
         store = open_store(arguments.pop("url", f"opensearch+{server.url}/laws"), **arguments)
         assert isinstance(store, OpenSearchStore)
         opened.append(store)

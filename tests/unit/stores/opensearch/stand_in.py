@@ -157,7 +157,7 @@ def handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
             if parts.path.endswith("_bulk"):
                 assert parse_qs(parts.query)["require_alias"] == ["true"]
                 server.bulks.append((time.monotonic(), len(body), ids_in(body)))
-                server.gate.wait(10)
+                server.gate.wait()
             fault = server.fault(parts.path)
             status, content = self.outcome(parts.path, body, fault)
             time.sleep(fault.delay_s)

@@ -20,6 +20,7 @@ from tests.unit.stores.opensearch.stand_in import Fault, StandIn
 VECTOR = SparseVector([1, 7], [0.5, 0.25])
 TEN = [(f"d{n}", VECTOR, {"n": n}) for n in range(10)]
 IDS = [f"d{n}" for n in range(10)]
+IMPATIENT = {"load_timeout_s": 0.5, "timeout_s": 0.5}
 
 RETRIED = {
     "429": Fault(status=429),
@@ -42,11 +43,14 @@ RETRIED = {
 
 @pytest.mark.parametrize("name", RETRIED)
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "asynchronous"])
-def test_a_load_survives(store: OpenSearchStore, server: StandIn, name: str, blocking: bool) -> None:
+def test_a_load_survives(opening: Open, server: StandIn, name: str, blocking: bool) -> None:
+    store = opening(settings=IMPATIENT if "time-out" in name else {})
     server.fail("_bulk", RETRIED[name])
     assert load(store, blocking) == []
     assert sorted(server.documents) == IDS
-    assert [ids for _, _, ids in server.bulks] == [IDS, IDS]
+    sent = [ids for _, _, ids in server.bulks]
+    assert sent[:2] == [IDS, IDS]
+    assert sent[2:] == [] or "time-out" in name  # a machine may be too slow for the second attempt as well
 
 
 def load(store: OpenSearchStore, blocking: bool) -> Any:
@@ -87,7 +91,7 @@ def test_a_refused_document_stops_no_other(store: OpenSearchStore, server: Stand
     assert caught.value.refusals == (("d0", "rejected with 400"),)
 
 
-def test_a_load_that_never_gets_through_is_an_error_and_not_a_silence(opening: Open, server: StandIn) -> None:
+def test_a_load_that_never_gets_through_is_an_error_and_not_a_silence(opening: Open, server: StandIn, ticking: None) -> None:
     store = opening(settings={"load_deadline_s": 0.6})
     server.fail("_bulk", *[Fault(item_status=(429,)) for _ in range(100)])
     with pytest.raises(
@@ -198,7 +202,8 @@ def test_a_part_is_never_taken_for_the_whole(store: OpenSearchStore, server: Sta
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(reset=True), Fault(status=200, body=b"{"), Fault(delay_s=0.8)], ids=str)
-def test_reads_are_tried_again(store: OpenSearchStore, server: StandIn, fault: Fault) -> None:
+def test_reads_are_tried_again(opening: Open, server: StandIn, fault: Fault) -> None:
+    store = opening(settings=IMPATIENT if fault.delay_s else {})
     store.load(TEN)
     server.fail("_search", fault)
     server.fail("_mget", fault)
@@ -206,7 +211,7 @@ def test_reads_are_tried_again(store: OpenSearchStore, server: StandIn, fault: F
     assert sorted(store.get(IDS)) == IDS
 
 
-def test_nobody_there(opening: Open) -> None:
+def test_nobody_there(opening: Open, ticking: None) -> None:
     with pytest.raises(errors.StoreUnavailableError, match=r"cannot reach opensearch\+http://127.0.0.1:1/laws.*given up after"):
         opening(url="opensearch+http://127.0.0.1:1/laws", settings={"deadline_s": 0.3})
 

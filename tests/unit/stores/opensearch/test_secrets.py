@@ -21,7 +21,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import make_certificate
 from tests.support.told import told
-from tests.unit.stores.opensearch.conftest import QUICK, Open
+from tests.unit.stores.opensearch.conftest import PATIENT, QUICK, Open
 from tests.unit.stores.opensearch.stand_in import Fault, StandIn, running
 
 PASSWORD = "s3cr3t-p4ss"
@@ -163,7 +163,7 @@ def secure(certificate: tuple[Path, Path]) -> Iterator[StandIn]:
 
 
 def secure_store(server: StandIn, **arguments: Any) -> Any:
-    return open_store(f"opensearch+{server.url}/laws", encoder=HashingEncoder(), settings=QUICK, **arguments)
+    return open_store(f"opensearch+{server.url}/laws", encoder=HashingEncoder(), settings=PATIENT, **arguments)
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(secure: StandIn) -> None:
