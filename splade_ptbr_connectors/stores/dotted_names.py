@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import RecordError
 from ..json_values import MAX_DEPTH
 
+MAX_DOTTED = 3  # each of them within another stores all that it holds twice
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 Place = tuple[str | int, ...]  # names, and places in lists
 
@@ -20,7 +21,8 @@ def spread(payload: Mapping[str, Any], doc_id: str) -> tuple[Mapping[str, Any], 
     """The payload with the second forms beside what it holds, and where these are; without such names, the payload itself.
 
     Raises:
-        RecordError: two fields under one path, such as {"a.b": 1, "a": 2}, or more levels than a payload may have.
+        RecordError: two fields under one path, such as {"a.b": 1, "a": 2}, more levels than a payload may have, or names
+            with dots within one another more than 3 times.
     """
     added: list[Place] = []
     return (_spread(payload, (), added, doc_id), added) if _has_dots(payload) else (payload, added)
@@ -50,6 +52,10 @@ def _spread(value: Any, place: Place, added: list[Place], doc_id: str) -> Any:
         return [_spread(item, (*place, n), added, doc_id) for n, item in enumerate(value)]
     if not isinstance(value, Mapping):
         return value
+    if sum("." in name for name in place if isinstance(name, str)) > MAX_DOTTED:
+        raise RecordError(
+            f"the payload of {doc_id!r} has names with dots within one another more than {MAX_DOTTED} times: rename the inner ones."
+        )
     tree = {name: _spread(item, (*place, name), added, doc_id) for name, item in value.items()}
     for name in value:
         parts = name.split(".")

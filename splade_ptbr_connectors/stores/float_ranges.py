@@ -31,8 +31,8 @@ def exact_pieces(bounds: Range, slack: int = 0) -> tuple[Range | None, list[Wind
         slack: by how many steps of a float a bound may be off when the engine has read it.
     """
     low, high = _lowest(bounds), _highest(bounds)
-    if low > _step(high, 1):
-        return None, []  # the bounds contradict each other; with one step between, integers may lie there
+    if low > _step(high, 1) or math.inf in (low, -high):
+        return None, []  # nothing lies there; with one step between the bounds, integers may
     crowded_low, crowded_high = _FIRST <= abs(_lower(bounds)[0]) <= _LAST, _FIRST <= abs(_upper(bounds)[0]) <= _LAST
     if not crowded_low and not crowded_high:
         return _as_floats(bounds, low, high), []

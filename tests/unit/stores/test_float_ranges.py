@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors.filters import Range, parse_filter
 from splade_ptbr_connectors.stores.float_ranges import exact_pieces
 
+LARGEST = sys.float_info.max
 anchors = st.sampled_from([0, 1, 2**53, 2**54, 1_768_907_445_451_174_113, 2**60, 2**62, 2**63 - 1, 2**63, 2**64, 10**30])
 near = st.integers(-2100, 2100) | st.integers(-3, 3)
 integers = st.builds(lambda sign, anchor, offset: sign * (anchor + offset), st.sampled_from([1, -1]), anchors, near)
-numbers = integers | integers.map(float) | st.floats(allow_nan=False, allow_infinity=False)
+numbers = integers | integers.map(float) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([LARGEST, -LARGEST])
 kept = integers.filter(lambda number: -(2**63) <= number < 2**63) | integers.map(float) | st.floats(allow_nan=False, allow_infinity=False)
 bounds = st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), numbers, min_size=1)
 
