@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from benchmarks import __main__ as program
 from benchmarks.results import Results
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError
-from tests.benchmarks.qdrant_batches import answering_batches
 from tests.support.qdrant_server import stand_in
 
 pytest.importorskip("numba")
@@ -81,7 +80,7 @@ def test_a_failed_engine_ends_with_an_exit_code_but_a_report(reported: Path, col
 
 
 def test_an_index_on_a_server_whose_disk_cannot_be_seen_is_reported_without_its_size(collection: Path, tmp_path: Path) -> None:
-    with answering_batches(), stand_in() as server:
+    with stand_in() as server:
         given = ("--engines", "qdrant", "--rounds", "1", "--qdrant", server.url)
         call("run", "--collection", str(collection), *given, "--out", str(tmp_path))
     [engine] = Results.read(tmp_path).engines

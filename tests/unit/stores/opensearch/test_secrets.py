@@ -21,7 +21,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import make_certificate
 from tests.support.told import told
-from tests.unit.stores.opensearch.conftest import PATIENT, QUICK, Open
+from tests.unit.stores.opensearch.conftest import PATIENT, Open
 from tests.unit.stores.opensearch.stand_in import Fault, StandIn, running
 
 PASSWORD = "s3cr3t-p4ss"
