@@ -30,7 +30,7 @@ ACCEPTED = ("right", "typed")
 HARMLESS = ("none", "kill", "interrupt")  # a store must be good after these
 LIMIT_S = 60.0  # of a trial that takes 50 ms on a quiet machine
 TRIALS_PER_WORKER = 150  # handles of damaged stores may never be given back
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=\d-)[0-9a-f]{8}(?=\.segment$)")  # what differs between two stores of one shape
 
 
 class Trial(NamedTuple):
