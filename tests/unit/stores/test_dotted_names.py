@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import RecordError
@@ -16,15 +17,15 @@ from splade_ptbr_connectors.stores.numba.matching import test_of as matching
 from splade_ptbr_connectors.stores.opensearch.filters import facets, to_query
 from splade_ptbr_connectors.stores.payloads import from_stored, to_stored
 
-names = st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=3).map(".".join)
+names = st.sampled_from(["a", "b", "a.b", "b.a", "a.a.b", "a.b.a", "a.", ""])  # few, so that they meet
 values = st.recursive(
     st.integers(0, 2) | st.none() | st.lists(st.integers(0, 2), max_size=2),
     lambda inner: st.dictionaries(names, inner, max_size=3) | st.lists(st.dictionaries(names, inner, max_size=2), max_size=2),
     max_leaves=6,
 )
-payloads = st.dictionaries(names.filter(bool), values, max_size=3)
-parts = st.sampled_from(["a", "b", "c", '"a"', '"a.b"', '"b.c"', '""', '"a."', '"c.b.a"'])
-fields = st.lists(parts, min_size=1, max_size=4).map(".".join)
+payloads = st.dictionaries(names, values, min_size=1, max_size=3)
+PARTS = ["a", "b", '"a"', '"a.b"', '"b.a"', '"a."', '""']
+FIELDS = [".".join(parts) for length in (1, 2, 3) for parts in itertools.product(PARTS, repeat=length)]
 
 
 def spread_or_skip(payload: dict[str, Any]) -> tuple[Any, list[Any]]:
@@ -51,18 +52,23 @@ def test_what_is_stored_comes_back_and_is_left_alone(payload: dict[str, Any]) ->
     assert gathered(tree, added) == payload == before
     stored = to_stored("d", payload, "h", "A")
     kept = copy.deepcopy(stored)
-    assert from_stored(stored) == ("d", payload, "h")
-    assert from_stored(kept) == ("d", payload, "h")
+    assert from_stored(dict(stored)) == ("d", payload, "h")
+    assert stored == kept
 
 
-@given(payloads, fields, st.integers(0, 2))
-def test_every_engine_finds_the_same(payload: dict[str, Any], field: str, wanted: int) -> None:
+CONDITIONS = {(field, wanted): parse_filter({field: wanted}) for field in FIELDS for wanted in (0, 1)}
+TESTS = {asked: matching(conditions) for asked, conditions in CONDITIONS.items()}
+TERMS = {asked: to_query(conditions, None)["filter"][0]["terms"]["facets"][0] for asked, conditions in CONDITIONS.items()}
+
+
+@given(payloads)
+@settings(deadline=None)
+def test_every_engine_finds_the_same(payload: dict[str, Any]) -> None:
     tree, _ = spread_or_skip(payload)
-    in_tree = any(type(value) is int and value == wanted for value in values_at(tree, field))
-    conditions = parse_filter({field: wanted})
-    assert matching(conditions)(payload) == in_tree
-    [clause] = to_query(conditions, None)["filter"]
-    assert (set(clause["terms"]["facets"]) <= set(facets(payload))) == in_tree
+    in_tree = {(field, wanted) for field, wanted in CONDITIONS if wanted in values_at(tree, field)}
+    assert {asked for asked, test in TESTS.items() if test(payload)} == in_tree
+    terms = set(facets(payload))
+    assert {asked for asked, term in TERMS.items() if term in terms} == in_tree
 
 
 @given(payloads)
@@ -90,6 +96,8 @@ def leaves(payload: dict[str, Any], prefix: str = "") -> list[tuple[str, int]]:
         ({"a.b": 1}, {"a.b": 1, "a": {"b": 1}}, [("a",)]),
         ({"a.b": 1, "a": {"c": 2}}, {"a.b": 1, "a": {"c": 2, "b": 1}}, [("a", "b")]),
         ({"a.b": 1, "a.c": 2}, {"a.b": 1, "a.c": 2, "a": {"b": 1, "c": 2}}, [("a",), ("a", "c")]),
+        ({"a.b": {"c": 1}, "a.b.d": 2}, {"a.b": {"c": 1}, "a.b.d": 2, "a": {"b": {"c": 1, "d": 2}}}, [("a",), ("a", "b", "d")]),
+        ({"a.b": {"c": 1}, "a": {"b": {"d": 2}}}, {"a.b": {"c": 1}, "a": {"b": {"d": 2, "c": 1}}}, [("a", "b", "c")]),
         ({"x": [{"a.b": 1}, 3]}, {"x": [{"a.b": 1, "a": {"b": 1}}, 3]}, [("x", 0, "a")]),
         ({"a.": 1, ".": 2, "": 3}, {"a.": 1, ".": 2, "": 3}, []),
     ],

@@ -8,19 +8,34 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.filters import Range, parse_filter
 from splade_ptbr_connectors.stores.float_ranges import exact_pieces
 
 LARGEST = sys.float_info.max
-anchors = st.sampled_from([0, 1, 2**53, 2**54, 1_768_907_445_451_174_113, 2**60, 2**62, 2**63 - 1, 2**63, 2**64, 10**30])
-near = st.integers(-2100, 2100) | st.integers(-3, 3)
-integers = st.builds(lambda sign, anchor, offset: sign * (anchor + offset), st.sampled_from([1, -1]), anchors, near)
-numbers = integers | integers.map(float) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([LARGEST, -LARGEST])
-kept = integers.filter(lambda number: -(2**63) <= number < 2**63) | integers.map(float) | st.floats(allow_nan=False, allow_infinity=False)
-bounds = st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), numbers, min_size=1)
+ANCHORS = [0, 1, 2**53, 2**54, 1_768_907_445_451_174_113, 2**60, 2**62, 2**63 - 1, 2**63, 2**64, 10**30, LARGEST]
+KEYS = st.sampled_from(["gt", "gte", "lt", "lte"])
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[dict[str, float], float]:
+    """Bounds, and a number that a payload may hold: all within some steps of a float of one another, half of such a step included."""
+    anchor = int(draw(st.sampled_from([1, -1]))) * draw(st.sampled_from(ANCHORS))
+    step = max(1, int(math.ulp(anchor)))
+
+    def near() -> float:
+        number = int(anchor) + draw(st.integers(-14, 14)) * step // 2 + draw(st.integers(-2, 2))
+        return float(number) if draw(st.booleans()) and abs(number) < LARGEST else number
+
+    anywhere = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0, LARGEST, -LARGEST])
+    keys = draw(st.lists(KEYS, min_size=1, max_size=3, unique=True))
+    bounds = {key: near() if draw(st.integers(0, 4)) else draw(anywhere) for key in keys}
+    value = near()
+    assume(all(abs(bound) <= LARGEST for bound in bounds.values()))
+    assume(abs(value) <= LARGEST)
+    return bounds, value if isinstance(value, float) or -(2**63) <= value < 2**63 else float(value)
 
 
 def holds(bounds: dict[str, float], value: float) -> bool:
@@ -54,24 +69,29 @@ def passes(given_bounds: Range, value: float, slack: int, steps: int, *, indexed
     return found
 
 
-@given(bounds, kept, st.booleans())
-def test_what_passes_lies_within_the_bounds(bounds: dict[str, float], value: float, indexed: bool) -> None:
+@given(cases(), st.booleans())
+@example(({"gt": 2**60, "lt": 2**60 + 256}, 2**60 + 7), False)  # two floats that are neighbours, and integers between them
+@settings(max_examples=500)
+def test_what_passes_lies_within_the_bounds(case: tuple[dict[str, float], float], indexed: bool) -> None:
+    bounds, value = case
     [condition] = parse_filter({"n": bounds})
     assert isinstance(condition, Range)
     assert condition.holds(value) == holds(bounds, value)
     assert passes(condition, value, 0, 0, indexed=indexed) == holds(bounds, value)
 
 
-@given(bounds, kept.filter(lambda value: isinstance(value, int)), st.sampled_from([-1, 0, 1]), st.booleans())
-def test_integers_are_exact_also_for_a_reader_that_is_off_by_a_bit(bounds: dict[str, float], value: int, steps: int, indexed: bool) -> None:
+@given(cases().filter(lambda case: isinstance(case[1], int)), st.sampled_from([-1, 0, 1]), st.booleans())
+@settings(max_examples=500)
+def test_integers_are_exact_also_for_a_reader_that_is_off_by_a_bit(case: tuple[dict[str, float], int], steps: int, indexed: bool) -> None:
+    bounds, value = case
     [condition] = parse_filter({"n": bounds})
     assert isinstance(condition, Range)
     assert passes(condition, value, 1, steps, indexed=indexed) == holds(bounds, value)
 
 
-@given(bounds, st.sampled_from([0, 1]))
-def test_lists_are_short(bounds: dict[str, float], slack: int) -> None:
-    [condition] = parse_filter({"n": bounds})
+@given(cases(), st.sampled_from([0, 1]))
+def test_lists_are_short(case: tuple[dict[str, float], float], slack: int) -> None:
+    [condition] = parse_filter({"n": case[0]})
     assert isinstance(condition, Range)
     _, windows = exact_pieces(condition, slack)
     assert sum(len(window.inside) + len(window.outside) for window in windows) <= 20_000
