@@ -20,6 +20,8 @@ MAX_FILE_DEPTH = 100  # of the documents of parse_json(): none of ours is nested
 _TOO_DEEP = f"nested more than {MAX_FILE_DEPTH} levels deep"
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what gRPC carries; a larger one some engine rounds or refuses
 _SHOWN_BITS = 128
+MAX_NAMES, MAX_NAME = 1000, 100  # names of fields that are remembered as checked: a collection has few, and every document has them
+_NAMES: set[str] = set()
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -51,7 +53,10 @@ def checked_copy(value: Any, owner: str, depth: int = 0, field: str | None = Non
         return _checked_string(value, owner)
     if kind is dict or isinstance(value, Mapping):
         _check_depth(owner, depth)
-        return {_checked_name(name, owner): checked_copy(item, owner, depth + 1, name) for name, item in value.items()}
+        return {
+            (name if type(name) is str and name in _NAMES else _checked_name(name, owner)): checked_copy(item, owner, depth + 1, name)
+            for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
         _check_depth(owner, depth)
         return [checked_copy(item, owner, depth + 1, field) for item in value]
@@ -79,7 +84,10 @@ def integer_text(value: int) -> str:
 def _checked_name(name: object, owner: str) -> str:
     if not isinstance(name, str):
         raise RecordError(f"{owner} has the field name {name!r}: field names are strings.")
-    return _checked_string(name if type(name) is str else plain(name), owner, "a field name")
+    checked = _checked_string(name if type(name) is str else plain(name), owner, "a field name")
+    if len(_NAMES) < MAX_NAMES and len(checked) < MAX_NAME:
+        _NAMES.add(checked)
+    return checked
 
 
 def _checked_string(value: str, owner: str, what: str = "a field") -> str:

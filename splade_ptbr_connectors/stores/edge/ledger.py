@@ -19,8 +19,7 @@ from .checks import Tally
 FILE_NAME = "splade-ledger"
 SLOT = 256
 ONE_PROCESS = (
-    "An edge store serves one process at a time, readers too; several processes may use numba:FOLDER, or a "
-    "Qdrant or OpenSearch server."
+    "An edge store serves one process at a time, readers too; several processes may use numba:FOLDER, or a Qdrant or OpenSearch server."
 )
 _LOCK_AT = 2 * SLOT  # Windows locks bytes against reading too
 

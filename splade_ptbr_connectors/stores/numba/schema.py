@@ -29,7 +29,7 @@ CREATE TABLE state (
     following INTEGER NOT NULL, indexed INTEGER NOT NULL
 );
 CREATE TABLE documents (
-    number INTEGER PRIMARY KEY, tenant TEXT NOT NULL, doc_id TEXT NOT NULL, content_hash TEXT, payload TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, tenant TEXT NOT NULL, doc_id TEXT NOT NULL, content_hash TEXT, payload BLOB NOT NULL,
     terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL
 );
 CREATE INDEX of_tenants ON documents (tenant) WHERE tenant != '';
@@ -248,7 +248,15 @@ _WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksu
 
 def _row(number: int, tenant: str, entry: Entry) -> tuple[Any, ...]:
     vector = entry.vector
-    row = (number, tenant, entry.doc_id, entry.content_hash, _encode(entry.payload), vector.term_ids.tobytes(), vector.weights.tobytes())
+    row = (
+        number,
+        tenant,
+        entry.doc_id,
+        entry.content_hash,
+        _encode(entry.payload).encode(),
+        vector.term_ids.tobytes(),
+        vector.weights.tobytes(),
+    )
     return (*row, _checksum(row))
 
 
@@ -259,8 +267,8 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 
 def _checksum(row: Sequence[Any]) -> int:
     number, tenant, doc_id, content_hash, payload, terms, weights = row[:7]
-    head = f"{number}\0{tenant}\0{doc_id}\0{content_hash}\0{len(terms)}\0{payload}".encode()
-    return zlib.crc32(b"".join((head, terms, weights)))
+    head = f"{number}\0{tenant}\0{doc_id}\0{content_hash}\0{len(payload)}\0{len(terms)}\0".encode()
+    return zlib.crc32(b"".join((head, payload, terms, weights)))
 
 
 def _check_row(row: Sequence[Any]) -> None:
@@ -283,10 +291,10 @@ def _batch(terms: Sequence[bytes], weights: Sequence[bytes]) -> SparseBatch:
     return SparseBatch(indptr, np.frombuffer(b"".join(terms), "<u4"), np.frombuffer(b"".join(weights), "<f4"))
 
 
-def _parsed(texts: Sequence[str]) -> list[dict[str, Any]]:
+def _parsed(texts: Sequence[bytes]) -> list[dict[str, Any]]:
     """JSON values, parsed as one list: a call for each takes longer than the search that found them."""
     try:
-        values: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
+        values: list[dict[str, Any]] = json.loads(b"[" + b",".join(texts) + b"]")
     except ValueError as error:
         raise StoreCorruptError(f"a payload is damaged ({error}): restore the store from a backup, or ingest anew.") from error
     if len(values) != len(texts):
