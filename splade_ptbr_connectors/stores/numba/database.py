@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...errors import SpladeConnectorsError, StoreCorruptError, StoreFormatError, StoreLockedError, StoreWriteError
+from ...errors import SpladeConnectorsError, StoreClosedError, StoreCorruptError, StoreFormatError, StoreLockedError, StoreWriteError
 from ...extras import require
 from .schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA, read_state
 
@@ -32,7 +32,7 @@ DATABASE, ACKNOWLEDGED = "documents.db", "acknowledged"
 CHECKSUM_BYTES = 8  # reserved at the end of every page: what cksumvfs looks for
 PAGE_BYTES = 4096
 LOG_PAGES = 16384  # of the write-ahead log before SQLite copies it into the database
-CACHE_KIB = 32 * 1024  # of each connection
+CACHE_KIB = 8 * 1024  # of each connection, and there is one for each search at the same time
 PATIENCE_S = 60.0  # for another process that writes
 ADVICE = "restore it from a backup, or ingest into a new folder"
 _NOTE = struct.Struct("<16sQ")
@@ -80,6 +80,7 @@ class Database:
                 )
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}")
             connection.execute("COMMIT")
+            acknowledge(folder, connection.execute("SELECT store_id FROM state").get, 0)
 
     @staticmethod
     def is_empty(folder: Path) -> bool:
@@ -122,7 +123,7 @@ class Database:
             finally:
                 _end(self._writer)
             if self._synchronous:
-                self._acknowledge(revision)
+                acknowledge(self.folder, self.store_id, revision)
 
     @contextlib.contextmanager
     def relaxed(self) -> Iterator[None]:
@@ -134,7 +135,8 @@ class Database:
         finally:
             with self._writing:
                 self._pace(synchronous=True)
-            self.sync()
+            if not self._closed:
+                self.sync()
 
     def sync(self) -> None:
         """Flush all commits to disk."""
@@ -175,20 +177,13 @@ class Database:
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'NORMAL'}")
 
     def _check_place(self) -> None:
-        """Raise for a database that is not this process's any more, or not where it was."""
+        """Raise for a database that is closed, not this process's any more, or not where it was."""
+        if self._closed:
+            raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
         if os.getpid() != self._process:
             raise StoreLockedError(f"the store {self.url} was opened before this process was forked: {_FORK_ADVICE}.")
         if _identity(self.path) != self._file:
             raise StoreCorruptError(f"{self.path} was removed or replaced while the store was open: close it, and {ADVICE}.")
-
-    def _acknowledge(self, revision: int) -> None:
-        """Say that the database must reach this revision from now on. In place, and not flushed: it may lag behind, never run ahead."""
-        note = _NOTE.pack(bytes.fromhex(self.store_id), revision)
-        handle = os.open(self.folder / ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, note + zlib.crc32(note).to_bytes(4, "little"))
-        finally:
-            os.close(handle)
 
     def _check_acknowledged(self, revision: int) -> None:
         path = self.folder / ACKNOWLEDGED
@@ -210,6 +205,16 @@ class Database:
                 f"{self.path} ends at revision {revision:,}, writes up to revision {acknowledged:,} were acknowledged: its log "
                 f"{DATABASE}-wal is damaged, missing or another one; {ADVICE} (to go on without those writes, delete {path})."
             )
+
+
+def acknowledge(folder: Path, store_id: str, revision: int) -> None:
+    """Say that the database must reach this revision from now on. In place, and not flushed: it may lag behind, never run ahead."""
+    note = _NOTE.pack(bytes.fromhex(store_id), revision)
+    handle = os.open(folder / ACKNOWLEDGED, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        os.write(handle, note + zlib.crc32(note).to_bytes(4, "little"))
+    finally:
+        os.close(handle)
 
 
 _FORK_ADVICE = "open the store in each process after the fork, with no handle to it open before"

@@ -224,26 +224,35 @@ class NumbaStore(Store):
     def _snapshot(self) -> Iterator[tuple[Connection, Contents]]:
         """The database at one revision, and the contents of that revision."""
         with translated(self.url, "read"), self._database.reading() as connection:
-            yield connection, self._synchronised(connection)
+            yield connection, self._synchronised(connection, renew=True)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[Connection, Contents]]:
         """The same within a write transaction."""
         with translated(self.url, "write to"), self._database.writing() as connection:
-            yield connection, self._synchronised(connection)
+            yield connection, self._synchronised(connection, renew=False)
 
-    def _synchronised(self, connection: Connection) -> Contents:
-        """The contents as the connection sees the database."""
+    def _synchronised(self, connection: Connection, *, renew: bool) -> Contents:
+        """The contents as the connection sees the database.
+
+        Args:
+            renew: begin the transaction anew where a later revision is known, or files are gone that an earlier one had.
+        """
         state = schema.read_state(connection)
         contents = self._contents
         if contents.revision == state.revision:
             return contents
         with self._refreshing:
-            while self._contents.revision > state.revision:  # another thread has seen a later one meanwhile
-                connection.execute("COMMIT; BEGIN")
-                state = schema.read_state(connection)
-            if self._contents.revision < state.revision:
-                self._contents = self._refreshed(connection, state, self._contents)
+            while self._contents.revision != state.revision:
+                if self._contents.revision < state.revision:
+                    refreshed = self._refreshed(connection, state, self._contents)
+                    whole = all([segment.written for segment in refreshed.segments])
+                    if whole or not renew or (renewed := _renewed(connection)).revision == state.revision:
+                        self._contents = refreshed
+                        continue
+                elif not renew or (renewed := _renewed(connection)).revision <= state.revision:
+                    raise StoreCorruptError(f"{self._database.path} was exchanged for an earlier one while the store was open: {ADVICE}.")
+                state = renewed
             return self._contents
 
     def _refreshed(self, connection: Connection, state: State, before: Contents) -> Contents:
@@ -321,6 +330,12 @@ class NumbaStore(Store):
                 old = path.name.endswith(BUILDING) and time.time() - path.stat().st_mtime > LEFTOVER_S
                 if old or (path.name.endswith(SUFFIX) and path.name not in registered):
                     path.unlink(missing_ok=True)
+
+
+def _renewed(connection: Connection) -> State:
+    """Where the database stands now, with the transaction begun anew."""
+    connection.execute("COMMIT; BEGIN")
+    return schema.read_state(connection)
 
 
 def _is_there(folder: Path, url: str, *, create: bool) -> bool:

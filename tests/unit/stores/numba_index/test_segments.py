@@ -233,3 +233,44 @@ def test_a_wide_batch_is_cut_into_rows(opening: Opening) -> None:
     batch = SparseBatch.from_vectors([SparseVector([n], [1.0 + n]) for n in range(9)])
     assert list(contents.rows_of(batch, np.array([8, 0, 3]))) == [batch[8], batch[0], batch[3]]
     assert len(contents.rows_of(batch, np.array([], np.int64))) == 0
+
+
+def test_a_reader_takes_up_what_a_merge_of_another_process_has_put_in_place_of_a_file(
+    opening: Opening, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _filled(opening)
+    with opening() as writer, opening(settings={"read_only": True}) as reader:
+        writer.upsert_vectors([("d0", VECTOR, {"n": 0})])
+        writer.finish_loading()
+        real = module.Segment.read
+
+        def merged_meanwhile(*arguments: Any) -> Any:
+            monkeypatch.setattr(module.Segment, "read", real)
+            writer.delete([f"d{n}" for n in range(200)])
+            writer.finish_loading()  # takes away the file that the reader is about to open
+            return real(*arguments)
+
+        monkeypatch.setattr(module.Segment, "read", merged_meanwhile)
+        assert reader.count() == writer.count() == 101
+        assert all(segment.written for segment in reader._contents.segments)  # type: ignore[attr-defined]
+        assert _answers(reader) == _answers(writer)
+
+
+def test_a_database_that_goes_back_under_an_open_store_is_told(opening: Opening, folder: Path, tmp_path: Path) -> None:
+    _filled(opening)
+    earlier = (folder / "documents.db").read_bytes()
+    with opening() as store:
+        store.upsert_vectors([("later", VECTOR)])
+        store.finish_loading()
+        store.count()
+    with opening(settings={"read_only": True}) as reader:
+        assert reader.count() == 300
+        with open(folder / "documents.db", "r+b") as file:  # in place, as a backup tool may
+            file.write(earlier)
+            file.truncate()
+        for path in folder.glob("documents.db-*"):
+            path.unlink()
+        with pytest.raises(errors.StoreError):
+            for _ in range(2):
+                reader.count()
+                opening().close()
