@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import string
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,14 @@ def portuguese_vocabulary() -> list[str]:
     """About 200 WordPiece tokens: special ones, letters (with accents) as pieces, and frequent words."""
     letters = string.ascii_letters + "áâãàçéêíóôõúü" + string.digits
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters), ".", ",", "?", *WORDS[10:]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_batches() -> Iterator[None]:
+    """A machine that pauses closes no batch of an ingest before it is full: how many documents are in one is up to the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("splade_ptbr_connectors.ingestion.writer.MAX_BATCH_AGE_S", math.inf)
+        yield
 
 
 @pytest.fixture(scope="session")
