@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import string
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +21,31 @@ settings.register_profile("steady", deadline=None, suppress_health_check=[Health
 settings.register_profile("random", settings.get_profile("steady"), derandomize=False)
 settings.load_profile("steady")
 
-IN_ONE_PROCESS = ("tests/servers/", "tests/servers_qdrant/", "tests/distributed/")  # one server, one Ray
+IN_ONE_PROCESS = ("tests/servers/", "tests/distributed/", "tests/servers_qdrant/")  # one server, one Ray
+
+
+def together(nodeid: str) -> str:
+    """What stays in one process where there are several: the tests of a file, which share fixtures, and those of a server's folder."""
+    return next((folder for folder in IN_ONE_PROCESS if nodeid.startswith(folder)), nodeid.split("::")[0])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The servers first, then files of few tests, which are long ones: many short ones are left to fill the gap at the end."""
+    if hasattr(config, "workerinput"):
+        sizes = Counter(together(item.nodeid) for item in items)
+        items.sort(key=lambda item: (together(item.nodeid) not in IN_ONE_PROCESS, sizes[together(item.nodeid)]))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run in several processes, those of one file share one and with it their fixtures; so do those of a server's folder."""
-    from xdist.scheduler import LoadFileScheduling
+    """Deal `together` out, in the order of the tests."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    class Scheduling(LoadFileScheduling):
+    class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((folder for folder in IN_ONE_PROCESS if nodeid.startswith(folder)), super()._split_scope(nodeid))
+            return together(nodeid)
 
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
 
 
@@ -44,6 +60,14 @@ def portuguese_vocabulary() -> list[str]:
     """About 200 WordPiece tokens: special ones, letters (with accents) as pieces, and frequent words."""
     letters = string.ascii_letters + "áâãàçéêíóôõúü" + string.digits
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters), ".", ",", "?", *WORDS[10:]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_batches() -> Iterator[None]:
+    """A machine that pauses closes no batch of an ingest before it is full: how many documents are in one is up to the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("splade_ptbr_connectors.ingestion.writer.MAX_BATCH_AGE_S", math.inf)
+        yield
 
 
 @pytest.fixture(scope="session")

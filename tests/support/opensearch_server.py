@@ -28,7 +28,7 @@ VERSION = "3.6.0"
 ARTIFACT = f"org.opensearch.distribution.integ-test-zip:opensearch:{VERSION}:zip"
 IMAGE = f"opensearchproject/opensearch:{VERSION}"
 SMALLEST_JDK = 21
-START_S, STOP_S, FETCH_S = 150, 30, 280
+START_S, STOP_S, FETCH_S = 300, 30, 280
 FOLDER = "splade-opensearch-"  # followed by the id of the process that made it
 UNPRIVILEGED = ("opensearch", "nobody")
 

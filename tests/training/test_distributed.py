@@ -106,16 +106,18 @@ def per_process_flops() -> tuple[float, float]:
     return float(own) / world, float(gather({"activations": activations}, (4, 4))["activations"].mean(0).square().sum())
 
 
-def worker(rank: int, folder: str) -> None:
+def worker(rank: int, folder: str, port: int) -> None:
     """Everything at once: starting a process costs more than all of it."""
     torch.set_num_threads(1)
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+    store = dist.TCPStore("127.0.0.1", port, WORLD, is_master=False)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=WORLD)
     torch.manual_seed(100 + rank)  # processes do not share random numbers
     results: dict[str, Any] = {str(case): train(*case) for case in CASES}
     results |= {"gathered": gathered_rows(rank), "refusals": refusals(rank), "flops": per_process_flops()}
     torch.save(results, f"{folder}/{rank}.pt")
+    dist.barrier()  # nobody leaves while the other still speaks to it
     dist.destroy_process_group()
 
 
@@ -123,7 +125,8 @@ def worker(rank: int, folder: str) -> None:
 def of_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two processes found."""
     folder = tmp_path_factory.mktemp("processes")
-    context: Any = torch.multiprocessing.spawn(worker, args=(str(folder),), nprocs=WORLD, join=False)
+    store = dist.TCPStore("127.0.0.1", 0, WORLD, is_master=True, wait_for_workers=False)  # held by the one who outlives both
+    context: Any = torch.multiprocessing.spawn(worker, args=(str(folder), store.port), nprocs=WORLD, join=False)
     try:
         if not context.join(timeout=TIMEOUT_S):
             context.join(timeout=TIMEOUT_S)

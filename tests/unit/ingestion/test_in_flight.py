@@ -183,6 +183,13 @@ def test_batches_are_of_the_stores_own_size_by_default() -> None:
     assert server.writes == [25] * 4
 
 
+def test_what_has_waited_long_enough_is_loaded_although_its_batch_is_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splade_ptbr_connectors.ingestion.writer.MAX_BATCH_AGE_S", 0.0)
+    server = FaultyServer(HashingEncoder())
+    ingest(documents(10), FaultyStore(server.encoder, server, batch_size=25))
+    assert server.writes == [1] * 10
+
+
 def test_settings_of_the_engine_are_restored_whatever_happens() -> None:
     from contextlib import contextmanager
 

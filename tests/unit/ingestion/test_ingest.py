@@ -240,7 +240,7 @@ def test_an_error_of_the_store_stops_the_reader(
 
     def counted() -> Iterator[dict[str, Any]]:
         nonlocal taken
-        for document in documents(5000):
+        for document in documents(1500):
             taken += 1
             yield document
 
@@ -253,9 +253,9 @@ def test_an_error_of_the_store_stops_the_reader(
     assert taken < 1000
     assert store.count() == 100
     assert json.loads(checkpoint.read_text())["position"] == 100
-    report = ingest(documents(5000), store, checkpoint=checkpoint)
-    assert (report.resumed_at, _counts(report)) == (100, (5000, 5000, 0, 0))
-    assert_holds(store, documents(5000))
+    report = ingest(documents(1500), store, checkpoint=checkpoint)
+    assert (report.resumed_at, _counts(report)) == (100, (1500, 1500, 0, 0))
+    assert_holds(store, documents(1500))
 
 
 def test_ctrl_c_keeps_what_was_encoded(store: Store, tmp_path: Path) -> None:
