@@ -203,7 +203,7 @@ def test_format_can_be_given(tmp_path: Path) -> None:
         ("a.jsonl.xz", lzma.compress(b"{}"), "packed as xz"),
         ("a.jsonl.bz2", bz2.compress(b"{}"), "packed as bzip2"),
         ("a.xlsx", b"PK\x03\x04" + bytes(9), "packed as zip"),
-        ("a.jsonl.gz", gzip.compress('{"_id": "1"}'.encode("utf-16")), "is UTF-16"),
+        ("a.jsonl.gz", gzip.compress('{"_id": "1"}'.encode("utf-16"), mtime=0), "is UTF-16"),
         ("a.csv", b"name,body\n1,a\n", r'must name "_id" and "text", it has: name, body'),
         ("a.csv", b"id,text,text\n", "blank or repeated column names"),
         ("a.csv", b'"i\nd",text\n', "it has: i d, text"),
