@@ -37,6 +37,7 @@ PATIENCE_S = 60.0  # for another process that writes
 ADVICE = "restore it from a backup, or ingest into a new folder"
 _NOTE = struct.Struct("<16sQ")
 _CORRUPT = ("CORRUPT", "NOTADB", "FORMAT", "IOERR_DATA", "IOERR_CORRUPTFS", "IOERR_SHORT_READ", "READONLY_DBMOVED")
+_NOT_WRITABLE = ("CANTOPEN", "READONLY", "PERM")
 _BUSY = ("BUSY", "LOCKED", "PROTOCOL")
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[Any] = []  # connections of the process that this one was forked from: to close them here would release its locks
@@ -241,6 +242,8 @@ def _translated(error: Any, url: str, doing: str) -> SpladeConnectorsError:
         return StoreCorruptError(f"{said}: {DATABASE} is damaged; {ADVICE}.")
     if name.startswith(_BUSY):
         return StoreLockedError(f"{said}: another process has been writing for {PATIENCE_S:.0f} s; wait for it, or stop it.")
+    if name.startswith(_NOT_WRITABLE):
+        return StoreWriteError(f"{said}; check permissions, or open it with the setting read_only, which needs none to write.")
     return StoreWriteError(f"{said}; check free space and permissions.")
 
 

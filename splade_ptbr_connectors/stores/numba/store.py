@@ -76,7 +76,7 @@ def connect(address: str, options: OpenOptions) -> NumbaStore:
         with translated(url, "open"), database.reading() as connection:
             described = StoreDescription.from_mapping(schema.description(connection), where=str(database.path), engine=NumbaStore.engine)
             if settings.verify:
-                schema.verify(connection)
+                schema.verify(connection, str(database.path))
         resolved = resolve_encoder(options.encoder, described.model, url, allow_mismatch=options.allow_mismatch)
         return NumbaStore(url, resolved, database, described, batch_size=options.batch_size, tenant=options.tenant)
     except BaseException:
@@ -303,24 +303,31 @@ class NumbaStore(Store):
     def _merge(self, *, everything: bool) -> None:
         """Write new segments, then register them in place of the old ones; a process that dies in between leaves the old ones."""
         with self._merging, translated(self.url, "merge the index of"):
-            with self._snapshot() as (connection, contents):
-                state = schema.read_state(connection)
-            for run in runs(contents, everything=everything):
-                self._merge_run(run, state)
+            done = False
+            while not done:
+                with self._snapshot() as (connection, contents):
+                    state = schema.read_state(connection)
+                done = all([self._merge_run(run, state) for run in runs(contents, everything=everything)])
             self._remove_leftovers()
 
-    def _merge_run(self, run: Run, state: State) -> None:
+    def _merge_run(self, run: Run, state: State) -> bool:
+        """False where another process has merged the same meanwhile."""
         folder, replaced = self._database.folder, run.replaced
         first = replaced[0].first if replaced else state.indexed
         last = state.following - 1 if run.takes_buffer else replaced[-1].last
         new = write_run(folder, run, first, last, state.revision, self._database.store_id)
         with self._writing() as (connection, _):
             there = set(schema.segments(connection))
-            if there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed):
-                for segment in new:
-                    (folder / (segment.name + BUILDING)).replace(folder / segment.name)
+            unchanged = there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed)
+            for segment in new:
+                built = folder / (segment.name + BUILDING)
+                if unchanged:
+                    built.replace(folder / segment.name)
+                else:
+                    built.unlink()
+            if unchanged:
                 schema.replace_segments(connection, replaced, new, last, state.revision)
-            # else another process has merged them meanwhile
+        return unchanged
 
     def _remove_leftovers(self) -> None:
         """Delete segments that belong to the store no more, or never did since a process died before they were registered."""
