@@ -232,6 +232,7 @@ def _end(connection: Connection, numbers: Sequence[int]) -> None:
     if numbers:
         revision = read_state(connection).revision + 1
         connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
+        _complete(list(range(connection.changes())), numbers)
         connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in numbers])
 
 
