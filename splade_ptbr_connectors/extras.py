@@ -23,6 +23,7 @@ EXTRA_OF = {
     "ray": "ray",
     "numba": "numba",
     "apsw": "numba",
+    "xxhash": "numba",
 }
 
 

@@ -19,7 +19,7 @@ INDENT = "   "
 def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, snippet_lines: int = 2) -> None:
     """One block per hit: rank, score, title and id, a snippet, and the tokens that made it match if they are there."""
     if not hits:
-        console.print(f"{INDENT}no document shares a term with this query", style="dim")
+        console.print(f"{INDENT}no document shares a term with this query, or the filter lets none of those pass", style="dim")
     for rank, hit in enumerate(hits, 1):
         _show_heading(console, rank, hit)
         width = min(console.width, TEXT_WIDTH) - len(INDENT)

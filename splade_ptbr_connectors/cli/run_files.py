@@ -1,6 +1,7 @@
 """Where an ingest keeps its own files (checkpoint, rejected records) when the caller names no place for them.
 
-An embedded store has a folder, and they go there. A server has none: they go to the user's state folder, into a folder named by
+An edge store has a folder, and they go there. A server, or a store that several processes fill at once, has none for each of them: they
+go to the user's state folder, into a folder named by
 the collection's identity, the tenant and the input, so that the same command run again finds them, from wherever it is run.
 """
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 from ..errors import ConfigError, StoreClosedError, StoreRefusedError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
+from ..text import check_text
 from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Filter = Mapping[str, Any] | tuple[Condition, ...] | Any  # a mapping of filters.py, its parsed form, or the engine's own
+MAX_HASH = 1000  # characters of a content hash
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
 SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 
@@ -174,7 +176,7 @@ class Store(ABC):
     def content_hashes(self, doc_ids: Sequence[str]) -> dict[str, str]:
         """The content hashes of those of these documents that are stored with one."""
         self._check_open()
-        return self._content_hashes(list(doc_ids)) if doc_ids else {}
+        return self._content_hashes([check_doc_id(doc_id) for doc_id in doc_ids]) if doc_ids else {}
 
     def count(self, *, filter: Filter | None = None) -> int:
         """Number of stored documents, exact; with a filter, of those that it lets pass."""
@@ -187,6 +189,8 @@ class Store(ABC):
         Args:
             with_vectors: False leaves vectors and payloads empty, which is faster: ids and content hashes only.
         """
+        if isinstance(page_size, bool) or not isinstance(page_size, int) or page_size < 1:
+            raise ConfigError(f"page_size is {page_size!r}: it must be an integer of at least 1.")
         cursor: Any = None
         while True:
             self._check_open()
@@ -317,6 +321,8 @@ class Store(ABC):
             raise VectorError(f"the vector of {checked.doc_id!r} is {type(checked.vector).__name__}: it must be a SparseVector.")
         checked.vector.check_vocabulary(self.encoder.vocab_size)
         payload = check_payload(checked.doc_id, checked.payload)
+        if checked.content_hash is not None:
+            check_text(checked.content_hash, f"the content hash of {checked.doc_id!r}", max_characters=MAX_HASH)
         dense = None if checked.dense is None else _checked_dense(checked.dense)
         return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import qdrant_edge as edge
 
-from ...errors import StoreCorruptError, StoreNotFoundError
+from ...errors import StoreCorruptError, StoreNotFoundError, StoreWriteError
 from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
 from ..options import OpenOptions
@@ -129,9 +129,9 @@ def _salvage(folder: Path, description: StoreDescription) -> int:
     with _readable(folder / SHARD, url) as old:
         EdgeEngine.create(new, EdgeSettings(**stored_settings(description.settings)).config(), url)
         with contextlib.closing(EdgeEngine(new, url)) as target, old.use("read") as source, target.use("write") as shard:
-            for page in _pages(every_record(source, True, vectors=True, page=_BATCH)):
-                sound = [record for record in page if _is_sound(record, url)]
-                damaged += len(page) - len(sound)
+            for ids in _pages(record.id for record in every_record(source, False, page=_BATCH)):
+                sound = [record for record in _retrieved(old, source, ids) if _is_sound(record, url)]
+                damaged += len(ids) - len(sound)
                 shard.update(edge.UpdateOperation.upsert_points([edge.Point(each.id, each.vector, each.payload) for each in sound]))
             shard.optimize()
     new.rename(folder / _REPAIRED)
@@ -163,6 +163,17 @@ def _without_log(shard: Path) -> Iterator[None]:
         shutil.rmtree(log, ignore_errors=True)
         if had_one:
             aside.rename(log)
+
+
+def _retrieved(engine: EdgeEngine, shard: Any, ids: list[Any]) -> list[Any]:
+    """Those of these records that the engine can read: one that it cannot makes it fail for all it is asked for at once."""
+    try:
+        with engine.use("read"):
+            found: list[Any] = shard.retrieve(ids, True, True)
+        return found
+    except StoreWriteError:  # a panic is another error, after which nothing can be read
+        half = len(ids) // 2
+        return [*_retrieved(engine, shard, ids[:half]), *_retrieved(engine, shard, ids[half:])] if half else []
 
 
 def _is_sound(record: Any, url: str) -> bool:

@@ -131,15 +131,16 @@ class Contents:
     """What is searched. A change makes another one of it, so that searches that run keep theirs."""
 
     revision: int
+    indexed: int
     segments: Segments
     alive: tuple[Mask, ...]
     buffer: Buffer
 
     @classmethod
-    def of(cls, revision: int, segments: Sequence[Segment], deleted: Numbers, buffer: Buffer) -> Contents:
-        """Segments, less the deleted numbers (ascending), and a buffer."""
+    def of(cls, revision: int, indexed: int, segments: Sequence[Segment], deleted: Numbers, buffer: Buffer) -> Contents:
+        """Segments, which hold what has a number up to `indexed`, less the deleted numbers (ascending), and a buffer."""
         alive = tuple(np.ones(len(segment), np.bool_) for segment in segments)
-        return cls(revision, Segments(segments), alive, buffer)._without(deleted)
+        return cls(revision, indexed, Segments(segments), alive, buffer)._without(deleted)
 
     def __len__(self) -> int:
         """Number of documents."""

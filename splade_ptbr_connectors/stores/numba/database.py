@@ -37,6 +37,7 @@ PATIENCE_S = 60.0  # for another process that writes
 ADVICE = "restore it from a backup, or ingest into a new folder"
 _NOTE = struct.Struct("<16sQ")
 _CORRUPT = ("CORRUPT", "NOTADB", "FORMAT", "IOERR_DATA", "IOERR_CORRUPTFS", "IOERR_SHORT_READ", "READONLY_DBMOVED")
+_NOT_WRITABLE = ("CANTOPEN", "READONLY", "PERM")
 _BUSY = ("BUSY", "LOCKED", "PROTOCOL")
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[Any] = []  # connections of the process that this one was forked from: to close them here would release its locks
@@ -51,11 +52,11 @@ class Database:
         self.path = folder / DATABASE
         self._process, self._file = os.getpid(), _identity(self.path)
         _check_not_inherited(self._file, url)
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[object, Connection]] = []
         self._closed = False
         self._writing = threading.RLock()
         self._writer: Connection | None = None
-        self._synchronous = True
+        self._loads: weakref.WeakSet[_Load] = weakref.WeakSet()
         _open_databases.add(self)
         try:
             with translated(url, "open"), self.reading() as connection:
@@ -85,96 +86,113 @@ class Database:
     @staticmethod
     def is_empty(folder: Path) -> bool:
         """Whether create() was interrupted, or the file was emptied. Raises apsw's errors."""
-        with contextlib.closing(_connected(folder / DATABASE, read_only=True)) as connection:
+        path = folder / DATABASE
+        immutable = not os.access(folder, os.W_OK) and not path.with_name(f"{DATABASE}-wal").exists()
+        with contextlib.closing(_connected(path, read_only=True, immutable=immutable)) as connection:
             return not connection.execute("SELECT count(*) FROM sqlite_schema").get
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection within a read transaction: the database as it is at the first statement, whatever is written meanwhile."""
         self._check_place()
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connected()
+        medium = self._medium()
+        connection = self._taken(medium)
         try:
             connection.execute("BEGIN")
             yield connection
         finally:
             _end(connection)
-            self._idle.append(connection)
+            self._idle.append((medium, connection))
             if self._closed:
                 self.close()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A connection within a write transaction, which is committed when the block ends well, and rolled back otherwise."""
+    def writing(self, *, flushed: bool = False) -> Iterator[Connection]:
+        """A connection within a write transaction, which is committed when the block ends well, and rolled back otherwise.
+
+        Args:
+            flushed: flush it to disk, and all before it, in a bulk load too.
+        """
         if self.read_only:
             raise StoreWriteError(f"the store {self.url} is open for reading only: open it without the setting read_only.")
         with self._writing:
             self._check_place()
             _check_sole_name(self.path)
-            self._writer = self._writer or self._connected()
-            _end(self._writer)  # where an interrupt came into the end of the last one
+            writer = self._writer = self._writer or _connected(self.path)
+            _end(writer)  # where an interrupt came into the end of the last one
+            flushed = flushed or not self._loads
+            writer.execute(f"PRAGMA synchronous = {'FULL' if flushed else 'NORMAL'}")
             try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                yield self._writer
-                revision = read_state(self._writer).revision
-                self._writer.execute("COMMIT")
+                writer.execute("BEGIN IMMEDIATE")
+                yield writer
+                revision = read_state(writer).revision
+                writer.execute("COMMIT")
             finally:
-                _end(self._writer)
-            if self._synchronous:
+                _end(writer)
+            if flushed:
                 acknowledge(self.folder, self.store_id, revision)
 
     @contextlib.contextmanager
     def relaxed(self) -> Iterator[None]:
         """For a bulk load: commits survive the death of the process at once, and a power cut from the next sync() on."""
-        with self._writing:
-            self._pace(synchronous=False)
+        load = _Load()
+        self._loads.add(load)
         try:
             yield
         finally:
-            with self._writing:
-                self._pace(synchronous=True)
-            if not self._closed:
-                self.sync()
+            self._loads.discard(load)
 
     def sync(self) -> None:
         """Flush all commits to disk."""
-        with self._writing:
-            before = self._synchronous
-            self._pace(synchronous=True)
-            try:
-                with self.writing() as connection:
-                    connection.execute("UPDATE state SET revision = revision")  # a commit that is flushed flushes all before it
-            finally:
-                self._pace(synchronous=before)
+        with self.writing(flushed=True) as connection:
+            connection.execute("UPDATE state SET revision = revision")  # a commit that is flushed flushes all before it
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the database, as far as other processes that read let it."""
         with self._writing:
-            self._writer = self._writer or self._connected()
+            self._check_place()
+            self._writer = self._writer or _connected(self.path)
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
-        """Close every connection that is not in use; the others close when they are given back."""
+        """Close every connection that is not in use, after a write that is going on; the others close when they are given back."""
         if os.getpid() != self._process:
             return
         self._closed = True
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        with self._writing:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
         while self._idle:
-            self._idle.pop().close()
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._idle.pop()[1].close()
 
-    def _connected(self) -> Connection:
-        connection = _connected(self.path, read_only=self.read_only)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous else 'NORMAL'}")
-        return connection
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        size = 0
+        for file in self.folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a merge takes files away
+                size += file.stat().st_size
+        return size
 
-    def _pace(self, *, synchronous: bool) -> None:
-        self._synchronous = synchronous
-        if self._writer is not None:
-            self._writer.execute(f"PRAGMA synchronous = {'FULL' if synchronous else 'NORMAL'}")
+    def _taken(self, medium: object) -> Connection:
+        """An idle connection that was opened on the medium as it is now, or a new one."""
+        while True:
+            try:
+                opened_on, connection = self._idle.pop()
+            except IndexError:
+                return _connected(self.path, read_only=self.read_only, immutable=medium is not None)
+            if opened_on == medium:
+                return connection
+            connection.close()
+
+    def _medium(self) -> object:
+        """None, or the state of a database that is in no other process's hands and in a folder where no lock can be taken."""
+        if not self.read_only or os.access(self.folder, os.W_OK) or self.path.with_name(f"{DATABASE}-wal").exists():
+            return None
+        found = os.stat(self.path)
+        return found.st_size, found.st_mtime_ns
 
     def _check_place(self) -> None:
         """Raise for a database that is closed, not this process's any more, or not where it was."""
@@ -241,6 +259,8 @@ def _translated(error: Any, url: str, doing: str) -> SpladeConnectorsError:
         return StoreCorruptError(f"{said}: {DATABASE} is damaged; {ADVICE}.")
     if name.startswith(_BUSY):
         return StoreLockedError(f"{said}: another process has been writing for {PATIENCE_S:.0f} s; wait for it, or stop it.")
+    if name.startswith(_NOT_WRITABLE):
+        return StoreWriteError(f"{said}; check permissions, or open it with the setting read_only, which needs none to write.")
     return StoreWriteError(f"{said}; check free space and permissions.")
 
 
@@ -255,11 +275,15 @@ def _file_system() -> str:
     return name
 
 
-def _connected(path: Path, *, create: bool = False, read_only: bool = False) -> Connection:
+class _Load:
+    """A bulk load that is going on, for as long as whoever began it holds this."""
+
+
+def _connected(path: Path, *, create: bool = False, read_only: bool = False, immutable: bool = False) -> Connection:
     access = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     name = str(path)
-    if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(f"{DATABASE}-wal").exists():
-        name, access = f"file:{quote(name)}?immutable=1", access | apsw.SQLITE_OPEN_URI  # no lock can be taken, and nobody can write
+    if immutable:
+        name, access = f"file:{quote(name)}?immutable=1", access | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(name, flags=access, vfs=_file_system())
     try:
         connection.set_busy_timeout(int(PATIENCE_S * 1000))

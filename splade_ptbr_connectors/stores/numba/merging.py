@@ -54,16 +54,14 @@ def runs(contents: Contents, *, everything: bool) -> list[Run]:
     return [run for run in found if not _alone(run)]
 
 
-def write_run(folder: Path, run: Run, first: int, last: int, revision: int, store_id: str) -> list[Registered]:
-    """Build and write segments for first < number <= last, yet to be renamed and registered. Memory holds one at a time. Raises OSError."""
-    written = list[Registered]()
+def write_run(folder: Path, run: Run, first: int, last: int, revision: int, store_id: str) -> Iterator[Registered]:
+    """Build and write segments for first < number <= last, one after the other, yet to be renamed and registered. Raises OSError."""
     count = -(-sum([len(living) for _, living in run.sources]) // WINDOW)
-    for documents in _windows(run):
-        end = last if len(written) == count - 1 else int(documents.numbers[-1])
+    for n, documents in enumerate(_windows(run)):
+        end = last if n == count - 1 else int(documents.numbers[-1])
         about = Registered(f"{end:012}-{uuid.uuid4().hex[:8]}{SUFFIX}", first, end, revision, 0)
-        written.append(write_segment(folder, about, store_id, documents))
+        yield write_segment(folder, about, store_id, documents)
         first = end
-    return written
 
 
 def _small(source: Segment | Buffer, living: Numbers) -> bool:

@@ -16,6 +16,10 @@ from .segment import Segment
 _REMEMBERED = 32  # filters
 
 
+class EarlierSnapshotError(Exception):
+    """The snapshot is of a revision before the one at which the filter was looked up last: begin it anew."""
+
+
 class Passing:
     """The documents of one tenant (None: of all) that pass one filter."""
 
@@ -23,23 +27,29 @@ class Passing:
         """Raises ConfigError for a field name or a value that no store compares with."""
         self._test, self._tenant = test_of(conditions) if conditions else None, tenant
         self._numbers: Numbers = np.empty(0, np.int64)
-        self._seen = 0
+        self._seen = self._revision = 0
         self._rows: dict[str, NDArray[np.bool_]] = {}
 
-    def look(self, connection: Connection, following: int) -> None:
-        """Look at the documents that came since the last time; `following` is the number behind the last one."""
+    def look(self, connection: Connection, revision: int, following: int) -> None:
+        """Look at the documents that came since the last time; `following` is the number behind the last one.
+
+        Raises EarlierSnapshotError: what has ended since that revision was not seen.
+        """
+        if revision < self._revision:
+            raise EarlierSnapshotError
         if following - 1 > self._seen:
             new = numbers_where(connection, self._tenant, self._test, self._seen)
-            self._numbers, self._seen = np.concatenate([self._numbers, new]), following - 1
+            self._numbers, self._seen, self._revision = np.concatenate([self._numbers, new]), following - 1, revision
 
     def rows(self, segment: Segment) -> NDArray[np.bool_]:
         """[rows] which of a segment's documents pass."""
         name = segment.registered.name
-        if name not in self._rows:
+        mask = self._rows.get(name)
+        if mask is None:
             mask = np.zeros(len(segment), np.bool_)
             mask[segment.rows_of(self._numbers)] = True
             self._rows[name] = mask
-        return self._rows[name]
+        return mask
 
     def among(self, numbers: Numbers) -> NDArray[np.bool_]:
         """Which of these numbers pass."""
@@ -47,7 +57,7 @@ class Passing:
 
     def forget(self, segments: set[str]) -> None:
         """Keep only what belongs to these segments."""
-        self._rows = {name: mask for name, mask in self._rows.items() if name in segments}
+        self._rows = {name: mask for name, mask in self._rows.copy().items() if name in segments}
 
 
 class Filters:
@@ -57,15 +67,17 @@ class Filters:
         self._remembered: OrderedDict[str, Passing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def passing(self, connection: Connection, following: int, conditions: tuple[Condition, ...], tenant: str | None) -> Passing | None:
-        """Who passes, None for everyone."""
+    def passing(
+        self, connection: Connection, revision: int, following: int, conditions: tuple[Condition, ...], tenant: str | None
+    ) -> Passing | None:
+        """Who passes at this revision, which is the connection's; None for everyone. Raises EarlierSnapshotError."""
         if not conditions and tenant is None:
             return None
         name = repr((conditions, tenant))  # by their text: 1 and True are equal, but not the same condition
         with self._lock:
-            passing = self._remembered.pop(name, None) or Passing(conditions, tenant)
-            passing.look(connection, following)
-            self._remembered[name] = passing
+            passing = self._remembered.setdefault(name, Passing(conditions, tenant))
+            passing.look(connection, revision, following)
+            self._remembered.move_to_end(name)
             while len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)
             return passing

@@ -176,21 +176,22 @@ def numbers_where(connection: Connection, tenant: str | None, test: Any, after: 
     return np.array(passing, np.int64)
 
 
-def verify(connection: Connection) -> None:
-    """Read everything. Raises StoreCorruptError for what is damaged; apsw's errors for pages that are."""
+def verify(connection: Connection, where: str) -> None:
+    """Read everything. Raises StoreCorruptError for what is damaged, with `where` in its message; apsw's errors for pages that are."""
     problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
     if problems:
-        raise StoreCorruptError(f"the database is damaged ({problems[0]}): restore it from a backup, or ingest into a new folder.")
+        said = " ".join(problems[0].split())
+        raise StoreCorruptError(f"{where} is damaged ({said}): restore it from a backup, or ingest into a new folder.")
     twice = connection.execute("SELECT doc_id FROM documents GROUP BY tenant, doc_id HAVING count(*) > 1 LIMIT 1").get
     if twice is not None:
-        raise StoreCorruptError(f"the database holds {twice!r} more than once: restore it from a backup, or ingest into a new folder.")
+        raise StoreCorruptError(f"{where} holds {twice!r} more than once: restore it from a backup, or ingest into a new folder.")
     stored = 0
     for row in connection.execute(f"SELECT {_WHOLE} FROM documents"):
         _check_row(row)
         stored += 1
     if stored != read_state(connection).documents:
         raise StoreCorruptError(
-            f"the database holds {stored:,} of {read_state(connection).documents:,} documents: restore it from a backup, or ingest anew."
+            f"{where} holds {stored:,} of {read_state(connection).documents:,} documents: restore it from a backup, or ingest anew."
         )
 
 
@@ -231,6 +232,7 @@ def _end(connection: Connection, numbers: Sequence[int]) -> None:
     if numbers:
         revision = read_state(connection).revision + 1
         connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
+        _complete(list(range(connection.changes())), numbers)
         connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in numbers])
 
 

@@ -78,7 +78,12 @@ class Segment:
 def write_segment(folder: Path, about: Registered, store_id: str, documents: Documents) -> Registered:
     """Build and write a segment under its name and BUILDING; what the database is to say about it. Raises OSError."""
     arrays = {**Window.build(documents.vectors).arrays, **_arrays(documents)}
-    return about._replace(checksum=write_arrays(folder / (about.name + BUILDING), arrays, _about(about, store_id)))
+    path = folder / (about.name + BUILDING)
+    try:
+        return about._replace(checksum=write_arrays(path, arrays, _about(about, store_id)))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _arrays(documents: Documents) -> Arrays:

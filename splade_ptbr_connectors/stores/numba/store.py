@@ -37,7 +37,7 @@ from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, tran
 from .keys import Hashes, key_hashes
 from .matching import checked
 from .merging import Run, runs, write_run
-from .passing import Filters, Passing
+from .passing import EarlierSnapshotError, Filters, Passing
 from .schema import Change, Registered, State
 from .segment import BUILDING, SUFFIX, Segment
 
@@ -76,7 +76,7 @@ def connect(address: str, options: OpenOptions) -> NumbaStore:
         with translated(url, "open"), database.reading() as connection:
             described = StoreDescription.from_mapping(schema.description(connection), where=str(database.path), engine=NumbaStore.engine)
             if settings.verify:
-                schema.verify(connection)
+                schema.verify(connection, str(database.path))
         resolved = resolve_encoder(options.encoder, described.model, url, allow_mismatch=options.allow_mismatch)
         return NumbaStore(url, resolved, database, described, batch_size=options.batch_size, tenant=options.tenant)
     except BaseException:
@@ -108,7 +108,7 @@ class NumbaStore(Store):
         self._database, self._description = database, description
         self._filters = Filters()
         self._refreshing, self._merging = threading.RLock(), threading.RLock()
-        self._contents = Contents.of(-1, [], np.empty(0, np.int64), EMPTY)
+        self._contents = Contents.of(-1, -1, [], np.empty(0, np.int64), EMPTY)
         with self._snapshot() as (_, contents):
             damaged = not all([segment.written for segment in contents.segments])
         if damaged and not database.read_only:
@@ -121,13 +121,13 @@ class NumbaStore(Store):
     def info(self) -> dict[str, Any]:
         """Engine, version, settings and size."""
         self._check_open()
-        with self._snapshot() as (connection, contents):
+        with self._filtered(None) as (_, contents, passing):
             return {
                 **super().info(),
                 "version": str(numba.__version__),
-                "documents": len(contents.numbers(self._passing(connection, ()))),
+                "documents": len(contents.numbers(passing)),
                 "segments": len(contents.segments),
-                "bytes": sum([file.stat().st_size for file in self._database.folder.iterdir()]),
+                "bytes": self._database.nbytes,
                 "described": True,
                 "settings": {},
             }
@@ -141,6 +141,8 @@ class NumbaStore(Store):
             return
         with self._database.relaxed():
             yield
+        if not self._closed:
+            self.flush()
 
     def flush(self) -> None:
         self._check_open()
@@ -158,9 +160,8 @@ class NumbaStore(Store):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
-        conditions = checked(filter)
-        with self._snapshot() as (connection, contents):
-            found = contents.search(query, top_k, self._passing(connection, conditions))
+        with self._filtered(filter) as (connection, contents, passing):
+            found = contents.search(query, top_k, passing)
             best = sorted(zip(found.scores, found.doc_ids, found.numbers, strict=True), key=lambda hit: (-hit[0], hit[1]))[:top_k]
             payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload else {}
             return [Hit(doc_id, score, payloads.get(number, {})) for score, doc_id, number in best]
@@ -176,9 +177,8 @@ class NumbaStore(Store):
         return {doc_id: content_hash for doc_id, (_, content_hash) in found.items() if content_hash is not None}
 
     def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
-        conditions = checked(filter)
-        with self._snapshot() as (connection, contents):
-            return len(contents.numbers(self._passing(connection, conditions)))
+        with self._filtered(filter) as (_, contents, passing):
+            return len(contents.numbers(passing))
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
         with self._snapshot() as (connection, _):
@@ -210,7 +210,7 @@ class NumbaStore(Store):
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
         conditions = checked(filter)
         with self._writing() as (connection, contents):
-            change = schema.delete(connection, contents.numbers(self._passing(connection, conditions)).tolist())
+            change = schema.delete(connection, contents.numbers(self._passing(connection, contents, conditions)).tolist())
         self._apply(change)
         return len(change.ended)
 
@@ -225,6 +225,19 @@ class NumbaStore(Store):
         """The database at one revision, and the contents of that revision."""
         with translated(self.url, "read"), self._database.reading() as connection:
             yield connection, self._synchronised(connection, renew=True)
+
+    @contextlib.contextmanager
+    def _filtered(self, filter: tuple[Condition, ...] | Any | None) -> Iterator[tuple[Connection, Contents, Passing | None]]:
+        """The same, and who passes a filter (None: everyone)."""
+        conditions = checked(filter)
+        with self._snapshot() as (connection, contents):
+            while True:
+                with contextlib.suppress(EarlierSnapshotError):
+                    passing = self._passing(connection, contents, conditions)
+                    break
+                _renewed(connection)
+                contents = self._synchronised(connection, renew=True)
+            yield connection, contents, passing
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[Connection, Contents]]:
@@ -257,17 +270,18 @@ class NumbaStore(Store):
 
     def _refreshed(self, connection: Connection, state: State, before: Contents) -> Contents:
         registered = schema.segments(connection)
-        if registered == [segment.registered for segment in before.segments] and before.revision >= 0:
+        if state.indexed == before.indexed and registered == [segment.registered for segment in before.segments]:
             last = int(before.buffer.numbers[-1]) if len(before.buffer) else state.indexed
             ended = schema.deleted_since(connection, before.revision)
-            return before.changed(Change(state.revision, ended, schema.documents_between(connection, last, state.following)))
-        known = {segment.registered: segment for segment in before.segments}
-        self._filters.forget({one.name for one in registered})
-        with ThreadPoolExecutor(THREADS) as pool:
-            read = list(pool.map(lambda one: known.get(one) or self._read_segment(one), registered))
-        segments = [segment or self._rebuilt(connection, one) for one, segment in zip(registered, read, strict=True)]
-        buffer = EMPTY.changed(Change(0, np.empty(0, np.int64), schema.documents_between(connection, state.indexed, state.following)))
-        contents = Contents.of(state.revision, segments, schema.deleted_since(connection, -1), buffer)
+            contents = before.changed(Change(state.revision, ended, schema.documents_between(connection, last, state.following)))
+        else:
+            known = {segment.registered: segment for segment in before.segments}
+            self._filters.forget({one.name for one in registered})
+            with ThreadPoolExecutor(THREADS) as pool:
+                read = list(pool.map(lambda one: known.get(one) or self._read_segment(one), registered))
+            segments = [segment or self._rebuilt(connection, one) for one, segment in zip(registered, read, strict=True)]
+            buffer = EMPTY.changed(Change(0, np.empty(0, np.int64), schema.documents_between(connection, state.indexed, state.following)))
+            contents = Contents.of(state.revision, state.indexed, segments, schema.deleted_since(connection, -1), buffer)
         if len(contents) != state.documents:
             raise StoreCorruptError(f"{self.url} holds {len(contents):,} documents, {state.documents:,} were written: {ADVICE}.")
         return contents
@@ -288,8 +302,9 @@ class NumbaStore(Store):
     def _found(self, connection: Connection, contents: Contents, doc_ids: list[str]) -> dict[str, tuple[int, str | None]]:
         return schema.find(connection, self.tenant, doc_ids, contents.find(self._hashes(dict.fromkeys(doc_ids))))
 
-    def _passing(self, connection: Connection, conditions: tuple[Condition, ...]) -> Passing | None:
-        return self._filters.passing(connection, schema.read_state(connection).following, conditions, self.tenant)
+    def _passing(self, connection: Connection, contents: Contents, conditions: tuple[Condition, ...]) -> Passing | None:
+        following = schema.read_state(connection).following
+        return self._filters.passing(connection, contents.revision, following, conditions, self.tenant)
 
     def _apply(self, change: Change) -> None:
         """Do to the contents what was done to the database, and merge what has become too much to be searched one by one."""
@@ -303,24 +318,33 @@ class NumbaStore(Store):
     def _merge(self, *, everything: bool) -> None:
         """Write new segments, then register them in place of the old ones; a process that dies in between leaves the old ones."""
         with self._merging, translated(self.url, "merge the index of"):
-            with self._snapshot() as (connection, contents):
-                state = schema.read_state(connection)
-            for run in runs(contents, everything=everything):
-                self._merge_run(run, state)
+            done = False
+            while not done:
+                with self._snapshot() as (connection, contents):
+                    state = schema.read_state(connection)
+                done = all([self._merge_run(run, state) for run in runs(contents, everything=everything)])
             self._remove_leftovers()
 
-    def _merge_run(self, run: Run, state: State) -> None:
+    def _merge_run(self, run: Run, state: State) -> bool:
+        """False where another process has merged the same meanwhile."""
         folder, replaced = self._database.folder, run.replaced
         first = replaced[0].first if replaced else state.indexed
         last = state.following - 1 if run.takes_buffer else replaced[-1].last
-        new = write_run(folder, run, first, last, state.revision, self._database.store_id)
-        with self._writing() as (connection, _):
-            there = set(schema.segments(connection))
-            if there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed):
-                for segment in new:
-                    (folder / (segment.name + BUILDING)).replace(folder / segment.name)
-                schema.replace_segments(connection, replaced, new, last, state.revision)
-            # else another process has merged them meanwhile
+        new = list[Registered]()
+        try:
+            for segment in write_run(folder, run, first, last, state.revision, self._database.store_id):
+                new.append(segment)
+            with self._writing() as (connection, _):
+                there = set(schema.segments(connection))
+                unchanged = there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed)
+                if unchanged:
+                    for segment in new:
+                        (folder / (segment.name + BUILDING)).replace(folder / segment.name)
+                    schema.replace_segments(connection, replaced, new, last, state.revision)
+            return unchanged
+        finally:
+            for segment in new:
+                (folder / (segment.name + BUILDING)).unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
         """Delete segments that belong to the store no more, or never did since a process died before they were registered."""

@@ -9,6 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ READ_ONLY = {"read_only": True}
 
 WRITER = """
 import sys
+import threading
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.numba import merging, store as module
 from splade_ptbr_connectors.vectors import SparseVector
@@ -329,3 +332,57 @@ def test_a_load_is_flushed_to_disk_at_its_checkpoints_and_at_its_end(folder: Pat
         store.upsert_vectors([("c", VECTOR)])
     notes.append(note.read_bytes())
     assert [notes[n] == notes[n + 1] for n in range(3)] == [True, False, False]
+
+
+def test_a_store_is_closed_while_threads_read_and_write_it(opening: Opening) -> None:
+    failures = list[BaseException]()
+
+    def work(store: Store, act: Any) -> None:
+        try:
+            while True:
+                act(store)
+        except errors.StoreClosedError:
+            return
+        except BaseException as error:
+            failures.append(error)
+
+    for _ in range(8):
+        store = opening()
+        acts = (lambda s: s.upsert_vectors([("a", VECTOR)]), lambda s: s.search(VECTOR), lambda s: s.delete(["a"]))
+        threads = [threading.Thread(target=work, args=(store, act)) for act in acts]
+        for thread in threads:
+            thread.start()
+        while store.count() == 0:
+            continue
+        store.close()
+        for thread in threads:
+            thread.join()
+    assert not failures
+
+
+def test_a_load_that_ends_while_another_process_writes_is_a_typed_error(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    with opening() as store, opening() as other, ExitStack() as stack:
+        with pytest.raises(errors.StoreLockedError), store.loading():
+            store.upsert_vectors([("a", VECTOR)])
+            stack.enter_context(other._database.writing())  # type: ignore[attr-defined]
+        assert store.count() == 1
+
+
+def test_an_interrupted_load_leaves_a_handle_that_flushes(folder: Path, store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.loading():
+        store.upsert_vectors([("a", VECTOR)])
+        raise KeyboardInterrupt
+    before = (folder / "acknowledged").read_bytes()
+    store.upsert_vectors([("b", VECTOR)])
+    assert (folder / "acknowledged").read_bytes() != before
+
+
+@pytest.mark.parametrize("value", ["\ud800", 1e22, True, "x" * 2000])
+def test_a_content_hash_is_a_text(store: Store, value: Any) -> None:
+    with pytest.raises(errors.TextError, match="content hash"):
+        store.upsert_vectors([("a", VECTOR, {}, value)])
+    with pytest.raises((errors.TextError, errors.RecordError)):
+        store.content_hashes(["\ud800"])
+    with pytest.raises(errors.ConfigError, match="page_size"):
+        list(store.scan(page_size=0))

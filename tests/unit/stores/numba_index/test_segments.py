@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -274,3 +276,80 @@ def test_a_database_that_goes_back_under_an_open_store_is_told(opening: Opening,
             for _ in range(2):
                 reader.count()
                 opening().close()
+
+
+def test_a_merge_that_leaves_no_segment_is_seen_by_other_handles(opening: Opening, store: Store) -> None:
+    with opening() as other:
+        store.upsert_vectors([(f"d{i}", VECTOR, {"n": i}) for i in range(5)])
+        assert store.count(filter={"n": {"gte": 0}}) == 5
+        other.delete([f"d{i}" for i in range(5)])
+        other.finish_loading()
+        assert (store.count(), store.count(filter={"n": {"gte": 0}}), store.search(VECTOR), store.get(["d1"])) == (0, 0, [], {})
+        store.upsert_vectors([("d1", VECTOR)])
+        assert store.delete_where({"n": {"not": 7}}) == 1
+    opening(settings={"verify": True}).close()
+
+
+@pytest.mark.parametrize("name", ["forward_weight", "forward_slot", "posting_row", "key_hash", "id"])
+def test_sectors_that_were_exchanged_are_found(folder: Path, opening: Opening, name: str) -> None:
+    with opening() as store:
+        store.upsert_vectors((f"document-{n:06}", SparseVector([n % 50, 100 + n % 7], [1.0 + n, 0.5]), {"n": n}) for n in range(3000))
+        store.finish_loading()
+        expected = _answers(store)
+    path = _segment(folder)
+    content = bytearray(path.read_bytes())
+    array = arrays.read_arrays(path).arrays[name]
+    at = bytes(content).find(array.tobytes())
+    content[at : at + 512], content[at + 512 : at + 1024] = content[at + 512 : at + 1024], content[at : at + 512]
+    path.write_bytes(content)
+    with opening() as store:
+        assert _answers(store) == expected
+    assert _segment(folder) != path
+
+
+def test_filters_miss_nothing_while_documents_are_replaced(store: Store) -> None:
+    """Threads at several revisions share what is known of a filter."""
+    names, failures, done = [f"d{i}" for i in range(20)], list[object](), threading.Event()
+    store.upsert_vectors((name, VECTOR, {"s": "x"}) for name in names)
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                counted = store.count(filter={"s": "x"}), len(store.search(VECTOR, 100, filter={"s": "x"}))
+                if counted != (20, 20):
+                    failures.append(counted)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for n in range(60):
+            store.upsert_vectors((name, VECTOR, {"s": "x", "n": n}) for name in names)
+            if n % 10 == 9:
+                store.finish_loading()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(before)
+    assert not failures
+
+
+def test_a_segment_that_cannot_be_written_leaves_no_file(folder: Path, opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opening() as store:
+        store.upsert_vectors([("a", VECTOR)])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: _raise(OSError(errno.ENOSPC, "No space left on device")))
+            with pytest.raises(errors.StoreWriteError, match="No space"):
+                store.finish_loading()
+        assert not list(folder.glob("*.building"))
+        store.finish_loading()
+        assert [hit.doc_id for hit in store.search(VECTOR)] == ["a"]
+
+
+def _raise(error: BaseException) -> None:
+    raise error
