@@ -284,7 +284,7 @@ def _refusals(store: EdgeStore) -> int:
 # -- the parts ---------------------------------------------------------------------------------------------------------
 
 FIELDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | FIELDS
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | FIELDS
 VALUES = st.recursive(
     SCALARS | st.sampled_from([Word.A, Number.ONE]), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner)
 )
