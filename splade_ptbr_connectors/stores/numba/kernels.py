@@ -12,161 +12,139 @@ WAND; Mallia et al. 2024, BMP, for learned sparse weights). Lists that are left 
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
-import numpy as np
+from numpy import float32, float64, int64, uint8, uint16, uint32
 
 from .building import BLOCK, GROUP, WINDOW
-from .compiled import compiled, inlined, numba, pointer, prefetch
-from .layout import COUNT_BITS, LARGEST, SPAN, Field
+from .compiled import clear, compiled, inlined, memory, part, pointer, prefetch
+from .directory import look_up
+from .layout import COUNT_BITS, ENTRY_BYTES, FIELDS, entry_at, room_at, window_at
 from .simd import add_two, lowest_bit, may_reach, reaching
 
 UNITS = 60_000  # of the largest possible score; below 2**16 by what rounding up the factors may add
-BIN = 16  # units of a bin of the histogram of counts
+BIN_BITS = 4
+BIN = 1 << BIN_BITS  # units of a bin of the histogram of counts
 BINS = 65_536 // BIN
 MAX_TERMS = 4_000  # beyond so many terms of a query, rounding could reach 2**16: everything is scored instead
 FIRST_GUESS = 2_048  # documents that are enough for a first guess of what the top k will reach
 AHEAD = 8  # groups: the columns of a group are asked for while so many before it are worked on
-LINE = 64  # bytes of a cache line
-ANY = 2**62  # length of an array whose end the kernels know otherwise
+WINDOW_BITS = 16
+BLOCK_BITS = 4
+GROUP_BITS = 6
+NEVER = 2**62
+ROW = 8 * FIELDS
 
-_ROWS, _PADDED, _COLUMNS, _PASSING = int(Field.ROWS), int(Field.PADDED_ROWS), int(Field.COLUMNS), int(Field.PASSING)
-_POSTING_ROW, _POSTING_IMPACT = int(Field.POSTING_ROW), int(Field.POSTING_IMPACT)
-_BLOCK_LARGEST, _FORWARD_START = int(Field.BLOCK_LARGEST), int(Field.FORWARD_START)
+_LIST = (1 << COUNT_BITS) - 1
+_BLOCK_MASK = (1 << BLOCK) - 1
+_REST = (1 << (GROUP - BLOCK)) - 1
+_FACTOR = 65_536 / 65_535
 
 
-@compiled
-def unit_of(table: Any, largest: Any, places: Any, query_weights: Any) -> Any:
-    """(unit, loss, spare): the score that a count of one stands for, and how far counts may be from scores.
+@inlined
+def _unit(room: Any) -> Any:
+    """The score that a count of one stands for.
 
     Each term's product is rounded down once (a score may be `terms` above its count), its factor was rounded up before
-    (`terms` below), and an impact that was rounded up counts up to a whole step too much. Two more for sums of float64.
+    (`terms` below), and an impact that was rounded up counts up to a whole step too much.
     """
-    total, terms, steps = 0.0, len(places), 0.0
-    for i in range(terms):
-        top = np.float32(0.0)
-        for w in range(len(table)):
-            top = max(top, largest[places[i], w, LARGEST])
-        total += np.float64(top) * np.float64(query_weights[i])
-    if len(table) and table[0, _FORWARD_START] != 0:
-        steps = UNITS / 255.0  # impacts are rounded up: each term counts up to one step too much
-    return total / UNITS, np.int64(steps) + 2 * terms + 4, terms + 2
+    total = 0.0
+    for i in range(room.known):
+        top = float32(0.0)
+        for w in range(room.windows):
+            largest = entry_at(room.places[i] + w * ENTRY_BYTES).largest
+            if largest > top:
+                top = largest
+        total += float64(top) * float64(room.weights[i])
+    return total / UNITS
 
 
 @inlined
 def _product(impact: Any, factor: Any) -> Any:
     """A factor times impact / 255, rounded down: 8 bits are made 16 by repeating them, so that it is the upper half of one product."""
-    wide = (np.uint32(impact) << np.uint32(8)) | np.uint32(impact)
-    return np.uint16((wide * np.uint32(factor)) >> np.uint32(16))
+    return (uint32(impact) * uint32(257) * uint32(factor)) >> uint32(16)
 
 
 @inlined
-def _prepare(w: Any, entries: Any, largest: Any, places: Any, query_weights: Any, unit: Any, padded: Any, space: Any) -> Any:
-    """Factors of all terms, and where the columns of the frequent ones begin; returns (how many columns, bound of any count)."""
-    _, _, factors, begins, column_factors, _, _ = space
-    bound, used = np.int64(0), 0
-    for i in range(len(places)):
-        top = np.float64(largest[places[i], w, LARGEST]) * np.float64(query_weights[i])
-        factors[i] = np.uint16(np.ceil(top / unit * (65_536 / 65_535)))
-        bound += _product(255, factors[i])
-        span = entries[places[i], w, SPAN]
-        if span < 0:
-            begins[used], column_factors[used] = (-1 - span) * padded, factors[i]
+def _prepare(room: Any, window: Any, w: Any) -> Any:
+    """Factors of all terms, and where the columns of the frequent ones begin; returns the bound of any count."""
+    bound, used = int64(0), int64(0)
+    for i in range(room.known):
+        entry = entry_at(room.places[i] + w * ENTRY_BYTES)
+        exact = float64(entry.largest) * float64(room.weights[i]) / room.unit * _FACTOR
+        factor = int64(exact)
+        factor += factor < exact
+        room.factors[i] = factor
+        bound += factor
+        if entry.span != 0 and factor < room.smallest:
+            room.smallest = factor
+        if entry.span < 0:
+            room.begins[used] = (-1 - entry.span) * window.padded_rows
+            room.column_factors[used] = factor
             used += 1
-    begins[used], column_factors[used] = begins[0], 0
-    return used, bound
+    room.begins[used] = room.begins[0]
+    room.column_factors[used] = 0
+    room.used = used
+    return bound
 
 
 @inlined
-def _prefetch_list(table: Any, w: Any, span: Any) -> None:
+def _prefetch_list(window: Any, span: Any) -> None:
     """Lists are short and lie apart, so that the processor does not guess where the next one starts."""
-    start, count = span >> COUNT_BITS, span & ((1 << COUNT_BITS) - 1)
-    rows, impacts = table[w, _POSTING_ROW] + 2 * start, table[w, _POSTING_IMPACT] + start
-    for address in range(rows, rows + 2 * count, LINE):
-        prefetch(address)
-    for address in range(impacts, impacts + count, LINE):
-        prefetch(address)
+    prefetch(window.posting_row_at + 2 * (span >> COUNT_BITS), 2 * (span & _LIST))
+    prefetch(window.posting_impact_at + (span >> COUNT_BITS), span & _LIST)
 
 
 @inlined
-def _scatter(table: Any, w: Any, entries: Any, places: Any, factors: Any, counts: Any) -> None:
+def _scatter(room: Any, window: Any, w: Any) -> None:
     """Add up the lists of a window, and ask for those of the next one meanwhile."""
-    rows = numba.carray(pointer(table[w, _POSTING_ROW]), ANY, np.uint16)
-    impacts = numba.carray(pointer(table[w, _POSTING_IMPACT]), ANY, np.uint8)
-    for i in range(len(places)):
-        span = entries[places[i], w, SPAN]
-        if w + 1 < len(table) and entries[places[i], w + 1, SPAN] > 0:
-            _prefetch_list(table, w + 1, entries[places[i], w + 1, SPAN])
+    counts, rows, impacts = room.counts, window.posting_row, window.posting_impact
+    for i in range(room.known):
+        at = room.places[i] + w * ENTRY_BYTES
+        if w + 1 < room.windows:
+            span = entry_at(at + ENTRY_BYTES).span
+            if span > 0:
+                _prefetch_list(window_at(room.table + w * ROW + ROW), span)
+        span = entry_at(at).span
         if span > 0:
-            begin, factor = np.uintp(span >> COUNT_BITS), factors[i]
-            end = begin + np.uintp(span & ((1 << COUNT_BITS) - 1))
-            for place in range(begin, end):
-                row = np.intp(rows[place])
-                counts[row] = np.uint16(counts[row] + _product(impacts[place], factor))
+            begin, factor = span >> COUNT_BITS, room.factors[i]
+            for place in range(begin, begin + (span & _LIST)):
+                counts[rows[place]] += _product(impacts[place], factor)
 
 
 @inlined
-def _surviving(table: Any, w: Any, used: Any, cut: Any, space: Any) -> Any:
+def _surviving(room: Any, window: Any) -> Any:
     """Groups in which the largest count of the lists and the largest impacts of the columns may reach `cut`; returns how many."""
-    counts, _, _, begins, column_factors, bounds, surviving = space
-    blocks = table[w, _PADDED] // BLOCK
-    bounds[:blocks] = 0
-    for c in range(used):
-        tops = numba.carray(pointer(table[w, _BLOCK_LARGEST] + begins[c] // BLOCK), blocks, np.uint8)
-        factor = column_factors[c]
+    bounds, blocks = room.bounds, window.padded_rows >> BLOCK_BITS
+    clear(bounds, blocks)
+    for c in range(room.used):
+        tops, factor = pointer(window.block_largest_at + (room.begins[c] >> BLOCK_BITS), uint8), room.column_factors[c]
         for b in range(blocks):
-            impact = np.uint32(tops[b])
-            product = ((impact << np.uint32(8)) | impact) * np.uint32(factor)  # _product(), which LLVM widens when it is called here
-            bounds[b] = np.uint16(bounds[b] + (product >> np.uint32(16)))
-    size = 0
-    for g in range(table[w, _PADDED] // GROUP):
-        surviving[size] = g
-        size += _may_reach(counts, bounds, g * GROUP, cut) != 0
+            bounds[b] += _product(tops[b], factor)
+    size = int64(0)
+    for g in range(window.padded_rows >> GROUP_BITS):
+        room.surviving[size] = g << GROUP_BITS
+        size += _may_reach(room, g << GROUP_BITS, room.cut) != 0
     return size
 
 
 @inlined
-def _may_reach(counts: Any, bounds: Any, base: Any, cut: Any) -> Any:
+def _may_reach(room: Any, base: Any, cut: Any) -> Any:
     """A bit for each document of the group at `base` that may reach `cut` by the columns' largest impacts of its block."""
-    return may_reach(counts.ctypes.data + 2 * base, bounds.ctypes.data + 2 * (base // BLOCK), np.uint16(min(cut, 65_535)))
+    return may_reach(room.counts, base, room.bounds, base >> BLOCK_BITS, uint16(cut))
 
 
 @inlined
-def _add_columns(table: Any, w: Any, base: Any, used: Any, space: Any) -> None:
+def _add_columns(room: Any, window: Any, base: Any, used: Any) -> None:
     """Add the columns to a block; an odd one is paired with a factor of 0."""
-    counts, _, _, begins, factors, _, _ = space
-    address = table[w, _COLUMNS] + base
+    columns, begins, factors = window.columns + base, room.begins, room.column_factors
     for c in range(0, used, 2):
-        add_two(counts.ctypes.data + 2 * base, address + begins[c], factors[c], address + begins[c + 1], factors[c + 1])
+        add_two(room.counts, base, columns + begins[c], factors[c], columns + begins[c + 1], factors[c + 1])
 
 
-@inlined
-def _take(table: Any, w: Any, base: Any, mask: Any, counts: Any, found: Any, size: Any) -> Any:
-    """Append the documents of a block that the mask names and that pass; returns how many there are now."""
-    found_rows, found_counts = found
-    passing = numba.carray(pointer(table[w, _PASSING]), table[w, _PADDED], np.uint8)
-    while mask != 0:
-        row = base + lowest_bit(mask)
-        mask &= mask - np.uint64(1)
-        if row < table[w, _ROWS] and (table[w, _PASSING] == 0 or passing[row] != 0):
-            found_rows[size], found_counts[size] = w * WINDOW + row, counts[row]
-            size += 1
-    return size
-
-
-@inlined
-def _guessed(bins: Any, level: Any, above: Any, top_k: Any, share: Any) -> Any:
-    """The count that the top k of all will reach, if the documents so far, this share of all, are like the others."""
-    expected = top_k * share
-    wanted = min(np.int64(expected + 4.0 * np.sqrt(expected)) + 4, np.int64(top_k))
-    while above - bins[level] >= wanted:
-        above -= bins[level]
-        level += 1
-    return level * BIN
-
-
-@inlined
-def _take_window(table: Any, w: Any, used: Any, loss: Any, top_k: Any, space: Any, found: Any, state: Any, progress: Any) -> Any:
+@part
+def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None:
     """Append the documents of a window that count at least the cut, which rises with what is found.
 
     Args:
@@ -175,69 +153,106 @@ def _take_window(table: Any, w: Any, used: Any, loss: Any, top_k: Any, space: An
 
     Returns: the state and of how many to make the next guess.
     """
-    size, level, above, cut = state
-    before, total, guess = progress
-    counts, bins, _, begins, _, bounds, surviving = space
-    last = _surviving(table, w, used, cut, space)
+    last, used, size, before, bins = _surviving(room, window), room.used, room.size, room.seen, room.bins
     for n in range(last):
+        ahead = window.columns + room.surviving[n + AHEAD if n + AHEAD < last else last - 1]
         for c in range(used):
-            prefetch(table[w, _COLUMNS] + begins[c] + surviving[min(n + AHEAD, last - 1)] * GROUP)
-        first = surviving[n] * GROUP
-        hopeful = _may_reach(counts, bounds, first, cut)
-        for base in range(first, first + GROUP, BLOCK):
-            if (hopeful >> np.uint64(base - first)) & np.uint64((1 << BLOCK) - 1) == 0:
-                continue
-            _add_columns(table, w, base, used, space)
-            reached = reaching(counts.ctypes.data + 2 * base, np.uint16(min(cut, 65_535)))
-            begin, size = size, _take(table, w, base, reached, counts, found, size)
-            for place in range(begin, size):
-                its_bin = np.int64(found[1][place]) // BIN
-                bins[its_bin] += 1
-                above += its_bin >= level
-            while above - bins[level] >= top_k:
-                above -= bins[level]
-                level += 1
-            cut = max(cut, level * BIN - loss)
-        if before + first >= guess:
-            cut = max(cut, _guessed(bins, level, above, top_k, (before + first + GROUP) / total) - loss)
-            guess += min(guess, WINDOW)
-    return (size, level, above, cut), guess
+            prefetch(ahead + room.begins[c], 1)
+        base = room.surviving[n]
+        room.seen = before + base + GROUP
+        hopeful = _may_reach(room, base, room.cut)
+        while hopeful != 0:
+            if hopeful & _BLOCK_MASK != 0:
+                _add_columns(room, window, base, used)
+                mask = reaching(room.counts, base, uint16(room.cut))
+                while mask != 0:
+                    row = base + lowest_bit(mask)
+                    mask &= mask - 1
+                    if row < window.rows and (window.passing_at == 0 or window.passing[row] != 0):
+                        count = room.counts[row]
+                        room.found[size] = w << WINDOW_BITS | row
+                        room.found_counts[size] = count
+                        size += 1
+                        bins[count >> BIN_BITS] += 1
+                        room.above += count >> BIN_BITS >= room.level
+                _raise(room, top_k)
+            hopeful = hopeful >> BLOCK & _REST
+            base += BLOCK
+        if room.seen - GROUP >= room.guess:
+            room.cut = _higher(room.cut, _guessed(room, top_k, room.seen / total) - room.loss)
+            room.guess += room.guess if room.guess < WINDOW else WINDOW
+    room.size = size
+    room.seen = before + window.rows
+
+
+@inlined
+def _raise(room: Any, top_k: Any) -> None:
+    """The cut, to what top_k of those that were found reach."""
+    while room.above - room.bins[room.level] >= top_k:
+        room.above -= room.bins[room.level]
+        room.level += 1
+    room.cut = _higher(room.cut, room.level * BIN - room.loss)
+
+
+@inlined
+def _higher(one: Any, other: Any) -> Any:
+    return one if one > other else other
+
+
+@inlined
+def _guessed(room: Any, top_k: Any, share: Any) -> Any:
+    """The count that the top k of all will reach, if the documents so far, this share of all, are like the others."""
+    expected, level, above = top_k * share, room.level, room.above
+    wanted = int64(expected + 4.0 * sqrt(expected)) + 4
+    if wanted > top_k:
+        wanted = top_k
+    while above - room.bins[level] >= wanted:
+        above -= room.bins[level]
+        level += 1
+    return level * BIN
 
 
 @compiled
-def collect(
-    table: Any, entries: Any, largest: Any, places: Any, query_weights: Any, unit: Any, loss: Any, top_k: Any, least: Any, guess: Any,
-    space: Any, found: Any,
-) -> Any:  # fmt: skip
+def find(address: Any, query_terms: Any, query_weights: Any, first: Any, last: Any, top_k: Any, exact: Any, bounded: Any) -> Any:
     """Every document that may be among the top k, by its count.
 
     Args:
         least: a count that all of the top k are known to reach; at least 1.
-        guess: expect the documents to be alike, and look for counts that will do if they are. Right only if the count proven
+        guess: of how many documents to guess what the top k of all will reach, if all are alike. Right only if the count proven
             in the end is not below the one looked for, which the caller checks.
-        space: counts [WINDOW] uint16, bins [BINS] int32, factors [T] uint16, where columns begin [T + 1] int64, their factors
-            [T + 1] uint16, bounds [WINDOW / BLOCK] uint16, surviving groups [WINDOW / GROUP] int64.
-        found: rows int64 (window * WINDOW + row) and counts uint16, with room for every document.
 
     Returns: (how many were found, a count that top_k of them reach, or 0; the smallest one that may still be among the top k, the
         largest one looked for).
     """
-    counts, bins, factors = space[0], space[1], space[2]
-    total, before = np.int64(0), np.int64(0)
-    for w in range(len(table)):
-        total += table[w, _ROWS]
-    bins[:] = 0
-    state = (np.int64(0), np.int64(0), np.int64(0), np.int64(least))
-    following = np.int64(FIRST_GUESS) if guess else np.int64(ANY)
-    for i in range(len(places)):
-        if entries[places[i], 0, SPAN] > 0:
-            _prefetch_list(table, 0, entries[places[i], 0, SPAN])
-    for w in range(len(table)):
-        padded = table[w, _PADDED]
-        used, bound = _prepare(w, entries, largest, places, query_weights, unit, padded, space)
-        if bound >= state[3]:
-            counts[:padded] = 0
-            _scatter(table, w, entries, places, factors, counts)
-            state, following = _take_window(table, w, used, loss, top_k, space, found, state, (before, total, following))
-        before += table[w, _ROWS]
-    return state[0], state[1] * BIN, max(np.int64(least), state[1] * BIN - loss), state[3]
+    room = room_at(address)
+    look_up(room, memory(query_terms), memory(query_weights), first, last)
+    room.unit = _unit(room)
+    room.loss = 2 * room.known + 4
+    if exact:
+        room.loss += UNITS // 255  # impacts are rounded up: each term counts up to a step too much
+    room.smallest, room.proven, room.cut, room.guess, room.size = NEVER, 1, 2, FIRST_GUESS, 0
+    if not bounded or room.known > MAX_TERMS:
+        return False
+    total = int64(0)
+    for w in range(room.windows):
+        total += window_at(room.table + w * ROW).rows
+    window = window_at(room.table)
+    for i in range(room.known):
+        span = entry_at(room.places[i]).span
+        if span > 0:
+            _prefetch_list(window, span)
+    while room.cut > room.proven and room.unit > 0.0:
+        room.size, room.level, room.above, room.cut, room.seen = 0, 0, 0, room.proven, 0
+        clear(room.bins, BINS)
+        for w in range(room.windows):
+            window = window_at(room.table + w * ROW)
+            bound = _prepare(room, window, w)
+            if bound >= room.cut:
+                clear(room.counts, window.padded_rows)
+                _scatter(room, window, w)
+                _take_window(room, window, w, top_k, total)
+            else:
+                room.seen += window.rows
+        room.proven = _higher(room.proven, room.level * BIN - room.loss)
+        room.guess = NEVER
+    return True

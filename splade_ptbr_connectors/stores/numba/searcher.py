@@ -15,9 +15,9 @@ from ...errors import ConfigError
 from ...vectors import SparseBatch, SparseVector
 from .building import BLOCK, GROUP, WINDOW
 from .directory import Directory
-from .kernels import BINS
-from .layout import FIELDS, Field
-from .ranking import CHUNK, search, search_many
+from .kernels import BINS, find
+from .layout import FIELDS, ROOM, Field
+from .ranking import CHUNK, rank, touched
 from .window import Window
 
 Passing = NDArray[np.bool_]
@@ -39,6 +39,9 @@ class Searcher:
         self._table = np.array([window.fields() for window in self.windows], np.int64).reshape(-1, FIELDS)
         self._table[:, Field.BASE] = self.bases[:-1]
         self._own = threading.local()
+        exact = [window.arrays["forward_slot"].dtype == np.uint32 for window in self.windows if window.exact]
+        self._kinds = (True if not all(exact) else None, True if any(exact) else None, None if exact else True)
+        self._bounded = True
         self._let_pass(passing or [None] * len(self.windows))
 
     def narrowed(self, passing: Sequence[Passing | None]) -> Searcher:
@@ -65,10 +68,17 @@ class Searcher:
         _check_page(top_k)
         if not self.windows or not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float64)
-        found: tuple[NDArray[np.int64], NDArray[np.float64]] = search(
-            self._table, self._directory.arrays, query.term_ids, query.weights, top_k, *self._space(len(query))
-        )
-        return found
+        room = self._own_room(len(query))
+        count = self._rank(room, query.term_ids, query.weights, 0, len(query), top_k, 0, 0, 0, 0)
+        return room.hits[:count].copy(), room.scores[:count].copy()
+
+    def _rank(self, room: _Room, terms: Any, weights: Any, first: int, last: int, top_k: int, *out: int) -> int:
+        count = -1
+        if find(room.address, terms, weights, first, last, top_k, self._kinds[2] is None, self._bounded):
+            count = rank(room.address, top_k, -1, *self._kinds, *out)
+        if count < 0:
+            count = rank(room.address, top_k, touched(room.address), *self._kinds, *out)
+        return count
 
     def search_batch(
         self, queries: SparseBatch, top_k: int, *, threads: int = 1
@@ -84,45 +94,66 @@ class Searcher:
         chunks = iter(range(0, len(queries), _CHUNK))
         taking = threading.Lock()
         longest = int(np.diff(queries.indptr).max(initial=1))
-        indptr, terms, weights = _read_only(queries.indptr), _read_only(queries.term_ids), _read_only(queries.weights)
+        indptr, terms, weights = queries.indptr.tolist(), _read_only(queries.term_ids), _read_only(queries.weights)
+        results = [array.ctypes.data for array in (rows, scores, sizes)]
 
         def work() -> None:
-            space = self._space(longest)
+            room = self._own_room(longest)
             while True:
                 with taking:
                     first = next(chunks, None)
                 if first is None:
                     return
                 last = min(first + _CHUNK, len(queries))
-                search_many(self._table, self._directory.arrays, indptr, terms, weights, first, last, top_k, *space, rows, scores, sizes)
+                for n in range(first, last):
+                    self._rank(room, terms, weights, indptr[n], indptr[n + 1], top_k, n, *results)
 
         if self.windows and len(queries):
             _on_threads(work, threads)
         return rows, scores, sizes
 
-    def _space(self, terms: int) -> tuple[Any, Any, Any]:
+    def _own_room(self, terms: int) -> _Room:
         """Room to work in, made once for each thread."""
-        held = getattr(self._own, "space", None)
-        if held is None or len(held[0][2]) < terms:
-            slots = 1 << max(16, max((len(window.arrays["terms"]) for window in self.windows), default=1).bit_length())
-            size = max(terms, 256)
-            counts = np.zeros(WINDOW, np.uint16)
-            held = (
-                (
-                    counts,
-                    np.zeros(BINS, np.int32),
-                    np.zeros(size, np.uint16),
-                    np.zeros(size + 1, np.int64),
-                    np.zeros(size + 1, np.uint16),
-                    np.zeros(WINDOW // BLOCK, np.uint16),
-                    np.zeros(WINDOW // GROUP, np.int64),
-                ),
-                (np.empty(len(self) + 1, np.int64), np.empty(len(self) + 1, np.uint16)),
-                (np.zeros(slots, np.float32), np.zeros(slots // 64, np.uint64), np.zeros(CHUNK, np.int64), counts),
-            )
-            self._own.space = held
-        space: tuple[Any, Any, Any] = held
-        return space
+        held: _Room | None = getattr(self._own, "room", None)
+        if held is None or held.terms < terms:
+            held = self._own.room = _Room(self, max(terms, 256))
+        held.table[1] = self._table.ctypes.data
+        return held
+
+
+class _Room:
+    """What a search works in, and the addresses of all that it reads."""
+
+    def __init__(self, searcher: Searcher, terms: int) -> None:
+        directory, documents = searcher._directory, len(searcher) + 1
+        slots = 1 << max(16, max((len(window.arrays["terms"]) for window in searcher.windows), default=1).bit_length())
+        self.terms = terms
+        self.hits, self.scores = np.empty(documents, np.int64), np.empty(documents, np.float64)
+        held = {
+            "terms": directory.terms,
+            "entries": directory.entries,
+            "places": np.zeros(terms, np.int64),
+            "weights": np.zeros(terms, np.float32),
+            "factors": np.zeros(terms, np.uint16),
+            "begins": np.zeros(terms + 1, np.int64),
+            "column_factors": np.zeros(terms + 1, np.uint16),
+            "counts": np.zeros(WINDOW, np.uint16),
+            "bounds": np.zeros(WINDOW // BLOCK, np.uint16),
+            "surviving": np.zeros(WINDOW // GROUP, np.int64),
+            "bins": np.zeros(BINS, np.int64),
+            "found": np.empty(documents, np.int64),
+            "found_counts": np.empty(documents, np.uint16),
+            "hits": self.hits,
+            "scores": self.scores,
+            "spare": np.empty(documents, np.int64),
+            "by_slot": np.zeros(slots, np.float32),
+            "bits": np.zeros(slots // 64, np.int64),
+            "chosen": np.zeros(CHUNK, np.int64),
+        }
+        numbers = {"windows": len(searcher.windows), "term_count": len(directory.terms), "slot_mask": slots - 1}
+        self.table = np.array([numbers.get(name, 0) or (held[name].ctypes.data if name in held else 0) for name in ROOM], np.int64)
+        self.address = self.table.ctypes.data
+        self._held = held  # kernels see addresses only
 
 
 def _check_page(top_k: int) -> None:
