@@ -1,7 +1,8 @@
 # make demo   set everything up in .venv and run the main job on the sample collection
-# make test   set the test environment up in .venv-test and run the whole suite
+# make test   set the test environment up in .venv-test and run the whole suite, a process per core (WORKERS=0: in this process)
 # make check  lint and types
 PYTHON ?= python3
+WORKERS ?= logical
 PIP_FLAGS = --quiet --disable-pip-version-check
 
 .PHONY: demo test check format clean
@@ -10,7 +11,7 @@ demo: .venv/installed
 	.venv/bin/splade-ptbr demo
 
 test: .venv-test/installed
-	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+	.venv-test/bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 $(PYTEST_ARGS)
 
 check: .venv-test/installed
 	.venv-test/bin/ruff check .

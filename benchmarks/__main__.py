@@ -6,6 +6,7 @@ import typer
 
 from splade_ptbr_connectors.errors import SpladeConnectorsError
 
+from .embedded import embedded
 from .encode import encode
 from .head import head
 from .index import index
@@ -13,17 +14,20 @@ from .ingest import ingest
 from .load import load
 from .prune import prune
 from .room import room
+from .roundtrip import roundtrip
 from .run import run
 from .triplets import triplets
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
+app.command("embedded")(embedded)
 app.command("encode")(encode)
 app.command("head")(head)
 app.command("index")(index)
 app.command("load")(load)
 app.command("prune")(prune)
 app.command("room")(room)
+app.command("roundtrip")(roundtrip)
 app.command("run")(run)
 app.command("triplets")(triplets)
 

@@ -50,7 +50,7 @@ def _main(vectors: Path, folder: Path, documents: int) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        ImpactIndex.create(folder, chunks(read_vectors(vectors), documents)).close()
+        ImpactIndex.create(folder, chunks(read_vectors(vectors), documents))
     finally:
         done.set()
         watcher.join()

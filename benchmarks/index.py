@@ -62,8 +62,6 @@ def index(
         _check(sides, asked, facts)
         latencies = _latencies(sides, asked, rounds)
         facts |= _throughput(exact, asked, rounds) | _loss(exact, rounded, asked)
-        exact.close()
-        rounded.close()
     source = "synthetic" if vectors is None else str(vectors)
     goals = _goals(facts, latencies)
     _show(facts, latencies, goals, as_json=as_json, vectors=source, documents=len(batch), queries=len(asked), rounds=rounds)
@@ -134,13 +132,12 @@ def _build(home: Path, batch: SparseBatch) -> dict[str, Any]:
     from splade_ptbr_connectors.stores.numba import ImpactIndex
 
     parts = list(chunks(batch, len(batch)))
-    ImpactIndex.create(home / "warm", parts[:1]).close()
-    ImpactIndex.open(home / "warm").search(batch[0], 10)
+    ImpactIndex.create(home / "warm", parts[:1]).search(batch[0], 10)
     shutil.rmtree(home / "warm")
     facts: dict[str, Any] = {}
     for name, exact in (("exact", True), ("rounded", False)):
         started = time.perf_counter()
-        ImpactIndex.create(home / name, parts, exact=exact).close()
+        ImpactIndex.create(home / name, parts, exact=exact)
         facts[f"{name}: built, documents/s"] = len(batch) / (time.perf_counter() - started)
         opened = []
         for _ in range(5):
@@ -148,7 +145,6 @@ def _build(home: Path, batch: SparseBatch) -> dict[str, Any]:
             index = ImpactIndex.open(home / name)
             index.search(batch[0], 10)
             opened.append(time.perf_counter() - started)
-            index.close()
         facts["windows"] = len(index.searcher().windows)
         facts[f"{name}: opened, first search done, ms"] = min(opened) * 1000
         facts[f"{name}: bytes a posting on disk"] = index.nbytes / len(batch.term_ids)

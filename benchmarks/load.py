@@ -273,7 +273,7 @@ class NullStore(Store):
     def _count(self, filter: Any) -> int:
         return self.written
 
-    def _search(self, query: SparseVector, top_k: int, filter: Any) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: Any, with_payload: bool) -> list[Hit]:
         return []
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:

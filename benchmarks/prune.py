@@ -65,7 +65,8 @@ class Sweep:
         from splade_ptbr_connectors.stores.numba import ImpactIndex
 
         pruned = self.workload.documents if rule is None else rule.apply(self.workload.documents)
-        with tempfile.TemporaryDirectory() as folder, ImpactIndex.create(folder, batches(pruned)) as index:
+        with tempfile.TemporaryDirectory() as folder:
+            index = ImpactIndex.create(folder, batches(pruned))
             found = {top_k: self._searched(index, top_k) for top_k in TOP_KS}
             size = index.nbytes
         return PrunedResult(

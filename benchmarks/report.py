@@ -60,14 +60,22 @@ def compare(name: str, rates: Rates, subject: str, baseline: str, goal: float | 
     return Comparison(name, baseline, subject, statistics.median(ratios), goal)
 
 
-def show(title: str, settings: Mapping[str, Any], rates: Rates, comparisons: list[Comparison], *, as_json: bool) -> None:
-    """Print the table, or one JSON document."""
+def show(
+    title: str,
+    settings: Mapping[str, Any],
+    rates: Rates,
+    comparisons: list[Comparison],
+    *,
+    as_json: bool,
+    unit: str = "documents",
+) -> None:
+    """Print the table, or one JSON document; rates are of `unit` per second."""
     if as_json:
         content = {
             "benchmark": title,
             "settings": dict(settings),
             "machine": machine(),
-            "documents_per_second": {name: {"median": statistics.median(each), "rounds": each} for name, each in rates.items()},
+            f"{unit}_per_second": {name: {"median": statistics.median(each), "rounds": each} for name, each in rates.items()},
             "comparisons": [asdict(comparison) for comparison in comparisons],
         }
         typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
@@ -76,7 +84,7 @@ def show(title: str, settings: Mapping[str, Any], rates: Rates, comparisons: lis
     typer.echo(", ".join(f"{key} {value}" for key, value in machine().items()) + "\n")
     width = max(map(len, rates))
     for name, each in rates.items():
-        typer.echo(f"{name:{width}}  {statistics.median(each):10,.0f} documents/s   rounds: {', '.join(f'{rate:,.0f}' for rate in each)}")
+        typer.echo(f"{name:{width}}  {statistics.median(each):10,.0f} {unit}/s   rounds: {', '.join(f'{rate:,.0f}' for rate in each)}")
     typer.echo()
     for comparison in comparisons:
         goal = "" if comparison.goal is None else f"   goal {comparison.goal:.2f}: {comparison.verdict}"

@@ -13,14 +13,17 @@ TOPICS, TERMS_A_TOPIC = 400, 4_000
 CHUNK = 32_768  # documents made at a time
 
 
-def make_collection(documents: int, queries: int) -> tuple[SparseBatch, list[SparseVector]]:
+def make_collection(documents: int, queries: int, *, drawn: int = 120) -> tuple[SparseBatch, list[SparseVector]]:
     """Two of 400 topics each (Zipf within one) and background terms, gamma weights of at most 3.5.
 
-    Returns: (documents, about 143 terms each; queries, about 43 terms each).
+    Args:
+        drawn: about as many terms are drawn for a document; 40 leaves 47, as `mini` has on paragraphs.
+
+    Returns: (documents, about 143 terms each by default; queries, about 43 terms each).
     """
     random = np.random.default_rng(0)
     draw = _Topics(random)
-    parts = [draw.vectors(min(CHUNK, documents - begin), 120, 0.6, 0.45) for begin in range(0, documents, CHUNK)]
+    parts = [draw.vectors(min(CHUNK, documents - begin), drawn, 0.6, 0.45) for begin in range(0, documents, CHUNK)]
     from splade_ptbr_connectors.stores.numba.index import joined
 
     return joined(parts), list(draw.vectors(queries, 35, 0.7, 0.6))

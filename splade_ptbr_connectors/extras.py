@@ -22,6 +22,7 @@ EXTRA_OF = {
     "opensearchpy": "opensearch",
     "ray": "ray",
     "numba": "numba",
+    "apsw": "numba",
 }
 
 

@@ -5,14 +5,33 @@ from __future__ import annotations
 import os
 import string
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other
-# shared machines pause: time is no property of the code under test
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other, and test processes for both
+
+# Shared machines pause: time is no property of the code under test. "steady" tries the same examples everywhere, so that a failure
+# belongs to the change that it comes with; "random" (pytest --hypothesis-profile=random) looks for new ones.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True, derandomize=True)
+settings.register_profile("random", settings.get_profile("steady"), derandomize=False)
 settings.load_profile("steady")
+
+IN_ONE_PROCESS = ("tests/servers/", "tests/servers_qdrant/", "tests/distributed/")  # one server, one Ray
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run in several processes, those of one file share one and with it their fixtures; so do those of a server's folder."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in IN_ONE_PROCESS if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
 
 WORDS = (
     "a o de e que do da em um para com não uma os no se na por mais as dos como mas ao ele das à seu sua ou quando muito "

@@ -26,10 +26,10 @@ class Numba(Engine):
 
     def build(self) -> None:
         batches = (part for _, part in slices(self.workload.documents, BATCH, f"{self.name}: build"))
-        ImpactIndex.create(self.home / "index", batches, exact=self.exact).close()
+        ImpactIndex.create(self.home / "index", batches, exact=self.exact)
 
     def open(self) -> None:
-        self._index = ImpactIndex.open(self.home / "index", read_only=True)
+        self._index = ImpactIndex.open(self.home / "index")
 
     def search(self, query: Query, top_k: int) -> Found:
         return Found(*self._index.search(query.vector, top_k))
@@ -40,7 +40,6 @@ class Numba(Engine):
         return [Found(of_rows[:size], of_scores[:size]) for of_rows, of_scores, size in zip(rows, scores, sizes.tolist(), strict=True)]
 
     def close(self) -> None:
-        self._index.close()
         del self._index
 
     def facts(self) -> dict[str, Any]:

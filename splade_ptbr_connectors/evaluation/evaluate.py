@@ -77,7 +77,7 @@ def evaluate(
     for query_id, text in tqdm(texts.items(), "evaluate", unit=" queries", disable=None if progress else True, file=sys.stderr):
         started = time.perf_counter()
         vector = store.encoder.encode_query(text)
-        hits = store.search(vector, top_k)
+        hits = store.search(vector, top_k, with_payload=False)
         latencies.append(time.perf_counter() - started)
         terms += len(vector)
         run[query_id] = {hit.doc_id: hit.score for hit in hits}

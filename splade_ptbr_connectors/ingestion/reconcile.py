@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,7 +15,6 @@ from .sample import Sample
 logger = logging.getLogger(__name__)
 QUERY_TERMS = 16
 TOP_K = 10
-TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 SHOWN = 5
 
 
@@ -95,20 +93,21 @@ def _verdict(store: Store, item: Item, entry: Entry | None) -> Verdict:
     kept = store.stored_form(item.vector)
     if entry.vector not in (item.vector, kept):
         return Verdict.damaged
-    return _searched(store, entry.doc_id, kept)
+    return _searched(store, entry.doc_id, item.vector)
 
 
-def _searched(store: Store, doc_id: str, kept: SparseVector) -> Verdict:
+def _searched(store: Store, doc_id: str, vector: SparseVector) -> Verdict:
     """Whether a search by the document's heaviest terms finds it with the score it must have, unless better ones fill the page."""
+    kept = store.stored_form(vector)
     query = kept.prune(max_terms=QUERY_TERMS)
     if not len(query):
         return Verdict.sound
-    score = query.dot(kept)
-    hits = store.search(query, TOP_K)
+    score, tolerance = query.dot(kept), store.score_tolerance(query, vector)
+    hits = store.search(query, TOP_K, with_payload=False)
     mine = next((hit.score for hit in hits if hit.doc_id == doc_id), None)
     if mine is not None:
-        return Verdict.sound if math.isclose(mine, score, rel_tol=TOLERANCE) else Verdict.damaged
-    outranked = len(hits) == TOP_K and hits[-1].score >= score * (1 - TOLERANCE)
+        return Verdict.sound if abs(mine - score) <= tolerance else Verdict.damaged
+    outranked = len(hits) == TOP_K and hits[-1].score >= score - tolerance
     return Verdict.sound if outranked else Verdict.missing
 
 

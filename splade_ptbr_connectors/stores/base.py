@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Filter = Mapping[str, Any] | tuple[Condition, ...] | Any  # a mapping of filters.py, its parsed form, or the engine's own
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
+SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 
 
 class Hit(NamedTuple):
@@ -100,7 +101,7 @@ class Store(ABC):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def search(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
+    def search(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
         Documents that share no term with the query are no hits, so fewer than top_k may come back.
@@ -109,14 +110,17 @@ class Store(ABC):
             query: a text (encoded as a query) or a ready vector.
             top_k: 1..10,000.
             filter: see `splade_ptbr_connectors.filters`, or the engine's own filter object.
+            with_payload: False leaves the hits' payloads empty, which is faster: ids and scores only.
         """
         vector, conditions = self._prepared(query, top_k, filter)
-        return self._search(vector, top_k, conditions) if len(vector) else []
+        return self._search(vector, top_k, conditions, with_payload) if len(vector) else []
 
-    async def asearch(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None) -> list[Hit]:
+    async def asearch(
+        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True
+    ) -> list[Hit]:
         """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
         vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
-        return await self._asearch(vector, top_k, conditions) if len(vector) else []
+        return await self._asearch(vector, top_k, conditions, with_payload) if len(vector) else []
 
     def search_hybrid(
         self,
@@ -194,6 +198,10 @@ class Store(ABC):
     def stored_form(self, vector: SparseVector) -> SparseVector:
         """A document's vector as the engine's scores see it: with its weights rounded to what the engine keeps of them."""
         return vector
+
+    def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
+        """How far search() may score this document from `query.dot(stored_form(vector))`: what adding up and rounding take."""
+        return SCORE_TOLERANCE * query.dot(self.stored_form(vector))
 
     def info(self) -> dict[str, Any]:
         """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""
@@ -314,7 +322,8 @@ class Store(ABC):
     # -- what an engine implements -----------------------------------------------------------------------------------
 
     @abstractmethod
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]: ...
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+        """The hits, best first; without payloads each has an empty one."""
 
     @abstractmethod
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]: ...
@@ -343,8 +352,8 @@ class Store(ABC):
 
     # -- what an engine may do better ----------------------------------------------------------------------------------
 
-    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
-        return await asyncio.to_thread(self._search, query, top_k, filter)
+    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+        return await asyncio.to_thread(self._search, query, top_k, filter, with_payload)
 
     async def _aget(self, doc_ids: list[str]) -> dict[str, Entry]:
         return await asyncio.to_thread(self._get, doc_ids)

@@ -70,11 +70,11 @@ class RemoteStore(Performer, Store):
 
     # -- the operations, blocking and not ------------------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
-        return self._run(self._search_operation(query, top_k, filter))
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+        return self._run(self._search_operation(query, top_k, filter, with_payload))
 
-    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
-        return await self._run_async(self._search_operation(query, top_k, filter))
+    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+        return await self._run_async(self._search_operation(query, top_k, filter, with_payload))
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         return self._run(self._get_operation(doc_ids))
@@ -109,7 +109,9 @@ class RemoteStore(Performer, Store):
     def _new_async_client(self) -> Any: ...
 
     @abstractmethod
-    def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]: ...
+    def _search_operation(
+        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
+    ) -> Operation[list[Hit]]: ...
 
     @abstractmethod
     def _get_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]: ...

@@ -16,7 +16,6 @@ from benchmarks.engines.base import Engine, Found, Query, Settings
 from benchmarks.workload import Workload, write_vectors
 from splade_ptbr_connectors.errors import ConfigError, MissingExtraError, SpladeConnectorsError
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
-from tests.benchmarks.qdrant_batches import answering_batches
 from tests.benchmarks.workloads import VOCABULARY, make_workload
 from tests.support.qdrant_grpc import grpc_stand_in
 from tests.support.qdrant_server import stand_in
@@ -34,7 +33,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.fixture(scope="module")
 def urls() -> Iterator[Mapping[str, str]]:
-    with answering_batches(), stand_in() as rest, grpc_stand_in() as grpc:
+    with stand_in() as rest, grpc_stand_in() as grpc:
         yield {"qdrant": rest.url, "qdrant by gRPC": grpc.url}
 
 

@@ -13,7 +13,6 @@ from benchmarks.engines.base import Engine, Query, Settings
 from benchmarks.engines.servers import name_prefix, saved_name
 from benchmarks.workload import Workload
 from splade_ptbr_connectors.errors import ConfigError, StoreError, StoreNotFoundError, StoreUnavailableError
-from tests.benchmarks.qdrant_batches import answering_batches
 from tests.benchmarks.workloads import make_workload
 from tests.support.qdrant_server import Fault, StandIn, stand_in
 
@@ -25,7 +24,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.fixture
 def server() -> Iterator[StandIn]:
-    with answering_batches(), stand_in() as running:
+    with stand_in() as running:
         yield running
 
 

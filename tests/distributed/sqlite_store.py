@@ -79,8 +79,8 @@ class SqliteStore(Store):
         [(count,)] = self._database.execute("SELECT count(*) FROM entries")
         return int(count)
 
-    def _search(self, query: SparseVector, top_k: int, filter: Any) -> list[Hit]:
-        scored = [Hit(entry.doc_id, query.dot(entry.vector), entry.payload) for entry in self._all()]
+    def _search(self, query: SparseVector, top_k: int, filter: Any, with_payload: bool) -> list[Hit]:
+        scored = [Hit(entry.doc_id, query.dot(entry.vector), entry.payload if with_payload else {}) for entry in self._all()]
         return sorted((hit for hit in scored if hit.score > 0), key=lambda hit: (-hit.score, hit.doc_id))[:top_k]
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:

@@ -161,8 +161,10 @@ class FaultyStore(RemoteStore):
         refusals: list[Refusal] = yield Call("write", {"entries": entries}, patient=True)
         return refusals
 
-    def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]:
-        return _one(Call("_search", {"query": query, "top_k": top_k, "filter": filter}))
+    def _search_operation(
+        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
+    ) -> Operation[list[Hit]]:
+        return _one(Call("_search", {"query": query, "top_k": top_k, "filter": filter, "with_payload": with_payload}))
 
     def _get_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
         return _one(Call("_get", {"doc_ids": doc_ids}))

@@ -139,6 +139,8 @@ def agree(
     for vector, top_k, filter in queries:
         hits = way.search(store, vector, top_k, filter=filter)
         assert [(hit.doc_id, hit.score) for hit in hits] == oracle.search(vector, top_k, filter, tenant)
+        bare = way.search(store, vector, top_k, filter=filter, with_payload=False)
+        assert bare == [hit._replace(payload={}) for hit in hits]
         assert store.count(filter=filter) == oracle.count(filter, tenant)
         if tenant is not None or len(oracle.contents) == len(held):
             assert all(hit.payload == held[hit.doc_id][1] for hit in hits)

@@ -193,6 +193,11 @@ def _query(client: QdrantClient, request: Any) -> Any:
     return grpc.QueryResponse(result=[RestToGrpc.convert_scored_point(point) for point in answer.points])
 
 
+def _query_batch(client: QdrantClient, request: Any) -> Any:
+    answers = [_query(client, each).result for each in request.query_points]
+    return grpc.QueryBatchResponse(result=[grpc.BatchResult(result=answer) for answer in answers])
+
+
 def _filter(request: Any) -> Any:
     return GrpcToRest.convert_filter(request.filter) if request.HasField("filter") else None
 
@@ -211,6 +216,7 @@ _POINTS: dict[str, Handler] = {
     "Count": _count,
     "Scroll": _scroll,
     "Query": _query,
+    "QueryBatch": _query_batch,
     "CreateFieldIndex": _done,
 }
 _COLLECTIONS: dict[str, Handler] = {

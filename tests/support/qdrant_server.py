@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
@@ -61,6 +62,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: bytes
+    peer: tuple[str, int] = ("", 0)
 
 
 class StandIn:
@@ -74,6 +76,8 @@ class StandIn:
         version: what the server says it is.
         refuse: payloads with this field are refused, each with its whole batch.
         status: what the collections report to be.
+        discards: take points without reading or keeping them.
+        apart: send the head and the body of an answer apart, with Nagle's algorithm, as Qdrant does.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -84,6 +88,7 @@ class StandIn:
         self.version = VERSION
         self.refuse = ""
         self.status = "green"
+        self.discards = self.apart = False
         self.indexes: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.client = QdrantClient(":memory:")
@@ -191,7 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server.stand_in
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = unquote(urlsplit(self.path).path)
-        server.seen.append(Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}, body))
+        server.seen.append(
+            Seen(self.command, path, {name.lower(): value for name, value in self.headers.items()}, body, self.client_address)
+        )
         with server.lock:
             fault = next((fault for fault in server.faults if path.endswith(fault.path)), None)
             if fault is not None:
@@ -214,6 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            if self.server.stand_in.apart:
+                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+                self.wfile.flush()
             self.wfile.write(body)
             self.wfile.flush()
 
@@ -318,6 +328,7 @@ def _points(server: StandIn, method: str, name: str, route: str, body: bytes) ->
         "PUT points": _upsert,
         "POST points": _retrieve,
         "POST points/query": _query,
+        "POST points/query/batch": _query_batch,
         "POST points/count": _count,
         "POST points/scroll": _scroll,
         "POST points/delete": _delete,
@@ -338,6 +349,8 @@ def _index(server: StandIn, name: str, body: bytes) -> Any:
 
 
 def _upsert(server: StandIn, name: str, body: bytes) -> Any:
+    if server.discards:
+        return _done()
     points = models.PointsList.model_validate_json(body).points
     if server.refuse and any(server.refuse in (point.payload or {}) for point in points):
         raise _Refused(400, f"Wrong input: a point has the field {server.refuse!r}")
@@ -354,7 +367,7 @@ def _retrieve(server: StandIn, name: str, body: bytes) -> Any:
 
 def _query(server: StandIn, name: str, body: bytes) -> Any:
     wanted = models.QueryRequest.model_validate_json(body)
-    return server.client.query_points(
+    answer = server.client.query_points(
         name,
         query=wanted.query,
         using=wanted.using,
@@ -365,6 +378,14 @@ def _query(server: StandIn, name: str, body: bytes) -> Any:
         with_vectors=_or(wanted.with_vector, False),
         score_threshold=wanted.score_threshold,
     )
+    for point in answer.points:  # the server writes the shortest decimals that mean the same float32
+        point.score = float(str(np.float32(point.score)))
+    return answer
+
+
+def _query_batch(server: StandIn, name: str, body: bytes) -> Any:
+    asked = models.QueryRequestBatch.model_validate_json(body).searches
+    return [_query(server, name, each.model_dump_json(exclude_none=True).encode()) for each in asked]
 
 
 def _count(server: StandIn, name: str, body: bytes) -> Any:

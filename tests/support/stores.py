@@ -37,12 +37,12 @@ class MemoryStore(Store):
         self.threads: set[str] = set()
         self._lock = threading.Lock()
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
         self._enter()
         try:
             time.sleep(self.delay_s)
             scored = [(entry, query.dot(entry.vector)) for entry in self.entries.values() if _holds(entry.payload, filter)]
-            hits = [Hit(entry.doc_id, score, entry.payload) for entry, score in scored if score > 0]
+            hits = [Hit(entry.doc_id, score, entry.payload if with_payload else {}) for entry, score in scored if score > 0]
             return sorted(hits, key=lambda hit: (-hit.score, hit.doc_id))[:top_k]
         finally:
             with self._lock:

@@ -18,6 +18,7 @@ import qdrant_edge as edge
 from ...errors import ConfigError, StoreCorruptError, StoreNotFoundError
 from ...filters import AnyOf, Condition
 from ...vectors import SparseVector
+from .. import datatypes
 from ..base import Entry, Hit, HybridSearch, Refusal, Store
 from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SHARD = "shard"
+ID_ONLY = edge.PayloadSelector.Include([ID_FIELD])
 BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the payload storage and later a merged segment
 
 
@@ -116,6 +118,12 @@ class EdgeStore(Store):
     def identity(self) -> str:
         return f"edge:{self._store_id}"
 
+    def stored_form(self, vector: SparseVector) -> SparseVector:
+        return datatypes.stored_form(vector, self.settings.datatype)
+
+    def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
+        return datatypes.score_tolerance(query, vector, self.settings.datatype, self._largest_weights)
+
     def info(self) -> dict[str, Any]:
         """Engine, version, settings and size."""
         self._check_open()
@@ -148,9 +156,9 @@ class EdgeStore(Store):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
-        return self._ranked({"query": nearest, "filter": self._scoped(filter)}, top_k)
+        return self._ranked({"query": nearest, "filter": self._scoped(filter)}, top_k, with_payload)
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
@@ -162,14 +170,22 @@ class EdgeStore(Store):
             nearest = edge.Query.Nearest(_to_edge_vector(search.query), using=VECTOR)
             searches.insert(0, edge.Prefetch(search.prefetch, query=nearest, filter=native))
         # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
-        return self._ranked({"query": edge.Fusion.Rrf(k=search.rrf_k + 1), "prefetches": searches}, search.top_k)
+        return self._ranked({"query": edge.Fusion.Rrf(k=search.rrf_k + 1), "prefetches": searches}, search.top_k, True)
 
-    def _ranked(self, request: Mapping[str, Any], top_k: int) -> list[Hit]:
+    def _ranked(self, request: Mapping[str, Any], top_k: int, with_payload: bool) -> list[Hit]:
+        payload = True if with_payload else ID_ONLY
         with self._edge.use("search") as shard:
-            points = _query(shard, request, top_k + 1)
+            points = _query(shard, request, top_k + 1, payload)
             if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
-                points = _with_all_ties(shard, request, points[top_k - 1].score, top_k)
+                points = _with_all_ties(shard, request, points[top_k - 1].score, top_k, payload)
         return sorted(map(_hit, points), key=_rank)[:top_k]
+
+    def _largest_weights(self, term_ids: list[int]) -> list[float]:
+        """Of all tenants: the range of a term spans them."""
+        queries = [edge.Query.Nearest(edge.SparseVector([term_id], [1.0]), using=VECTOR) for term_id in term_ids]
+        with self._edge.use("search") as shard:
+            found = [_query(shard, {"query": query}, 1, payload=False) for query in queries]
+        return [max((float(point.score) for point in points), default=0.0) for points in found]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._edge.use("read") as shard:
@@ -199,6 +215,7 @@ class EdgeStore(Store):
         for entry in entries:
             if entry.dense is not None:
                 self.settings.check_dense(f"the dense vector of {entry.doc_id!r}", entry.dense, self.url)
+        entries, refusals = datatypes.split(entries, self.settings.datatype)
         points = [self._point(entry) for entry in entries]
         expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(
             [8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries]
@@ -206,7 +223,7 @@ class EdgeStore(Store):
         with self._edge.use("write") as shard:
             self._edge.check_space(BYTES_PER_BYTE * expected)
             shard.update(edge.UpdateOperation.upsert_points(points))
-        return []
+        return refusals
 
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
         native = self._scoped(filter)
@@ -270,18 +287,18 @@ def _documents(folder: Path) -> int:
     return documents
 
 
-def _query(shard: Any, request: Mapping[str, Any], limit: int, threshold: float | None = None, payload: Any = True) -> list[Any]:
+def _query(shard: Any, request: Mapping[str, Any], limit: int, payload: Any, threshold: float | None = None) -> list[Any]:
     asked = edge.QueryRequest(limit, **request, score_threshold=threshold, with_payload=payload, with_vector=False)
     return [point for point in shard.query(asked) if point.score > 0]
 
 
-def _with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int) -> list[Any]:
+def _with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int, payload: Any) -> list[Any]:
     """The top_k points, those tied with the last one chosen by document id: the engine cuts a tie as it likes."""
     below = float(np.nextafter(np.float32(score), np.float32(0)))  # the engine's threshold is exclusive
     everyone = shard.count(edge.CountRequest(exact=True))
-    points = _query(shard, request, everyone, below, edge.PayloadSelector.Include([ID_FIELD]))
+    points = _query(shard, request, everyone, ID_ONLY, below)
     best = sorted(points, key=lambda point: (-point.score, point.payload[ID_FIELD]))[:top_k]
-    payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], True, False)}
+    payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], payload, False)}
     return [_Point(point.score, payloads[point.id]) for point in best]
 
 

@@ -1,191 +1,183 @@
-"""The contents of a store at one moment in time: its merged parts and its tail, and how a write changes them."""
+"""The contents of a store at one revision, in memory: segments, who lives in them, and a buffer of what no segment holds yet."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...filters import Condition
-from .arrays import read_arrays, write_arrays
-from .building import WINDOW
-from .documents import Document, Documents, Key, key_hashes, owned_rows
-from .folder import Manifest
+from ...vectors import SparseBatch, SparseVector
 from .index import joined
-from .log import Operation
-from .matching import test_of
-from .tail import Tail
-from .window import Window
+from .passing import Passing
+from .ranking import score_batch
+from .schema import Change, Documents, Numbers
+from .searcher import Searcher
+from .segment import Segment
 
-_REMEMBERED = 32  # filters of a part whose rows are kept
-_MOSTLY_FULL = 0.75  # a part with so many living rows is left alone by a merge
-Passing = NDArray[np.bool_]
+_CHUNKS = 16  # batches of a buffer are joined when there are so many
+Mask = NDArray[np.bool_]
 
 
-@dataclass
-class Part:
-    """Merged documents: a window, what belongs to it, and which of its rows live."""
+class Segments(tuple[Segment, ...]):
+    """The segments of a store, in order of their numbers."""
 
-    name: str
-    window: Window
-    documents: Documents
-    alive: Passing
-    changed: bool = False
-    _seen: OrderedDict[str, Passing] = field(default_factory=OrderedDict)
+    @functools.cached_property
+    def searcher(self) -> Searcher:
+        """Of all rows, dead ones too."""
+        return Searcher([segment.window for segment in self])
+
+    @functools.cached_property
+    def numbers(self) -> Numbers:
+        """Of all rows."""
+        return np.concatenate([np.empty(0, np.int64), *[segment.numbers for segment in self]])
+
+    def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Of these rows."""
+        which = np.searchsorted(self.searcher.bases, rows, "right") - 1
+        local = rows - self.searcher.bases[which]
+        return [self[w].doc_id(row) for w, row in zip(which.tolist(), local.tolist(), strict=True)]
+
+
+class Results(NamedTuple):
+    """Hits in no order: the numbers, ids and scores of their documents."""
+
+    numbers: list[int]
+    doc_ids: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Documents in the order of their numbers; dead ones stay until the next merge."""
+
+    numbers: Numbers
+    ids: tuple[str, ...]
+    alive: Mask
+    chunks: tuple[SparseBatch, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def changed(self, change: Change) -> Buffer:
+        """After a change."""
+        alive, chunks = self.alive, self.chunks
+        if len(change.ended) and len(self):
+            alive = alive & ~np.isin(self.numbers, change.ended)
+        begun = change.begun
+        if not len(begun.numbers):
+            return replace(self, alive=alive)
+        chunks = (*chunks, begun.vectors)
+        if len(chunks) > _CHUNKS:
+            chunks = (joined(chunks),)
+        numbers, alive = np.concatenate([self.numbers, begun.numbers]), np.concatenate([alive, np.ones(len(begun.numbers), np.bool_)])
+        return Buffer(numbers, self.ids + begun.ids, alive, chunks)
+
+    def documents(self, rows: Numbers) -> Documents:
+        """Those of these rows."""
+        return Documents(self.numbers[rows], tuple([self.ids[row] for row in rows.tolist()]), rows_of(joined(self.chunks), rows))
+
+    def scores(self, query: SparseVector) -> NDArray[np.float64]:
+        """[rows] scores; 0 for no hit."""
+        scores = np.zeros(len(self))
+        begin = 0
+        for chunk in self.chunks:
+            score_batch(*_read_only(chunk), query.term_ids, query.weights, scores[begin : begin + len(chunk)])
+            begin += len(chunk)
+        return scores
+
+
+EMPTY = Buffer(np.empty(0, np.int64), (), np.empty(0, np.bool_), ())
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What is searched. A change makes another one of it, so that searches that run keep theirs."""
+
+    revision: int
+    segments: Segments
+    alive: tuple[Mask, ...]
+    buffer: Buffer
 
     @classmethod
-    def read(cls, folder: Path, name: str, dead: str, *, verify: bool = False) -> Part:
-        """Map a part's files. Raises StoreCorruptError, StoreFormatError and OSError."""
-        window = Window.read(folder / f"{name}.window", verify=verify)
-        alive = read_arrays(folder / dead, verify=True)["dead"] == 0 if dead else np.ones(len(window), np.bool_)
-        return cls(name, window, Documents.read(folder / f"{name}.documents"), alive)
+    def of(cls, revision: int, segments: Sequence[Segment], deleted: Numbers, buffer: Buffer) -> Contents:
+        """Segments, less the deleted numbers (ascending), and a buffer."""
+        alive = tuple(np.ones(len(segment), np.bool_) for segment in segments)
+        return cls(revision, Segments(segments), alive, buffer)._without(deleted)
 
-    def delete(self, row: int) -> bool:
-        """Whether the row lived. The mask is replaced, not changed: searches that run keep theirs."""
-        if not self.alive[row]:
-            return False
-        self.alive = self.alive.copy()
-        self.alive[row] = False
-        self.changed = True
-        return True
+    def __len__(self) -> int:
+        """Number of documents."""
+        return sum([int(mask.sum()) for mask in (*self.alive, self.buffer.alive)])
 
-    def passing(self, conditions: tuple[Condition, ...], tenant: str | None) -> Passing | None:
-        """[rows] which may be found, None for all of them."""
-        mask = self.alive
-        if tenant is not None:
-            mask = mask & self._remembered(f"tenant {tenant}", lambda: owned_rows(self.documents.heads(range(len(self.window))), tenant))
-        if conditions:
-            test = test_of(conditions)
-            rows = range(len(self.window))
-            mask = mask & self._remembered(  # by their text: 1 and True are equal, but not the same condition
-                repr(conditions), lambda: np.fromiter(map(test, self.documents.payloads(rows)), np.bool_, len(rows))
-            )
-        return None if mask.all() else mask
+    def changed(self, change: Change) -> Contents:
+        """After a change."""
+        rest = self._without(np.sort(change.ended)) if len(change.ended) else self
+        return replace(rest, revision=change.revision, buffer=self.buffer.changed(change))
 
-    def _remembered(self, name: str, make: Callable[[], Passing]) -> Passing:
-        if name not in self._seen:
-            self._seen[name] = make()
-            while len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
-        return self._seen[name]
+    def numbers(self, passing: Passing | None = None) -> Numbers:
+        """Of the documents that live and pass, ascending."""
+        masks = self._masks(passing)
+        living = [segment.numbers[mask] for segment, mask in zip(self.segments, masks, strict=True)]
+        return np.concatenate([*living, self.buffer.numbers[self._buffer_mask(passing)]])
 
+    def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> Results:
+        """The top k of those that live and pass, and all that tie with the last of them."""
+        searcher = self._living if passing is None else self.segments.searcher.narrowed(self._masks(passing))
+        rows, scores = searcher.search(query, top_k)
+        if not len(self.buffer):
+            return Results(self.segments.numbers[rows].tolist(), self.segments.doc_ids(rows), scores.tolist())
+        in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
+        hits = np.flatnonzero(in_buffer)
+        every = np.concatenate([scores, in_buffer[hits]])
+        if len(every) > top_k:
+            least = np.partition(every, len(every) - top_k)[len(every) - top_k]
+            kept, hits = scores >= least, hits[in_buffer[hits] >= least]
+            rows, scores = rows[kept], scores[kept]
+        return Results(
+            [*self.segments.numbers[rows].tolist(), *self.buffer.numbers[hits].tolist()],
+            [*self.segments.doc_ids(rows), *[self.buffer.ids[row] for row in hits.tolist()]],
+            [*scores.tolist(), *in_buffer[hits].tolist()],
+        )
 
-class Contents:
-    """Parts in order of insertion, then the tail."""
+    @functools.cached_property
+    def _living(self) -> Searcher:
+        return self.segments.searcher.narrowed([None if mask.all() else mask for mask in self.alive])
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self.parts = list(parts)
-        self.tail = Tail()
+    def _without(self, numbers: Numbers) -> Contents:
+        return replace(self, alive=tuple(map(_less, self.segments, self.alive, [numbers] * len(self.segments))))
 
-    def apply(self, operation: Operation) -> int:
-        """Do what a record of the log says; returns how many documents were there before and are deleted or replaced now."""
-        if isinstance(operation, list):
-            return self.delete(operation)
-        documents, batch = operation
-        gone = self.delete([document.key for document in documents])
-        self.tail.append(documents, batch)
-        return gone
+    def _masks(self, passing: Passing | None) -> Sequence[Mask]:
+        if passing is None:
+            return self.alive
+        return [mask & passing.rows(segment) for mask, segment in zip(self.alive, self.segments, strict=True)]
 
-    def delete(self, keys: Sequence[Key]) -> int:
-        """Take documents out; returns how many there were."""
-        gone = sum([self.tail.delete(key) for key in keys])
-        hashes = key_hashes(keys)
-        for part in self.parts:
-            for rows in part.documents.find(keys, hashes).values():
-                gone += sum([part.delete(row) for row in rows])
-        return gone
-
-    def find(self, keys: Sequence[Key]) -> dict[Key, tuple[Part | Tail, int]]:
-        """Where each living document of these keys is."""
-        found: dict[Key, tuple[Part | Tail, int]] = {}
-        hashes = key_hashes(keys)
-        for part in self.parts:
-            for key, rows in part.documents.find(keys, hashes).items():
-                living = [row for row in rows if part.alive[row]]
-                if living:
-                    found[key] = (part, living[0])
-        return found | {key: (self.tail, self.tail.rows[key]) for key in keys if key in self.tail.rows}
-
-    def tail_passing(self, conditions: tuple[Condition, ...], tenant: str | None) -> Passing:
-        """[rows of the tail] which may be found."""
-        mask = np.array(self.tail.alive, np.bool_)
-        if tenant is not None:
-            mask &= owned_rows(self.tail.heads(range(len(self.tail))), tenant)
-        if conditions:
-            test, rows = test_of(conditions), np.flatnonzero(mask)
-            mask[rows] = np.fromiter(map(test, self.tail.payloads(rows.tolist())), np.bool_, len(rows))
-        return mask
+    def _buffer_mask(self, passing: Passing | None) -> Mask:
+        return self.buffer.alive if passing is None else self.buffer.alive & passing.among(self.buffer.numbers)
 
 
-def merged(folder: Path, manifest: Manifest, contents: Contents, *, exact: bool, everything: bool) -> Manifest:
-    """Write the tail as a part and the marks of deleted rows; a manifest that names them, yet to be committed.
-
-    Args:
-        everything: make full parts of all that are not mostly full; otherwise only of as many at the end as keeps the number
-            of parts logarithmic.
-
-    Raises OSError; the files written so far belong to no manifest then, and the next commit removes them.
-    """
-    kept, waiting = _divided(contents, everything)
-    for part in kept:
-        if part.changed:
-            file = f"{manifest.following:06}.dead"
-            write_arrays(folder / file, {"dead": (~part.alive).astype(np.uint8)})
-            manifest = _named(manifest, part.name, file)
-    group: list[Part | Tail] = []
-    size = 0
-    gone = {part.name for part in waiting}
-    manifest = replace(manifest, parts=tuple(named for named in manifest.parts if named[0] not in gone))
-    sources: list[Part | Tail] = [*waiting, contents.tail]
-    for source in sources:
-        living = int(np.sum(source.alive))
-        if group and size + living > WINDOW:
-            manifest = _write_part(folder, manifest, group, exact)
-            group, size = [], 0
-        if living:
-            group.append(source)
-            size += living
-    return _write_part(folder, manifest, group, exact) if group else manifest
+def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
+    rows = segment.rows_of(numbers)
+    if not len(rows):
+        return alive
+    alive = alive.copy()
+    alive[rows] = False
+    return alive
 
 
-def _divided(contents: Contents, everything: bool) -> tuple[list[Part], list[Part]]:
-    """The parts that stay, and those whose documents are written anew."""
-    living = {part.name: int(part.alive.sum()) for part in contents.parts}
-    if everything:
-        small = [part for part in contents.parts if living[part.name] < _MOSTLY_FULL * WINDOW]
-        alone = len(small) == 1 and not len(contents.tail) and living[small[0].name] == len(small[0].window)
-        waiting = [] if alone else small
-    else:
-        waiting, size = [], len(contents.tail)
-        for part in reversed(contents.parts):
-            if living[part.name] > 2 * size or living[part.name] + size > WINDOW:
-                break
-            waiting.insert(0, part)
-            size += living[part.name]
-    return [part for part in contents.parts if part not in waiting], waiting
+def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:
+    """These rows of a batch."""
+    lengths = np.diff(batch.indptr)[rows]
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    places = np.repeat(batch.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return SparseBatch(indptr, batch.term_ids[places], batch.weights[places])
 
 
-def _write_part(folder: Path, manifest: Manifest, sources: Sequence[Part | Tail], exact: bool) -> Manifest:
-    batches, documents = [], list[Document]()
-    for source in sources:
-        rows = np.flatnonzero(np.array(source.alive))
-        if isinstance(source, Part):
-            batches.append(source.window.batch(rows))
-            documents += [source.documents.document(int(row)) for row in rows]
-        else:
-            whole = source.batch()
-            batches.append(whole if len(rows) == len(whole) else Window.build(whole).batch(rows))
-            documents += [source.documents[int(row)] for row in rows]
-    name = f"{manifest.following:06}"
-    Window.build(joined(batches), exact=exact).write(folder / f"{name}.window")
-    Documents.write(folder / f"{name}.documents", documents)
-    return replace(manifest, parts=(*manifest.parts, (name, "")), following=manifest.following + 1)
-
-
-def _named(manifest: Manifest, name: str, dead: str) -> Manifest:
-    parts = tuple((part, dead if part == name else file) for part, file in manifest.parts)
-    return replace(manifest, parts=parts, following=manifest.following + 1)
+def _read_only(batch: SparseBatch) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The types that kernels are compiled for."""
+    indptr, terms, weights = batch.indptr.view(), batch.term_ids.view(), batch.weights.view()
+    indptr.flags.writeable = terms.flags.writeable = weights.flags.writeable = False
+    return indptr, terms, weights

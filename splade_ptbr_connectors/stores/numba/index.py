@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError, StoreNotFoundError, StoreWriteError
+from ...atomic import write_atomically
+from ...errors import ConfigError, StoreCorruptError, StoreNotFoundError, StoreWriteError
 from ...vectors import SparseBatch, SparseVector
 from .arrays import read_arrays, write_arrays
 from .building import WINDOW
-from .folder import Lock, Manifest, remove_leftovers, translated
 from .searcher import Searcher
 from .window import Window
+
+INDEX = "index.json"  # written when all windows are: {"exact", "windows": [[name, checksum], ...]}
 
 
 class ImpactIndex:
     """Exact search over the rows of a folder. Score: float64 sum, in order of terms, of products of float32 weights; ties by row.
 
     Attributes:
+        folder: where it is.
         exact: False for an index that keeps weights rounded to 8 bits and nothing else; it is exact for the rounded ones.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, lock: Lock | None, *, verify: bool = False) -> None:
+    def __init__(self, folder: Path, windows: Sequence[Window], *, exact: bool) -> None:
         """Use create() or open()."""
         self.folder = folder
-        self.exact = manifest.exact
-        self._manifest = manifest
-        self._lock = lock
-        self._windows = [Window.read(folder / f"{name}.window", verify=verify) for name, _ in manifest.parts]
-        dead = [read_arrays(folder / file, verify=True)["dead"] if file else None for _, file in manifest.parts]
-        self._alive = [
-            np.ones(len(window), np.bool_) if gone is None else gone == 0 for window, gone in zip(self._windows, dead, strict=True)
-        ]
-        self._searcher: Searcher | None = None
+        self.exact = exact
+        self._searcher = Searcher(windows)
 
     @classmethod
     def create(cls, path: str | Path, batches: Iterable[SparseBatch] = (), *, exact: bool = True) -> Self:
@@ -46,85 +42,40 @@ class ImpactIndex:
 
         Raises:
             ConfigError: there is an index already.
-            StoreWriteError: the medium refused.
+            StoreWriteError: the disk rejected a write.
         """
-        folder = Path(path)
-        with translated(str(path), "create"):
+        folder = Path(path).absolute()
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-            if Manifest.read(folder) is not None:
+            if (folder / INDEX).exists():
                 raise ConfigError(f"there is an index at {path} already: open it, or give another path.")
-            lock = Lock(folder, str(path))
-            Manifest(exact=exact).write(folder)
-        index = cls(folder, Manifest(exact=exact), lock)
-        index.append(batches)
-        return index
+            windows = _written(folder, batches, exact)
+            write_atomically(folder / INDEX, json.dumps({"exact": exact, "windows": windows}) + "\n")
+        except OSError as error:
+            raise StoreWriteError(f"cannot write the index {path}: {error}; check free space and permissions.") from error
+        return cls.open(folder)
 
     @classmethod
-    def open(cls, path: str | Path, *, read_only: bool = False, verify: bool = False) -> Self:
-        """Map an index into memory.
+    def open(cls, path: str | Path, *, verify: bool = False) -> Self:
+        """Map an index into memory; any number of processes may.
 
         Args:
-            read_only: without the lock: any number of processes may search.
             verify: read everything and compare checksums; heads and sizes are always checked.
 
         Raises:
-            StoreNotFoundError, StoreLockedError, StoreCorruptError, StoreFormatError.
+            StoreNotFoundError, StoreCorruptError, StoreFormatError, StoreWriteError.
         """
-        folder = Path(path)
-        with translated(str(path), "open"):
-            lock = None if read_only or not folder.is_dir() else Lock(folder, str(path))
-            try:
-                manifest = Manifest.read(folder)
-                if manifest is None:
-                    raise StoreNotFoundError(f"there is no index at {path}: build one with ImpactIndex.create().")
-                return cls(folder, manifest, lock, verify=verify)
-            except BaseException:
-                if lock is not None:
-                    lock.release()
-                raise
-
-    def append(self, batches: Iterable[SparseBatch]) -> None:
-        """Add documents behind those that are there; on the medium when it returns, all of them or none."""
-        self._check_writable()
-        manifest = self._manifest
-        with translated(str(self.folder), "write"), ThreadPoolExecutor(1) as writer:
-            pending: Future[None] | None = None
-            for batch in _windowed(batches):
-                window = Window.build(batch, exact=self.exact)
-                name = f"{manifest.following:06}"
-                manifest = replace(manifest, parts=(*manifest.parts, (name, "")), following=manifest.following + 1)
-                if pending is not None:
-                    pending.result()  # one window is written while the next one is built, and no more wait
-                pending = writer.submit(window.write, self.folder / f"{name}.window")
-            if pending is not None:
-                pending.result()
-            windows = [Window.read(self.folder / f"{name}.window") for name, _ in manifest.parts[len(self._windows) :]]
-            self._commit(manifest)
-        self._windows += windows
-        self._alive += [np.ones(len(window), np.bool_) for window in windows]
-
-    def delete(self, rows: Sequence[int] | NDArray[np.int64]) -> int:
-        """Take rows out of every search from now on; the other rows keep their numbers. Returns how many were there."""
-        self._check_writable()
-        wanted = np.unique(np.asarray(rows, np.int64))
-        bases = np.cumsum([0, *map(len, self._windows)])
-        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < bases[-1]:
-            raise ConfigError(f"rows {wanted[0]} to {wanted[-1]} are to be deleted: the index has rows 0 to {bases[-1] - 1}.")
-        manifest, deleted, alive = self._manifest, 0, list(self._alive)
-        with translated(str(self.folder), "write"):
-            for w in np.unique(np.searchsorted(bases, wanted, "right") - 1):
-                local = wanted[(wanted >= bases[w]) & (wanted < bases[w + 1])] - bases[w]
-                deleted += int(alive[w][local].sum())
-                alive[w] = alive[w].copy()
-                alive[w][local] = False
-                file = f"{manifest.following:06}.dead"
-                write_arrays(self.folder / file, {"dead": (~alive[w]).astype(np.uint8)})
-                parts = [*manifest.parts]
-                parts[w] = (parts[w][0], file)
-                manifest = replace(manifest, parts=tuple(parts), following=manifest.following + 1)
-            self._commit(manifest)
-        self._alive = alive
-        return deleted
+        folder = Path(path).absolute()
+        try:
+            content = json.loads((folder / INDEX).read_bytes())
+            windows = [_read(folder / str(name), checksum, verify) for name, checksum in content["windows"]]
+            return cls(folder, windows, exact=bool(content["exact"]))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreNotFoundError(f"there is no index at {path}: build one with ImpactIndex.create().") from error
+        except OSError as error:
+            raise StoreWriteError(f"cannot read the index {path}: {error}; check permissions.") from error
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            raise StoreCorruptError(f"{folder / INDEX} is damaged ({type(error).__name__}): build the index anew.") from error
 
     def search(
         self, query: SparseVector, top_k: int, *, rows: NDArray[np.bool_] | None = None
@@ -146,50 +97,46 @@ class ImpactIndex:
         return self.searcher(rows).search_batch(queries, top_k, threads=threads)
 
     def searcher(self, rows: NDArray[np.bool_] | None = None) -> Searcher:
-        """The index as it is now, for these rows (None: all)."""
-        if self._searcher is None:
-            self._searcher = Searcher(self._windows, [None if mask.all() else mask for mask in self._alive])
+        """Searches these rows (None: all)."""
         if rows is None:
             return self._searcher
         if rows.shape != (len(self),):
             raise ConfigError(f"rows has the shape {rows.shape}: it must say for each of the {len(self):,} rows whether it may be found.")
-        parts = np.split(rows.astype(np.bool_), np.cumsum([len(window) for window in self._windows])[:-1]) if self._windows else []
-        return self._searcher.narrowed([mask & part for mask, part in zip(self._alive, parts, strict=True)])
+        return self._searcher.narrowed(np.split(rows.astype(np.bool_), self._searcher.bases[1:-1]) if len(self) else [])
 
     def __len__(self) -> int:
-        """Number of rows, deleted ones included."""
-        return sum(map(len, self._windows))
+        """Number of rows."""
+        return len(self._searcher)
 
     @property
     def postings(self) -> int:
         """Number of weights."""
-        return sum(window.postings for window in self._windows)
+        return sum([window.postings for window in self._searcher.windows])
 
     @property
     def nbytes(self) -> int:
         """Bytes of all files."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
+        return sum([path.stat().st_size for path in self.folder.iterdir()])
 
-    def close(self) -> None:
-        """Release the lock. The index can still be read."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
-    def __enter__(self) -> Self:
-        return self
+def _written(folder: Path, batches: Iterable[SparseBatch], exact: bool) -> list[tuple[str, int]]:
+    """The windows' names and checksums. One is written while the next one is built, and no more wait."""
+    pending, names = list[Future[int]](), list[str]()
+    with ThreadPoolExecutor(1) as writer:
+        for batch in _windowed(batches):
+            names.append(f"{len(names):06}.window")
+            window = Window.build(batch, exact=exact)
+            if pending:
+                pending[-1].result()
+            pending.append(writer.submit(write_arrays, folder / names[-1], window.arrays))
+        return list(zip(names, [written.result() for written in pending], strict=True))
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
-    def _commit(self, manifest: Manifest) -> None:
-        manifest.write(self.folder)
-        self._manifest, self._searcher = manifest, None
-        remove_leftovers(self.folder, manifest)
-
-    def _check_writable(self) -> None:
-        if self._lock is None:
-            raise StoreWriteError(f"the index at {self.folder} is open for reading only: open it without read_only.")
+def _read(path: Path, checksum: int, verify: bool) -> Window:
+    file = read_arrays(path, verify=verify)
+    if file.checksum != checksum:
+        raise StoreCorruptError(f"{path} is not the file that {INDEX} names: build the index anew.")
+    return Window(file.arrays, str(path))
 
 
 def _windowed(batches: Iterable[SparseBatch]) -> Iterable[SparseBatch]:

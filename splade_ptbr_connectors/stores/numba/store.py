@@ -1,45 +1,52 @@
-"""NumbaStore: an exact inverted index of this package, compiled by numba, in a folder.
+"""NumbaStore: an exact inverted index of this package, compiled by numba, over documents in a SQLite database.
 
-PATH/splade-store.json is the sidecar, PATH/manifest.json names the parts (.window, .documents, .dead) and the log, PATH/lock is
-held by the one process that writes.
+PATH/documents.db (and its -wal and -shm while it is open) is the truth: documents, payloads, vectors and what the store says about
+itself. PATH/*.segment are inverted indexes made of it; one that is missing, damaged or another store's is made again. PATH/acknowledged
+says how far the database must reach.
 """
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import json
+import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...errors import StoreCorruptError, StoreWriteError, VectorError
+from ...errors import StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
 from ...filters import Condition
-from ...vectors import SparseBatch, SparseVector
+from ...vectors import SparseVector
 from ..base import Entry, Hit, Refusal, Store
 from ..binding import ModelStamp, resolve_encoder
 from ..description import StoreDescription
 from ..options import OpenOptions
 from ..settings import read_settings
-from ..sidecar import find_store, store_folder, write_sidecar
+from ..sidecar import find_store, store_folder
+from . import schema
 from .building import WINDOW
 from .compiled import numba
-from .contents import Contents, Part, merged
-from .documents import Document, Key, payload_text
-from .folder import Lock, Manifest, remove_leftovers, translated
-from .log import Log, Operation, replay
+from .contents import EMPTY, Contents
+from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
 from .matching import checked
-from .searcher import Searcher
-from .tail import Tail
+from .merging import Run, runs, write_run
+from .passing import Filters, Passing
+from .schema import Change, Registered, State
+from .segment import BUILDING, SUFFIX, Segment
 
 if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
-T = TypeVar("T")
-LOG_BYTES = 512 * 2**20  # of a log before it is merged, so that memory stays bounded when payloads are long
-RESERVE_BYTES = 32 * 2**20  # left free on the medium
+logger = logging.getLogger(__name__)
+BUFFER_BYTES = 256 * 2**20  # of vectors that no segment holds, before they are merged into one
+LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
+THREADS = 2  # that read segments when a store is opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +54,8 @@ class NumbaSettings:
     """Settings by name, for open_store(settings=...).
 
     Attributes:
-        read_only: open without the lock, to search while another process writes; shows what was there when it was opened.
-        verify: read everything once and compare checksums; otherwise heads, sizes, offsets and the log are checked.
+        read_only: change nothing, and build nothing in the folder; what others write is found as soon as they have written it.
+        verify: read the whole database at once; otherwise its pages are verified as they are read. Segments always are.
     """
 
     read_only: bool = False
@@ -57,24 +64,31 @@ class NumbaSettings:
 
 def connect(address: str, options: OpenOptions) -> NumbaStore:
     """Open or create the store in the folder `address`; see open_store()."""
-    folder, url = store_folder(address, options.url, NumbaStore.engine), options.url
+    folder, url = store_folder(address, options.url, NumbaStore.engine).absolute(), options.url
     settings = read_settings(NumbaSettings, options.settings)
     with translated(url, "open"):
-        found = find_store(folder, url, NumbaStore.engine, create=options.create and not settings.read_only)
-    resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
-    with translated(url, "open"):
-        if found is None:
-            found = StoreDescription(NumbaStore.engine, ModelStamp.of(resolved), {})
-            folder.mkdir(parents=True, exist_ok=True)
-            write_sidecar(folder, found)
-        return NumbaStore(url, resolved, folder, found, settings, batch_size=options.batch_size, tenant=options.tenant)
+        found = _is_there(folder, url, create=options.create and not settings.read_only)
+    if not found:
+        _create(folder, url, resolve_encoder(options.encoder, None, url))
+    database = Database(folder, url, read_only=settings.read_only)
+    try:
+        with translated(url, "open"), database.reading() as connection:
+            described = StoreDescription.from_mapping(schema.description(connection), where=str(database.path), engine=NumbaStore.engine)
+            if settings.verify:
+                schema.verify(connection)
+        resolved = resolve_encoder(options.encoder, described.model, url, allow_mismatch=options.allow_mismatch)
+        return NumbaStore(url, resolved, database, described, batch_size=options.batch_size, tenant=options.tenant)
+    except BaseException:
+        database.close()
+        raise
 
 
 class NumbaStore(Store):
-    """An exact index in a folder; one process writes at a time, any number of threads.
+    """An exact index in a folder. Any number of threads and processes read while others write, one at a time.
 
-    Score: the float64 sum, in ascending order of terms, of the products of float32 weights. What upsert_vectors() has
-    acknowledged survives the death of the process; flush() puts it on the medium as well.
+    Score: the float64 sum, in ascending order of terms, of the products of float32 weights. What upsert_vectors() has acknowledged is
+    flushed to disk, but for the time of a bulk load (loading()): it survives the death of the process then, and a power cut after
+    flush(). Every search sees all that any process has written before.
     """
 
     engine: ClassVar[str] = "numba"
@@ -83,100 +97,93 @@ class NumbaStore(Store):
         self,
         url: str,
         encoder: Encoder,
-        folder: Path,
+        database: Database,
         description: StoreDescription,
-        settings: NumbaSettings,
         *,
         batch_size: int = 256,
         tenant: str | None = None,
     ) -> None:
         super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
-        self._folder = folder
-        self._description: StoreDescription = description
-        self._writing = threading.RLock()
-        self._merged: Searcher | None = None  # of all rows of the parts, dead ones too
-        self._searcher: Searcher | None = None  # of the living ones
-        self._log: Log | None = None
-        self._lock = None if settings.read_only else Lock(folder, url)
-        try:
-            self._read(settings.verify)
-        except BaseException:
-            self._close()
-            raise
+        self._database, self._description = database, description
+        self._filters = Filters()
+        self._refreshing, self._merging = threading.RLock(), threading.RLock()
+        self._contents = Contents.of(-1, [], np.empty(0, np.int64), EMPTY)
+        with self._snapshot() as (_, contents):
+            damaged = not all([segment.written for segment in contents.segments])
+        if damaged and not database.read_only:
+            self._merge(everything=False)
 
     @property
     def identity(self) -> str:
-        return f"numba:{self._description.store_id}"
+        return f"numba:{self._database.store_id}"
 
     def info(self) -> dict[str, Any]:
         """Engine, version, settings and size."""
         self._check_open()
-        return {
-            **super().info(),
-            "version": str(numba.__version__),
-            "documents": self._count(None),
-            "segments": len(self._contents.parts),
-            "bytes": sum(file.stat().st_size for file in self._folder.iterdir()),
-            "described": True,
-            "settings": {},
-        }
+        with self._snapshot() as (connection, contents):
+            return {
+                **super().info(),
+                "version": str(numba.__version__),
+                "documents": len(contents.numbers(self._passing(connection, ()))),
+                "segments": len(contents.segments),
+                "bytes": sum([file.stat().st_size for file in self._database.folder.iterdir()]),
+                "described": True,
+                "settings": {},
+            }
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """Commits are flushed to disk by flush() and at the end only."""
+        self._check_open()
+        if self._database.read_only:
+            yield
+            return
+        with self._database.relaxed():
+            yield
 
     def flush(self) -> None:
         self._check_open()
-        with self._writing, translated(self.url, "flush"):
-            if self._log is not None:
-                self._log.sync()
+        if not self._database.read_only:
+            with translated(self.url, "flush"):
+                self._database.sync()
 
     def finish_loading(self) -> None:
         self._check_open()
-        if self._lock is not None:
+        if not self._database.read_only:
             self._merge(everything=True)
+            with translated(self.url, "flush"):
+                self._database.checkpoint()
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
         conditions = checked(filter)
-        with self._writing:
-            contents, searcher = self._contents, self._searcher_for(conditions)
-            in_tail = contents.tail.scores(query) if len(contents.tail) else np.zeros(0)
-            if conditions or self.tenant is not None:
-                in_tail = in_tail * contents.tail_passing(conditions, self.tenant)
-            parts, tail = list(contents.parts), contents.tail
-        rows, scores = searcher.search(query, top_k)
-        hits = np.flatnonzero(in_tail)
-        every, numbers = np.concatenate([scores, in_tail[hits]]), np.concatenate([rows, len(searcher) + hits])
-        if len(every) > top_k:
-            kept = every >= np.partition(every, len(every) - top_k)[len(every) - top_k]
-            every, numbers = every[kept], numbers[kept]
-        return _ranked(every, numbers, top_k, [*parts, tail], searcher)
+        with self._snapshot() as (connection, contents):
+            found = contents.search(query, top_k, self._passing(connection, conditions))
+            best = sorted(zip(found.scores, found.doc_ids, found.numbers, strict=True), key=lambda hit: (-hit[0], hit[1]))[:top_k]
+            payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload else {}
+            return [Hit(doc_id, score, payloads.get(number, {})) for score, doc_id, number in best]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
-        with self._writing:
-            found = self._contents.find(self._keys(doc_ids))
-        return {entry.doc_id: entry for source, rows in _by_source(found) for entry in _entries(source, rows)}
+        with self._snapshot() as (connection, _):
+            found = schema.find(connection, self.tenant, doc_ids)
+            return {entry.doc_id: entry for entry in schema.entries(connection, [number for number, _ in found.values()])}
 
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
-        with self._writing:
-            found = self._contents.find(self._keys(doc_ids))
-        heads = _looked_up(list(found.values()), _heads)
-        return {doc_id: content_hash for (_, doc_id), content_hash in heads if content_hash is not None}
+        with self._snapshot() as (connection, _):
+            found = schema.find(connection, self.tenant, doc_ids)
+        return {doc_id: content_hash for doc_id, (_, content_hash) in found.items() if content_hash is not None}
 
     def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
         conditions = checked(filter)
-        with self._writing:
-            masks = [part.passing(conditions, self.tenant) for part in self._contents.parts]
-            sizes = [len(part.window) if mask is None else int(mask.sum()) for part, mask in zip(self._contents.parts, masks, strict=True)]
-            return sum(sizes) + int(self._contents.tail_passing(conditions, self.tenant).sum())
+        with self._snapshot() as (connection, contents):
+            return len(contents.numbers(self._passing(connection, conditions)))
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
-        places = self._places(()) if cursor is None else cursor
-        page, rest = places[:size], places[size:]
-        if with_vectors:
-            entries = [entry for source, rows in _by_source(dict(enumerate(page))) for entry in _entries(source, rows)]
-        else:
-            heads = _looked_up(page, _heads)
-            entries = [Entry(doc_id, SparseVector([], []), {}, content_hash) for (_, doc_id), content_hash in heads]
-        return entries, rest or None
+        with self._snapshot() as (connection, _):
+            after, last = (0, schema.read_state(connection).following - 1) if cursor is None else cursor
+            entries, end = schema.page(connection, self.tenant, after, last, size, with_vectors)
+        return entries, None if end is None else (end, last)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -185,171 +192,149 @@ class NumbaStore(Store):
         if dense is not None:
             raise VectorError(f"the dense vector of {dense!r} has nowhere to go: {self.url} keeps sparse ones only; use edge or qdrant.")
         last = {entry.doc_id: entry for entry in entries}
-        documents = [Document((self.tenant, e.doc_id), payload_text(e.payload), e.content_hash) for e in last.values()]
-        if documents:
-            self._write((documents, SparseBatch.from_vectors(e.vector for e in last.values())))
+        if last:
+            with self._writing() as connection:
+                change = schema.replace(connection, self.tenant, list(last.values()))
+            self._apply(change)
         return []
 
     def _delete(self, doc_ids: list[str]) -> int:
-        with self._writing:
-            return self._delete_keys(list(self._contents.find(self._keys(doc_ids))))
+        with self._writing() as connection:
+            change = schema.delete(connection, [number for number, _ in schema.find(connection, self.tenant, doc_ids).values()])
+        self._apply(change)
+        return len(change.ended)
 
     def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
-        with self._writing:
-            return self._delete_keys([key for key, _ in _looked_up(self._places(checked(filter)), _heads)])
-
-    def _delete_keys(self, keys: list[Key]) -> int:
-        return self._write(keys) if keys else 0
+        conditions = checked(filter)
+        with self._writing() as connection:
+            contents = self._synchronised(connection)
+            change = schema.delete(connection, contents.numbers(self._passing(connection, conditions)).tolist())
+        self._apply(change)
+        return len(change.ended)
 
     def _close(self) -> None:
-        with self._writing, translated(self.url, "close"):
-            if self._log is not None:
-                self._log.sync()
-                self._log.close()
-            if self._lock is not None:
-                self._lock.release()
+        with translated(self.url, "close"):
+            self._database.close()
 
     # -- how it is done ----------------------------------------------------------------------------------------------
 
-    def _read(self, verify: bool) -> None:
-        manifest = Manifest.read(self._folder)
-        while True:
-            self._manifest = Manifest(log="log-000000") if manifest is None else manifest
-            try:
-                end = self._read_files(verify)
-                break
-            except StoreCorruptError:
-                before, manifest = manifest, Manifest.read(self._folder)
-                if self._lock is not None or manifest == before:
-                    raise  # else the writer has merged meanwhile, and the files are others now
-        if self._lock is not None:
-            if manifest is None:
-                self._manifest.write(self._folder)
-            remove_leftovers(self._folder, self._manifest)
-            self._log = Log(self._folder / self._manifest.log)
-            self._log.cut(end)
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[tuple[Connection, Contents]]:
+        """The database at one revision, and the contents of that revision."""
+        with translated(self.url, "read"), self._database.reading() as connection:
+            yield connection, self._synchronised(connection)
 
-    def _read_files(self, verify: bool) -> int:
-        """Map the parts and replay the log; returns where its last whole record ends."""
-        self._contents = Contents([Part.read(self._folder, name, dead, verify=verify) for name, dead in self._manifest.parts])
-        path, end = self._folder / self._manifest.log, 0
-        if not path.exists():
-            if self._manifest.parts:
-                raise StoreCorruptError(f"{path} is missing: restore the folder from a backup, or ingest into a new one.")
-            return 0
-        for operation, following in replay(path):
-            self._contents.apply(operation)
-            end = following
-        return end
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with translated(self.url, "write to"), self._database.writing() as connection:
+            yield connection
 
-    def _write(self, operation: Operation) -> int:
-        with self._writing, translated(self.url, "write"):
-            if self._log is None:
-                raise StoreWriteError(f"the store {self.url} is open for reading only: open it without the setting read_only.")
-            self._check_space()
-            self._log.append(operation)
-            gone = self._contents.apply(operation)
-            self._searcher = None
-            if len(self._contents.tail) >= WINDOW or self._log.size >= LOG_BYTES:
-                self._merge(everything=False)
-        return gone
+    def _synchronised(self, connection: Connection) -> Contents:
+        """The contents as the connection sees the database."""
+        state = schema.read_state(connection)
+        contents = self._contents
+        if contents.revision == state.revision:
+            return contents
+        with self._refreshing:
+            while self._contents.revision > state.revision:  # another thread has seen a later one meanwhile
+                connection.execute("COMMIT; BEGIN")
+                state = schema.read_state(connection)
+            if self._contents.revision < state.revision:
+                self._contents = self._refreshed(connection, state, self._contents)
+            return self._contents
 
-    def _check_space(self) -> None:
-        free = shutil.disk_usage(self._folder).free
-        if free < RESERVE_BYTES:
-            raise StoreWriteError(
-                f"only {free / 2**20:,.0f} MiB are free at {self._folder}, {RESERVE_BYTES / 2**20:,.0f} MiB are kept in reserve: "
-                "free some space and run it again, what was acknowledged is kept."
-            )
+    def _refreshed(self, connection: Connection, state: State, before: Contents) -> Contents:
+        registered = schema.segments(connection)
+        if registered == [segment.registered for segment in before.segments] and before.revision >= 0:
+            last = int(before.buffer.numbers[-1]) if len(before.buffer) else state.indexed
+            ended = schema.deleted_since(connection, before.revision)
+            return before.changed(Change(state.revision, ended, schema.documents_between(connection, last, state.following)))
+        known = {segment.registered: segment for segment in before.segments}
+        self._filters.forget({one.name for one in registered})
+        with ThreadPoolExecutor(THREADS) as pool:
+            read = list(pool.map(lambda one: known.get(one) or self._read_segment(one), registered))
+        segments = [segment or self._rebuilt(connection, one) for one, segment in zip(registered, read, strict=True)]
+        buffer = EMPTY.changed(Change(0, np.empty(0, np.int64), schema.documents_between(connection, state.indexed, state.following)))
+        contents = Contents.of(state.revision, segments, schema.deleted_since(connection, -1), buffer)
+        if len(contents) != state.documents:
+            raise StoreCorruptError(f"{self.url} holds {len(contents):,} documents, {state.documents:,} were written: {ADVICE}.")
+        return contents
+
+    def _read_segment(self, registered: Registered) -> Segment | None:
+        try:
+            return Segment.read(self._database.folder, registered, self._database.store_id)
+        except (StoreCorruptError, StoreFormatError) as error:
+            logger.warning("%s; it is built again from %s", str(error).partition(": ")[0], DATABASE)
+            return None
+
+    def _rebuilt(self, connection: Connection, registered: Registered) -> Segment:
+        return Segment.rebuilt(registered, schema.documents_between(connection, registered.first, registered.last))
+
+    def _passing(self, connection: Connection, conditions: tuple[Condition, ...]) -> Passing | None:
+        return self._filters.passing(connection, schema.read_state(connection).following, conditions, self.tenant)
+
+    def _apply(self, change: Change) -> None:
+        """Do to the contents what was done to the database, and merge what has become too much to be searched one by one."""
+        with self._refreshing:
+            if self._contents.revision == change.revision - 1:
+                self._contents = self._contents.changed(change)
+            buffer = self._contents.buffer
+        if len(buffer) >= WINDOW or sum([chunk.nbytes for chunk in buffer.chunks]) >= BUFFER_BYTES:
+            self._merge(everything=False)
 
     def _merge(self, *, everything: bool) -> None:
-        """New files, then the manifest, then away with the old ones: a process that dies in between leaves one index or the other."""
-        with self._writing, translated(self.url, "merge"):
-            manifest = merged(self._folder, self._manifest, self._contents, exact=True, everything=everything)
-            if manifest == self._manifest and not (self._log and self._log.size):
-                return
-            manifest = replace(manifest, log=f"log-{manifest.following:06}", following=manifest.following + 1)
-            log = Log(self._folder / manifest.log)
-            try:
-                log.sync()
-                manifest.write(self._folder)
-            except OSError:
-                log.close()
-                raise
-            old, self._log, self._manifest = self._log, log, manifest
-            self._contents = Contents([Part.read(self._folder, name, dead) for name, dead in manifest.parts])
-            self._merged = self._searcher = None
-            if old is not None:
-                old.close()
-            remove_leftovers(self._folder, manifest)
+        """Write new segments, then register them in place of the old ones; a process that dies in between leaves the old ones."""
+        with self._merging, translated(self.url, "merge the index of"):
+            with self._snapshot() as (connection, contents):
+                state = schema.read_state(connection)
+            for run in runs(contents, everything=everything):
+                self._merge_run(run, state)
+            self._remove_leftovers()
 
-    def _searcher_for(self, conditions: tuple[Condition, ...]) -> Searcher:
-        parts, everyone = self._contents.parts, not conditions and self.tenant is None
-        if everyone and self._searcher is not None:
-            return self._searcher
-        if self._merged is None:
-            self._merged = Searcher([part.window for part in parts])
-        searcher = self._merged.narrowed([part.passing(conditions, self.tenant) for part in parts])
-        if everyone:
-            self._searcher = searcher
-        return searcher
+    def _merge_run(self, run: Run, state: State) -> None:
+        folder, replaced = self._database.folder, run.replaced
+        first = replaced[0].first if replaced else state.indexed
+        last = state.following - 1 if run.takes_buffer else replaced[-1].last
+        new = write_run(folder, run, first, last, state.revision, self._database.store_id)
+        with self._writing() as connection:
+            there = set(schema.segments(connection))
+            if there.issuperset(replaced) and (not run.takes_buffer or schema.read_state(connection).indexed == state.indexed):
+                for segment in new:
+                    (folder / (segment.name + BUILDING)).replace(folder / segment.name)
+                schema.replace_segments(connection, replaced, new, last, state.revision)
+            # else another process has merged them meanwhile
 
-    def _places(self, conditions: tuple[Condition, ...]) -> list[tuple[Part | Tail, int]]:
-        """Where the passing documents are."""
-        places: list[tuple[Part | Tail, int]] = []
-        with self._writing:
-            for part in self._contents.parts:
-                mask = part.passing(conditions, self.tenant)
-                rows = range(len(part.window)) if mask is None else np.flatnonzero(mask).tolist()
-                places += [(part, row) for row in rows]
-            passing = np.flatnonzero(self._contents.tail_passing(conditions, self.tenant)).tolist()
-            return places + [(self._contents.tail, row) for row in passing]
-
-    def _keys(self, doc_ids: list[str]) -> list[Key]:
-        return [(self.tenant, doc_id) for doc_id in dict.fromkeys(doc_ids)]
+    def _remove_leftovers(self) -> None:
+        """Delete segments that belong to the store no more, or never did since a process died before they were registered."""
+        with self._writing() as connection:  # so that no process is about to register one
+            registered = {segment.name for segment in schema.segments(connection)}
+            for path in self._database.folder.iterdir():
+                old = path.name.endswith(BUILDING) and time.time() - path.stat().st_mtime > LEFTOVER_S
+                if old or (path.name.endswith(SUFFIX) and path.name not in registered):
+                    path.unlink(missing_ok=True)
 
 
-def _ranked(scores: Any, numbers: Any, top_k: int, sources: list[Part | Tail], searcher: Searcher) -> list[Hit]:
-    """The hits in the order of the contract, those tied with the last one cut by document id."""
-    which = np.searchsorted(searcher.bases, numbers, "right") - 1
-    places = [(sources[w], int(number - searcher.bases[w])) for w, number in zip(which.tolist(), numbers.tolist(), strict=True)]
-    ids = [doc_id for (_, doc_id), _ in _looked_up(places, _heads)]
-    best = sorted(range(len(places)), key=lambda n: (-scores[n], ids[n]))[:top_k]
-    payloads = _looked_up([places[n] for n in best], _payloads)
-    return [Hit(ids[n], float(scores[n]), payload) for n, payload in zip(best, payloads, strict=True)]
+def _is_there(folder: Path, url: str, *, create: bool) -> bool:
+    """Whether there is a store; False where one is to be made. Raises StoreNotFoundError, StoreFormatError and StoreCorruptError."""
+    if not (folder / DATABASE).exists():
+        rest = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        if any(name == ACKNOWLEDGED or name.endswith(SUFFIX) for name in rest):
+            raise StoreCorruptError(f"{folder / DATABASE} is missing, and with it the documents: {ADVICE}.")
+        if "manifest.json" in rest:
+            raise StoreFormatError(f"{folder} is a store of an earlier version of this package: ingest into a new folder.")
+        find_store(folder, url, NumbaStore.engine, create=create)
+        return False
+    if not Database.is_empty(folder):
+        return True
+    if (folder / ACKNOWLEDGED).exists():
+        raise StoreCorruptError(f"{folder / DATABASE} is empty, and documents were written to it: {ADVICE}.")
+    if not create:
+        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
+    return False
 
 
-def _looked_up(places: Sequence[tuple[Part | Tail, int]], look: Callable[[Part | Tail, list[int]], list[T]]) -> list[T]:
-    """What `look` finds at each place, in their order: one call for all places of a source."""
-    found: dict[int, T] = {}
-    numbers: dict[int, list[int]] = {}
-    for n, (source, _) in enumerate(places):
-        numbers.setdefault(id(source), []).append(n)
-    for same in numbers.values():
-        found |= zip(same, look(places[same[0]][0], [places[n][1] for n in same]), strict=True)
-    return [found[n] for n in range(len(places))]
-
-
-def _by_source(found: dict[Any, tuple[Part | Tail, int]]) -> list[tuple[Part | Tail, list[int]]]:
-    grouped: dict[int, tuple[Part | Tail, list[int]]] = {}
-    for source, row in found.values():
-        grouped.setdefault(id(source), (source, []))[1].append(row)
-    return list(grouped.values())
-
-
-def _entries(source: Part | Tail, rows: list[int]) -> list[Entry]:
-    wanted = np.array(rows, np.int64)
-    batch = source.window.batch(wanted) if isinstance(source, Part) else source.batch()
-    vectors = [batch[n] for n in range(len(rows))] if isinstance(source, Part) else [batch[row] for row in rows]
-    found = zip(_heads(source, rows), vectors, _payloads(source, rows), strict=True)
-    return [Entry(doc_id, vector, payload, content_hash) for ((_, doc_id), content_hash), vector, payload in found]
-
-
-def _heads(source: Part | Tail, rows: list[int]) -> list[tuple[Key, str | None]]:
-    """(key, content hash) of rows."""
-    return source.documents.heads(rows) if isinstance(source, Part) else source.heads(rows)
-
-
-def _payloads(source: Part | Tail, rows: list[int]) -> list[dict[str, Any]]:
-    """Payloads of rows."""
-    return source.documents.payloads(rows) if isinstance(source, Part) else source.payloads(rows)
+def _create(folder: Path, url: str, encoder: Encoder) -> None:
+    description = StoreDescription(NumbaStore.engine, ModelStamp.of(encoder), {})
+    with translated(url, "create"):
+        folder.mkdir(parents=True, exist_ok=True)
+        Database.create(folder, url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)

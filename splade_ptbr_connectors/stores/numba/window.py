@@ -50,7 +50,7 @@ class Window:
     @classmethod
     def read(cls, path: Path, *, verify: bool = False) -> Window:
         """Map a file that write() made. Raises as read_arrays() does."""
-        return cls(read_arrays(path, verify=verify), str(path))
+        return cls(read_arrays(path, verify=verify).arrays, str(path))
 
     def write(self, path: Path) -> None:
         """Write all arrays to a file and put it on the medium. Raises OSError."""

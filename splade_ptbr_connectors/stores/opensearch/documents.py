@@ -40,9 +40,14 @@ def delete_action(key: str) -> bytes:
     return f'{{"delete":{{"_id":{encode(key)}}}}}\n'.encode()
 
 
+def checked_doc_id(found: object, where: str) -> str:
+    """Return what a document has as its id if it is one, else raise StoreFormatError."""
+    if not isinstance(found, str):
+        raise StoreFormatError(f"{where} holds a document without a doc_id, which this package did not write: delete it.")
+    return found
+
+
 def to_entry(source: Mapping[str, Any], where: str) -> Entry:
     """The entry out of a document's `_source`; parts that were not asked for are empty. Raises StoreFormatError."""
-    doc_id = source.get("doc_id")
-    if not isinstance(doc_id, str):
-        raise StoreFormatError(f"{where} holds a document without a doc_id, which this package did not write: delete it.")
+    doc_id = checked_doc_id(source.get("doc_id"), where)
     return Entry(doc_id, to_vector(source.get("sparse") or {}), source.get("payload") or {}, source.get("hash"))

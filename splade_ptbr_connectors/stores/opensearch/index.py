@@ -21,7 +21,7 @@ META, LOADING = "splade", "splade_loading"  # within the mapping's _meta
 MAX_NAME_BYTES = 255
 LOAD_SETTINGS: Mapping[str, Any] = {"index.refresh_interval": "-1"}
 LOAD_SETTINGS_EMPTY: Mapping[str, Any] = {**LOAD_SETTINGS, "index.number_of_replicas": "0"}
-_FORBIDDEN = re.compile(r'[\\/*?"<>| ,#:]|[\x00-\x1f\x7f]')
+_FORBIDDEN = re.compile(r'[\\/*?"<>| ,#:]|[\x00-\x1f\x7f\ud800-\udfff]')
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 from ...errors import ConfigError, StoreUnavailableError
 from ...vectors import SparseVector
 from ..base import Hit
+from .documents import checked_doc_id
 from .features import FIELD, FeatureLayout
 
 MAX_TOKEN_WEIGHT = 64.0  # of a neural_sparse query
-RETURNED = ["doc_id", "payload"]
 ORDER = [{"_score": "desc"}, {"doc_id": "asc"}]
 
 Clauses = Mapping[str, list[dict[str, Any]]]
@@ -57,9 +57,13 @@ def sparse_vector(query: SparseVector, clauses: Clauses, top_k: int, heap_factor
     return neural_sparse(query, clauses, None if clauses else approximate)
 
 
-def search(query: Mapping[str, Any], top_k: int) -> dict[str, Any]:
-    """The body of a search: by score, ties by document id, counting nothing beyond the hits."""
-    return {"query": query, "size": top_k, "sort": ORDER, "track_total_hits": False, "_source": RETURNED}
+def search(query: Mapping[str, Any], top_k: int, with_payload: bool) -> dict[str, Any]:
+    """The body of a search: by score, ties by document id, counting nothing beyond the hits.
+
+    Document ids come with the order. Without payloads no document is read at all, of which the vector is the longest part.
+    """
+    returned: dict[str, Any] = {"_source": ["payload"]} if with_payload else {"_source": False, "stored_fields": "_none_"}
+    return {"query": query, "size": top_k, "sort": ORDER, "track_total_hits": False, **returned}
 
 
 def confined(clauses: Clauses) -> dict[str, Any]:
@@ -80,9 +84,13 @@ def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
     return whole
 
 
-def hits(answer: Mapping[str, Any]) -> list[Hit]:
-    """The hits of a search. A score of zero is none: the products were too small for a float32."""
+def hits(answer: Mapping[str, Any], url: str) -> list[Hit]:
+    """The hits of a search. A score of zero is none: the products were too small for a float32.
+
+    Raises:
+        StoreFormatError: a document without an id.
+    """
     rows = answer["hits"]["hits"]
     scores = np.array([row["_score"] for row in rows], np.float32).tolist()  # JSON holds the shortest text of a float32
-    found = [(row["_source"], score) for row, score in zip(rows, scores, strict=True) if score > 0]
-    return [Hit(source["doc_id"], score, source.get("payload") or {}) for source, score in found]
+    found = [(row, score) for row, score in zip(rows, scores, strict=True) if score > 0]
+    return [Hit(checked_doc_id(row["sort"][1], url), score, row.get("_source", {}).get("payload") or {}) for row, score in found]

@@ -197,12 +197,14 @@ class OpenSearchStore(RemoteStore):
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
-    def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]:
+    def _search_operation(
+        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
+    ) -> Operation[list[Hit]]:
         clauses = to_query(filter, self.tenant)
         yield from self._see_own_writes()
-        body = queries.search((yield from self._searcher.query(query, top_k, clauses)), top_k)
+        body = queries.search((yield from self._searcher.query(query, top_k, clauses)), top_k, with_payload)
         answer = yield self._read("search", body=body, params={"allow_partial_search_results": "false"})
-        return queries.hits(queries.check_whole(answer, self.url))
+        return queries.hits(queries.check_whole(answer, self.url), self.url)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from qdrant_client import models
+from qdrant_client.http import api_client
 
 from ...errors import ConfigError, StoreFormatError
 from ..binding import ModelStamp
@@ -21,14 +22,24 @@ from .settings import QdrantSettings
 
 ENGINE = "qdrant"
 FIRST_VERSION = (1, 16)  # collection metadata
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+MAX_NAME_BYTES = 255  # of a folder's name, which it becomes
+QUOTES_NAMES = hasattr(api_client, "quote_path_params")  # before 1.20 the client put a name into its address as it was
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]')
 _DISTANCES = {"dot": models.Distance.DOT, "cosine": models.Distance.COSINE, "euclid": models.Distance.EUCLID}
 
 
 def check_name(name: str) -> str:
     """Return a name that Qdrant accepts for a collection, or raise ConfigError."""
-    if not name.strip() or len(name) > 255 or _FORBIDDEN.search(name) or name in (".", ".."):
-        raise ConfigError(f'collection name {name!r:.80} is not accepted: 1 to 255 characters, none of <>:"/\\|?* or control characters.')
+    if not name.strip() or _FORBIDDEN.search(name) or name in (".", ".."):
+        raise ConfigError(f'collection name {name!r:.80} is not accepted: it must not be blank, nor hold <>:"/\\|?* or control characters.')
+    astray = next((character for character in "#%" if character in name), None)
+    if astray is not None and not QUOTES_NAMES:
+        raise ConfigError(
+            f"collection name {name!r:.80} holds {astray!r}, with which this version of qdrant-client would reach another collection: "
+            "upgrade it to 1.20 or later."
+        )
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ConfigError(f"collection name {name[:40]!r}... has {len(name.encode())} bytes: at most {MAX_NAME_BYTES} are accepted.")
     return name
 
 

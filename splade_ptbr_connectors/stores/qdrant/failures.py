@@ -31,6 +31,8 @@ _MISSING = re.compile(r"Collection .*(not found|doesn't exist)|Not found: Collec
 _CERTIFICATE = re.compile(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|hostname mismatch|doesn't match", re.IGNORECASE)
 _HANDSHAKE = re.compile(r"\bSSL|\bTLS|handshake", re.IGNORECASE)
 _FULL = re.compile(r"No space left|disk (is )?full|not enough (disk )?space|out of disk", re.IGNORECASE)
+_LOCKED = re.compile(r"Storage locked|Write operations are forbidden", re.IGNORECASE)
+_CUT_OFF = re.compile(r"RST_STREAM|GOAWAY|Stream removed|Connection reset", re.IGNORECASE)
 _Code = grpc.StatusCode
 
 
@@ -60,7 +62,7 @@ def read_failure(error: Exception, url: str) -> Failure:
         return _transport(error.source, url)
     if isinstance(error, grpc.RpcError):
         return _rpc(error, url)
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return _unavailable(url, "it answered with something else than JSON", retry=True)
     if isinstance(error, QdrantException):  # a 429 whose Retry-After is a date
         return _overloaded(url, "429", "too many requests", _seconds_until(str(error)))
@@ -71,8 +73,10 @@ def _response(error: UnexpectedResponse, url: str) -> Failure:
     status, reason = error.status_code or 0, _reason(error.content)
     if status in OVERLOADED or status >= 500:
         return _server_error(url, status, reason, error.headers.get("Retry-After"))
-    if status in (401, 403):
+    if status == 401:
         return Failure(_access(url, f"it answered {status}: {reason}"))
+    if status == 403:
+        return Failure(_forbidden(url, "403", reason))
     if status == 404:
         return Failure(_not_found(url, reason))
     if status == 413 or (status == 400 and _TOO_LARGE.search(reason)):
@@ -85,7 +89,7 @@ def _response(error: UnexpectedResponse, url: str) -> Failure:
 
 
 def _server_error(url: str, status: int, reason: str, retry_after: str | None) -> Failure:
-    if _FULL.search(reason):
+    if _FULL.search(reason) or status == 507:
         return Failure(StoreWriteError(f"the server of {url} has no room left ({reason}): free some space there and run it again."))
     if status == 500 and _OTHER_COLLECTION.search(reason):
         return Failure(_other_collection(url, reason))
@@ -112,19 +116,27 @@ def _rpc(error: Any, url: str) -> Failure:
         return Failure(_untrusted(url, _one_line(reason)))
     if code is _Code.RESOURCE_EXHAUSTED or code is _Code.OUT_OF_RANGE:
         return Failure(_too_large(url, _one_line(reason))) if _TOO_LARGE.search(reason) else _overloaded(url, code.name, reason, None)
-    if code in (_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED):
+    if code is _Code.UNAUTHENTICATED:
         return Failure(_access(url, f"it answered {code.name}: {_one_line(reason)}"))
+    if code is _Code.PERMISSION_DENIED or _LOCKED.search(reason):
+        return Failure(_forbidden(url, code.name, _one_line(reason)))
     if code is _Code.NOT_FOUND:
         return Failure(_not_found(url, _one_line(reason)))
     if code is _Code.ALREADY_EXISTS or (code is _Code.INVALID_ARGUMENT and "already exists" in reason):
         return Failure(CollectionExistsError(f"{url}: {_one_line(reason)}."))
-    if code in (_Code.INVALID_ARGUMENT, _Code.FAILED_PRECONDITION, _Code.UNIMPLEMENTED):
+    if code is _Code.INVALID_ARGUMENT:
         return Failure(_rejected(url, code.name, _one_line(reason)))
+    if code is _Code.UNIMPLEMENTED:
+        return Failure(
+            StoreFormatError(f"the server of {url} does not know a call ({_one_line(reason)}): a store needs Qdrant 1.16 or later.")
+        )
+    if code is _Code.FAILED_PRECONDITION:  # of the server, not of what it was sent
+        return Failure(_overloaded(url, code.name, reason, None).error)
     if code is _Code.DEADLINE_EXCEEDED:
         return _unavailable(url, "no answer in time (DEADLINE_EXCEEDED)", retry=True)
     if _FULL.search(reason):
         return _server_error(url, 500, reason, None)
-    again = code in (_Code.UNAVAILABLE, _Code.ABORTED, _Code.CANCELLED)
+    again = code in (_Code.UNAVAILABLE, _Code.ABORTED, _Code.CANCELLED) or _CUT_OFF.search(reason) is not None
     return _unavailable(url, f"{code.name}: {_one_line(reason)}", retry=again)
 
 
@@ -160,6 +172,18 @@ def _access(url: str, reason: str) -> StoreAccessError:
     return StoreAccessError(
         f"the server of {url} does not accept the credentials ({reason.rstrip('.')}): set SPLADE_PTBR_QDRANT_API_KEY to a key that may "
         "do this."
+    )
+
+
+def _forbidden(url: str, status: str, reason: str) -> StoreError:
+    """403: what the key may not do, or a server that is locked against writing; only the reason tells."""
+    if _LOCKED.search(reason):
+        return StoreWriteError(
+            f"the server of {url} is locked against writing ({status}: {reason.rstrip('.')}): unlock it and run it again."
+        )
+    return StoreAccessError(
+        f"the server of {url} forbids this ({status}: {reason.rstrip('.')}): set SPLADE_PTBR_QDRANT_API_KEY to a key that may do it, or "
+        "ask whoever runs the server or the proxy before it."
     )
 
 

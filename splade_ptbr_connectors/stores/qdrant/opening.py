@@ -7,7 +7,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from ...errors import StoreAccessError, StoreNotFoundError
+from ...errors import StoreAccessError, StoreNotFoundError, StoreWriteError
 from ..binding import ModelStamp
 from ..calls import Call, Operation
 from ..performing import Performer
@@ -54,13 +54,13 @@ class Opener(Performer):
         return self._run(_info(collection))
 
     def index_tenant(self, collection: str, info: models.CollectionInfo) -> None:
-        """Index the tenant unless it is; a key that may only read is no error."""
+        """Index the tenant unless it is; a key that may only read, or a server that is locked, is no error."""
         if self._local or collections.has_tenant_index(info):
             return
         try:
             self._run(collections.create_tenant_index(collection))
-        except StoreAccessError:
-            logger.warning("%s: no index by tenant, and this key may not make one; filtering is slower", self._url)
+        except (StoreAccessError, StoreWriteError) as error:
+            logger.warning("%s: no index by tenant, and none could be made (%s); filtering is slower", self._url, error)
 
     def _read_failure(self, error: Exception, call: Call) -> Failure:
         return read_failure(error, self._url)

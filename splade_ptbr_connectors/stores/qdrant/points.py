@@ -30,6 +30,7 @@ class Scope:
     collection: str
     layout: Layout
     vector: str
+    datatype: str
     dense_vector: str
     dense_size: int | None
     tenant: str | None
@@ -96,7 +97,12 @@ def to_entry(record: Any, scope: Scope) -> Entry:
 def to_hit(point: Any, scope: Scope) -> Hit:
     """The hit of a scored point."""
     doc_id, payload, _ = scope.layout.read(point.id, dict(point.payload or {}))
-    return Hit(doc_id, float(point.score), payload)
+    return Hit(doc_id, float(np.float32(point.score)), payload)  # JSON has the shortest decimals of a float32, gRPC the float32
+
+
+def to_bare_hit(point: Any, scope: Scope) -> Hit:
+    """The hit without its payload, of which at least the layout's `id_fields` are there."""
+    return Hit(scope.layout.doc_id(point.id, point.payload or {}), float(point.score), {})
 
 
 def in_parts(entries: Sequence[Entry], max_bytes: int) -> Iterator[list[Entry]]:

@@ -15,7 +15,7 @@ from ..base import Entry, Hit, HybridSearch
 from ..calls import Call, Operation
 from ..payloads import HASH_FIELD
 from .filters import scoped
-from .points import Scope, to_entry, to_hit, wrong_dense
+from .points import Scope, to_bare_hit, to_entry, to_hit, wrong_dense
 
 GetFilter = tuple[Condition, ...] | Any | None
 _FIRST_TIES = 1000
@@ -27,7 +27,7 @@ def native_filter(filter: GetFilter, scope: Scope) -> models.Filter | None:
     return scoped(filter, scope.tenant, scope.layout.field)
 
 
-def search(query: SparseVector, top_k: int, filter: GetFilter, scope: Scope) -> Operation[list[Hit]]:
+def search(query: SparseVector, top_k: int, filter: GetFilter, with_payload: bool, scope: Scope) -> Operation[list[Hit]]:
     """The best documents by dot product."""
     arguments = {
         "collection_name": scope.collection,
@@ -35,7 +35,7 @@ def search(query: SparseVector, top_k: int, filter: GetFilter, scope: Scope) -> 
         "using": scope.vector,
         "query_filter": native_filter(filter, scope),
     }
-    return (yield from _ranked(arguments, top_k, scope))
+    return (yield from _ranked(arguments, top_k, with_payload, scope))
 
 
 def search_hybrid(search: HybridSearch, scope: Scope) -> Operation[list[Hit]]:
@@ -52,7 +52,17 @@ def search_hybrid(search: HybridSearch, scope: Scope) -> Operation[list[Hit]]:
         searches.insert(0, models.Prefetch(query=search.query.to_qdrant(), using=scope.vector, filter=native, limit=search.prefetch))
     fusion = models.RrfQuery(rrf=models.Rrf(k=search.rrf_k + 1))
     arguments = {"collection_name": scope.collection, "prefetch": searches, "query": fusion}
-    return (yield from _ranked(arguments, search.top_k, scope))
+    return (yield from _ranked(arguments, search.top_k, True, scope))
+
+
+def largest_weights(term_ids: Sequence[int], scope: Scope) -> Operation[list[float]]:
+    """The largest weight of each of these terms in the index, of all tenants: the range of a term spans them."""
+    vectors = [models.SparseVector(indices=[term_id], values=[1.0]) for term_id in term_ids]
+    requests = [models.QueryRequest(query=vector, using=scope.vector, limit=1, with_payload=False) for vector in vectors]
+    if not requests:
+        return []
+    answers = yield Call("query_batch_points", {"collection_name": scope.collection, "requests": requests})
+    return [max((float(point.score) for point in answer.points), default=0.0) for answer in answers]
 
 
 def get(doc_ids: Sequence[str], scope: Scope) -> Operation[dict[str, Entry]]:
@@ -103,16 +113,18 @@ def _bare_entry(record: Any, scope: Scope) -> Entry:
     return Entry(scope.layout.doc_id(record.id, payload), SparseVector([], []), {}, payload.get(HASH_FIELD))
 
 
-def _ranked(arguments: Mapping[str, Any], top_k: int, scope: Scope) -> Operation[list[Hit]]:
+def _ranked(arguments: Mapping[str, Any], top_k: int, with_payload: bool, scope: Scope) -> Operation[list[Hit]]:
     """One query, and where the cut falls into a tie another: the server cuts it as it likes, we by document id."""
-    answer = yield Call("query_points", {**arguments, "limit": top_k + 1, "with_payload": True})
+    wanted = True if with_payload else scope.layout.id_fields or False
+    answer = yield Call("query_points", {**arguments, "limit": top_k + 1, "with_payload": wanted})
     points = _scoring(answer.points)
     if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
-        return (yield from _with_all_ties(arguments, points[top_k].score, top_k, scope))
-    return sorted([to_hit(point, scope) for point in points], key=_rank)[:top_k]
+        return (yield from _with_all_ties(arguments, points[top_k].score, top_k, with_payload, scope))
+    read = to_hit if with_payload else to_bare_hit
+    return sorted([read(point, scope) for point in points], key=_rank)[:top_k]
 
 
-def _with_all_ties(arguments: Mapping[str, Any], score: float, top_k: int, scope: Scope) -> Operation[list[Hit]]:
+def _with_all_ties(arguments: Mapping[str, Any], score: float, top_k: int, with_payload: bool, scope: Scope) -> Operation[list[Hit]]:
     # the server's threshold is exclusive for a dot product
     wanted = {**arguments, "score_threshold": float(np.nextafter(np.float32(score), np.float32(0)))}
     wanted["with_payload"] = scope.layout.id_fields or False
@@ -123,6 +135,8 @@ def _with_all_ties(arguments: Mapping[str, Any], score: float, top_k: int, scope
         points = answer.points
         limit = 4 * limit if len(points) == limit else 0
     best = sorted(_scoring(points), key=lambda point: (-point.score, scope.layout.doc_id(point.id, point.payload or {})))[:top_k]
+    if not with_payload:
+        return [to_bare_hit(point, scope) for point in best]
     payloads: dict[Any, Any] = {}
     for ids in _lots([point.id for point in best]):
         payloads |= {record.id: record.payload for record in (yield _retrieve(ids, True, False, scope))}

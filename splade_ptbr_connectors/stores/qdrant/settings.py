@@ -13,6 +13,7 @@ DATATYPES = ("float32", "float16", "uint8")
 DISTANCES = ("dot", "cosine", "euclid")
 LAYOUTS = ("splade", "langchain", "llama-index")
 MAX_DENSE_SIZE = 65_536
+MAX_VECTOR_NAME_BYTES = 240  # with "vector_storage-" before it the name of a folder
 SHAPING = ("vector", "datatype", "on_disk", "layout", "dense_size", "dense_distance", "dense_vector")
 
 
@@ -67,6 +68,9 @@ class QdrantSettings:
             raise ConfigError(f"timeout_s is {self.timeout_s!r}, finish_timeout_s {self.finish_timeout_s!r}: give seconds above 0.")
         if self.vector == "" or not self.dense_vector or self.vector == self.dense_vector:
             raise ConfigError(f"vector is {self.vector!r} and dense_vector {self.dense_vector!r}: give two different names.")
+        for name in filter(None, (self.vector, self.dense_vector)):
+            if len(name.encode(errors="replace")) > MAX_VECTOR_NAME_BYTES:
+                raise ConfigError(f"the vector name {name[:40]!r}... is too long: at most {MAX_VECTOR_NAME_BYTES} bytes are accepted.")
         self.policy()
 
     def policy(self) -> RetryPolicy:

@@ -13,6 +13,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from ...errors import ConfigError, ModelMismatchError, StoreError, StoreNotFoundError, StoreUnavailableError
 from ...filters import Condition
 from ...vectors import SparseVector
+from .. import datatypes
 from ..address import parse_address
 from ..base import Entry, Hit, HybridSearch, Refusal
 from ..binding import ModelStamp, resolve_encoder, warn_unknown_origin
@@ -114,6 +115,7 @@ class QdrantStore(RemoteStore):
             collection=collection,
             layout=LAYOUTS[settings.layout],
             vector=settings.vector or "",
+            datatype=settings.datatype,
             dense_vector=settings.dense_vector,
             dense_size=settings.dense_size,
             tenant=tenant,
@@ -165,6 +167,15 @@ class QdrantStore(RemoteStore):
     def collection(self) -> str:
         """The collection itself, where the store was opened by an alias."""
         return self._name
+
+    def stored_form(self, vector: SparseVector) -> SparseVector:
+        return datatypes.stored_form(vector, self.settings.datatype)
+
+    def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
+        def largest(term_ids: list[int]) -> list[float]:
+            return self._run(reading.largest_weights(term_ids, self._scope))
+
+        return datatypes.score_tolerance(query, vector, self.settings.datatype, largest)
 
     def info(self) -> dict[str, Any]:
         """Engine, server version, status, settings, and what the collection lacks."""
@@ -277,8 +288,10 @@ class QdrantStore(RemoteStore):
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         return reading.search_hybrid(search, self._scope)
 
-    def _search_operation(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None) -> Operation[list[Hit]]:
-        return reading.search(query, top_k, filter, self._scope)
+    def _search_operation(
+        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
+    ) -> Operation[list[Hit]]:
+        return reading.search(query, top_k, filter, with_payload, self._scope)
 
     def _get_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
         return reading.get(doc_ids, self._scope)

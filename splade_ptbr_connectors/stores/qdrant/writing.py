@@ -11,6 +11,7 @@ from ...errors import StoreRequestTooLargeError
 from ...filters import Condition
 from ..base import Entry, Refusal
 from ..calls import Call, Operation
+from ..datatypes import split
 from .failures import RequestRejectedError
 from .points import Scope, check_dense, in_parts, to_points
 from .reading import count, native_filter
@@ -19,7 +20,7 @@ from .reading import count, native_filter
 def upsert(entries: Sequence[Entry], scope: Scope) -> Operation[list[Refusal]]:
     """Write a batch, in parts where it is large. A part that the server refuses is halved, down to the documents at fault."""
     check_dense(entries, scope)
-    refusals: list[Refusal] = []
+    entries, refusals = split(entries, scope.datatype)
     waiting = list(in_parts(entries, scope.max_request_bytes))[::-1]
     while waiting:
         part = waiting.pop()

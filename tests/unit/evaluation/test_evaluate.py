@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from splade_ptbr_connectors.errors import InputError
 from splade_ptbr_connectors.evaluation.evaluate import evaluate
 from splade_ptbr_connectors.evaluation.measures import measure
+from splade_ptbr_connectors.stores.base import Hit
+from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
 
@@ -29,6 +33,19 @@ def test_the_run_is_what_the_store_returns_and_is_what_is_measured(store: Memory
     assert evaluation.effectiveness.means["nDCG@10"] > 0.8
     assert (evaluation.missing, evaluation.terms_per_query) == (0, 1.5)
     assert evaluation.latency_ms > 0
+
+
+def test_payloads_stay_in_the_store() -> None:
+    class Recording(MemoryStore):
+        def _search(self, query: SparseVector, top_k: int, filter: Any, with_payload: bool) -> list[Hit]:
+            wanted.append(with_payload)
+            return super()._search(query, top_k, filter, with_payload)
+
+    wanted: list[bool] = []
+    store = Recording(HashingEncoder())
+    store.upsert_vectors([("a", store.encoder.encode_query("vacina"), {"text": "vacina"})])
+    assert evaluate(store, QUERIES, {"q1": {"a": 1}}).run["q1"].keys() == {"a"}
+    assert wanted == [False]
 
 
 def test_top_k_limits_the_run(store: MemoryStore) -> None:

@@ -100,8 +100,8 @@ def test_refused_and_rejected_documents_are_not_missed() -> None:
 
 def test_an_index_that_lost_a_document_it_still_returns() -> None:
     class Blind(MemoryStore):
-        def _search(self, query: SparseVector, top_k: int, filter: Any) -> list[Hit]:
-            return [hit for hit in super()._search(query, top_k + 1, filter) if hit.doc_id != "d5"][:top_k]
+        def _search(self, query: SparseVector, top_k: int, filter: Any, with_payload: bool) -> list[Hit]:
+            return [hit for hit in super()._search(query, top_k + 1, filter, with_payload) if hit.doc_id != "d5"][:top_k]
 
     with pytest.raises(errors.IngestError, match="does not hold or find: 'd5'"):
         ingest(documents(30), Blind(HashingEncoder()))
@@ -109,8 +109,8 @@ def test_an_index_that_lost_a_document_it_still_returns() -> None:
 
 def test_scores_that_are_wrong_are_an_error() -> None:
     class Wrong(MemoryStore):
-        def _search(self, query: SparseVector, top_k: int, filter: Any) -> list[Hit]:
-            return [hit._replace(score=hit.score * 1.001) for hit in super()._search(query, top_k, filter)]
+        def _search(self, query: SparseVector, top_k: int, filter: Any, with_payload: bool) -> list[Hit]:
+            return [hit._replace(score=hit.score * 1.001) for hit in super()._search(query, top_k, filter, with_payload)]
 
     with pytest.raises(errors.IngestError, match="other vectors"):
         ingest(documents(30), Wrong(HashingEncoder()))

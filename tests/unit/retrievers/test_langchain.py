@@ -126,7 +126,7 @@ def test_a_native_filter_is_passed_on_but_cannot_be_combined() -> None:
     seen: list[Any] = []
 
     class Recording(MemoryStore):
-        def _search(self, query: Any, top_k: int, filter: Any) -> list[Any]:
+        def _search(self, query: Any, top_k: int, filter: Any, with_payload: bool) -> list[Any]:
             seen.append(filter)
             return []
 
@@ -256,7 +256,7 @@ async def _ticks_while(work: asyncio.Future[Any]) -> int:
 
 async def test_a_stores_own_async_search_is_used() -> None:
     class Native(MemoryStore):
-        async def asearch(self, query: str, top_k: int, *, filter: Any = None) -> list[Any]:
+        async def asearch(self, query: str, top_k: int, *, filter: Any = None, with_payload: bool = True) -> list[Any]:
             return self.search(query, top_k, filter=filter)[:1]
 
     store = Native(HashingEncoder())

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +13,22 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, Store
-from splade_ptbr_connectors.stores.numba.index import ImpactIndex
-from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
+from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.operations import ASYNC, BLOCKING, VOCABULARY, Way, agree, operations, queries
 from tests.support.oracle import Oracle
 
+from .conftest import Opening
+
 HYPOTHESIS: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 VECTOR = SparseVector([1, 7], [0.1, 1 / 3])
-Opening = Callable[..., Store]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def opening(folder: Path) -> Opening:
-    def opened(**arguments: Any) -> Store:
-        return open_store(f"numba:{folder}", encoder=HashingEncoder(vocab_size=4096), **arguments)
-
-    return opened
-
-
-@pytest.fixture
-def store(opening: Opening) -> Iterator[Store]:
-    with opening() as opened:
-        yield opened
 
 
 @pytest.fixture(params=[1, 5, 65_536], ids=lambda size: f"merging at {size}")
 def window(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After how many documents the tail becomes a part."""
-    monkeypatch.setattr("splade_ptbr_connectors.stores.numba.store.WINDOW", request.param)
+    """After how many documents the buffer becomes a segment, and how many a segment holds."""
+    for module in ("store", "merging"):
+        monkeypatch.setattr(f"splade_ptbr_connectors.stores.numba.{module}.WINDOW", request.param)
 
 
 @pytest.mark.parametrize("way", [BLOCKING, ASYNC], ids=lambda way: way.name)
@@ -125,18 +102,27 @@ def test_bad_filters(store: Store, filter: Any) -> None:
     assert store.search(VECTOR)
 
 
-def test_one_writer_and_any_number_of_readers(opening: Opening, store: Store) -> None:
+def test_every_handle_finds_what_any_handle_wrote(opening: Opening, store: Store) -> None:
     store.upsert_vectors([("a", VECTOR)])
-    with pytest.raises(errors.StoreLockedError, match="in use by another process"):
-        opening()
-    with opening(settings={"read_only": True}) as reader:
-        store.upsert_vectors([("b", VECTOR)])
-        store.finish_loading()
-        assert [hit.doc_id for hit in reader.search(VECTOR)] == ["a"]
+    with opening(settings={"read_only": True}) as reader, opening() as other:
+        for names, write in (
+            ("a b", lambda: store.upsert_vectors([("b", VECTOR)])),
+            ("a b c", lambda: other.upsert_vectors([("c", VECTOR, {"n": 1})])),
+            ("a b c", store.finish_loading),
+            ("b c", lambda: other.delete(["a"])),
+            ("b", lambda: store.delete_where({"n": 1})),
+            ("b d", lambda: other.upsert_vectors([("d", VECTOR, {"n": 2})])),
+            ("b d", other.finish_loading),
+            ("b d", store.finish_loading),
+        ):
+            write()
+            for handle in (store, reader, other):
+                assert [hit.doc_id for hit in handle.search(VECTOR)] == names.split()
+                assert [entry.doc_id for entry in handle.scan()] == names.split()
+                assert handle.count() == len(names.split())
+                assert handle.count(filter={"n": 2}) == ("d" in names)
         with pytest.raises(errors.StoreWriteError, match="reading only"):
-            reader.upsert_vectors([("c", VECTOR)])
-    with opening(settings={"read_only": True}) as reader:
-        assert reader.count() == 2
+            reader.upsert_vectors([("e", VECTOR)])
 
 
 def test_a_store_that_is_not_there_is_not_made_by_a_reader(opening: Opening, folder: Path) -> None:
@@ -149,164 +135,6 @@ def test_dense_vectors_have_no_place(store: Store) -> None:
     with pytest.raises(errors.VectorError, match="nowhere to go"):
         store.upsert_vectors([Entry("a", VECTOR, {}, None, (1.0, 2.0))])
     assert store.count() == 0
-
-
-# -- files ---------------------------------------------------------------------------------------------------------------
-
-WRITER = """
-import sys
-from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.numba import store as module
-from splade_ptbr_connectors.vectors import SparseVector
-from tests.support.encoders import HashingEncoder
-module.WINDOW = 50
-store = open_store(sys.argv[1], encoder=HashingEncoder(vocab_size=4096))
-for n in range(10_000):
-    store.upsert_vectors([(f"d{n % 400}-{i}", SparseVector([n % 400, 400 + i], [1.0 + n, 1.0]), {"n": n}) for i in range(7)])
-    sys.stdout.write(f"{n}\\n")
-    sys.stdout.flush()
-"""
-
-
-@pytest.mark.parametrize("acknowledged", [1, 9, 60, 130])
-def test_what_was_acknowledged_survives_a_kill(folder: Path, opening: Opening, acknowledged: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, f"numba:{folder}"], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
-    assert process.stdout is not None
-    last = next(n for n in map(int, process.stdout) if n >= acknowledged)
-    process.send_signal(signal.SIGKILL)
-    last = max([last, *map(int, filter(str.strip, process.stdout.read().splitlines()[:-1]))])
-    process.stdout.close()
-    process.wait()
-    with opening(settings={"verify": True}) as store:
-        held = {entry.doc_id: entry for entry in store.scan()}
-        assert {f"d{n}-{i}" for n in range(last + 1) for i in range(7)} <= held.keys()
-        assert len(held) % 7 == 0  # of a batch all or nothing
-        assert all(entry.vector.weights[0] == 1.0 + entry.payload["n"] for entry in held.values())
-        assert len(store.search(SparseVector(np.arange(400, 407), np.ones(7)), 10_000)) == len(held)
-
-
-def _filled(opening: Opening) -> None:
-    with opening() as store:
-        store.upsert_vectors((f"d{n}", SparseVector([n % 50, 100], [1.0 + n, 0.5]), {"n": n}) for n in range(300))
-        store.finish_loading()
-        store.delete(["d3"])
-        store._merge(everything=False)  # type: ignore[attr-defined]  # a part of which little is deleted stays, with a mark
-        store.upsert_vectors([("late", VECTOR)])
-
-
-KINDS = [".window", ".documents", ".dead", "manifest.json", "splade-store.json"]
-
-
-def _file(folder: Path, kind: str) -> Path:
-    [path] = [path for path in folder.iterdir() if path.name.endswith(kind)]
-    return path
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("kept", [0.0, 0.3, 0.999])
-def test_a_file_that_was_cut_short_is_named(folder: Path, opening: Opening, kind: str, kept: float) -> None:
-    _filled(opening)
-    path = _file(folder, kind)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * kept) if kept < 0.9 else len(content) - 3])
-    with pytest.raises((errors.StoreCorruptError, errors.StoreFormatError), match=path.name):
-        opening()
-    path.write_bytes(content)
-    opening().close()  # and the lock was released
-
-
-@pytest.mark.parametrize("kind", [".window", ".documents", ".dead"])
-def test_a_file_that_is_gone_is_named(folder: Path, opening: Opening, kind: str) -> None:
-    _filled(opening)
-    path = _file(folder, kind)
-    path.unlink()
-    with pytest.raises(errors.StoreCorruptError, match=path.name):
-        opening()
-
-
-@pytest.mark.parametrize("kind", [".window", ".dead", "manifest.json"])
-def test_a_changed_byte_is_found_when_everything_is_verified(folder: Path, opening: Opening, kind: str) -> None:
-    _filled(opening)
-    path = _file(folder, kind)
-    content = path.read_bytes()
-    for at in {10, 40, len(content) // 2, len(content) - 70}:
-        changed = bytearray(content)
-        changed[at] ^= 0x41
-        if changed[at : at + 1].isspace() or not (any(content[at : at + 8])):
-            continue  # padding between the arrays holds nothing
-        path.write_bytes(changed)
-        with pytest.raises((errors.StoreCorruptError, errors.StoreFormatError), match=path.name):
-            opening(settings={"verify": True})
-
-
-def test_a_search_in_altered_files_finds_wrong_things_at_worst(folder: Path, opening: Opening) -> None:
-    """Kernels check nothing: whatever the arrays hold, they must not make a search reach beyond them."""
-    _filled(opening)
-    path, random = _file(folder, ".window"), np.random.default_rng(0)
-    content = path.read_bytes()
-    for _ in range(60):
-        changed = bytearray(content)
-        for at in random.integers(1600, len(content), 200):
-            changed[at] = int(random.integers(0, 256))
-        path.write_bytes(changed)
-        try:
-            with opening(settings={"read_only": True}) as store:
-                store.search(SparseVector(np.arange(101), np.ones(101)), 50)
-        except errors.StoreCorruptError:
-            continue
-
-
-@pytest.mark.parametrize(("version", "todo"), [(1, "ingest"), (99, "upgrade")])
-def test_another_format_is_named(folder: Path, opening: Opening, monkeypatch: pytest.MonkeyPatch, version: int, todo: str) -> None:
-    monkeypatch.setattr("splade_ptbr_connectors.stores.numba.arrays.FORMAT_VERSION", version)
-    _filled(opening)
-    monkeypatch.undo()
-    with pytest.raises(errors.StoreFormatError, match=f"format version {version}.*{todo}"):
-        opening()
-
-
-def test_the_last_record_of_the_log_may_be_cut_off_but_none_may_be_altered(folder: Path, opening: Opening) -> None:
-    with opening(batch_size=2) as store:
-        store.upsert_vectors((f"d{n}", VECTOR) for n in range(6))
-    log = _file(folder, "log-000000")
-    content = log.read_bytes()
-    log.write_bytes(content[:-5])
-    with opening() as store:
-        assert store.count() == 4
-        store.upsert_vectors([("d9", VECTOR)])
-    with opening() as store:
-        assert sorted(entry.doc_id for entry in store.scan()) == ["d0", "d1", "d2", "d3", "d9"]
-    changed = bytearray(content)
-    changed[30] ^= 1
-    log.write_bytes(changed)
-    with pytest.raises(errors.StoreCorruptError, match=log.name):
-        opening()
-
-
-def test_a_full_disk_is_told_before_anything_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
-    usage = shutil.disk_usage(Path.cwd())
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
-    with pytest.raises(errors.StoreWriteError, match="MiB are free"):
-        store.upsert_vectors([("a", VECTOR)])
-    assert store.count() == 0
-
-
-def test_an_index_is_made_once_and_opened_by_name(tmp_path: Path) -> None:
-    ImpactIndex.create(tmp_path / "index", [SparseBatch.from_vectors([VECTOR])]).close()
-    with pytest.raises(errors.ConfigError, match="already"):
-        ImpactIndex.create(tmp_path / "index")
-    with pytest.raises(errors.StoreNotFoundError):
-        ImpactIndex.open(tmp_path / "other")
-    with ImpactIndex.open(tmp_path / "index") as index:
-        with pytest.raises(errors.StoreLockedError):
-            ImpactIndex.open(tmp_path / "index")
-        with ImpactIndex.open(tmp_path / "index", read_only=True) as reader, pytest.raises(errors.StoreWriteError):
-            reader.delete([0])
-        assert index.delete([0]) == 1
 
 
 def test_many_threads_may_search_while_one_writes(store: Store) -> None:

@@ -91,7 +91,7 @@ class StandIn:
         if last == "_count":
             return 200, {"count": len(self.documents), "_shards": {"total": 1, "failed": 0}}
         if last == "_search":
-            return 200, self.search()
+            return 200, self.search(json.loads(body))
         if last == "plugins":
             return 200, []
         if parts[0] == "_cluster":
@@ -134,8 +134,12 @@ class StandIn:
     def found(self, key: str) -> dict[str, Any]:
         return {"_id": key, "found": True, "_source": self.documents[key]} if key in self.documents else {"_id": key, "found": False}
 
-    def search(self) -> dict[str, Any]:
-        rows = [{"_id": key, "_score": 1.5, "_source": source} for key, source in sorted(self.documents.items())]
+    def search(self, body: dict[str, Any]) -> dict[str, Any]:
+        fields = body["_source"] or []
+        rows: list[dict[str, Any]] = []
+        for key, source in sorted(self.documents.items()):
+            returned = {"_source": {name: source[name] for name in fields if name in source}} if fields else {}
+            rows.append({"_id": key, "_score": 1.5, "sort": [1.5, source.get("doc_id")], **returned})
         return {"_shards": {"total": 1, "failed": 0}, "timed_out": False, "hits": {"hits": rows}}
 
 

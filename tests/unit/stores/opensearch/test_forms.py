@@ -366,8 +366,19 @@ def test_sparse_vector_uses_all_terms_and_is_exact_under_a_filter() -> None:
 
 
 def test_scores_are_float32_and_zero_is_no_hit() -> None:
-    rows = [{"_score": score, "_source": {"doc_id": str(score)}} for score in (0.99902344, 0.1, 0.0)]
-    assert [hit.score for hit in queries.hits({"hits": {"hits": rows}})] == [0.9990234375, float(np.float32(0.1))]
+    rows = [{"_score": score, "sort": [score, str(score)]} for score in (0.99902344, 0.1, 0.0)]
+    assert [hit.score for hit in queries.hits({"hits": {"hits": rows}}, "url")] == [0.9990234375, float(np.float32(0.1))]
+
+
+def test_a_hit_without_a_document_id_is_a_foreign_document() -> None:
+    with pytest.raises(errors.StoreFormatError, match="without a doc_id"):
+        queries.hits({"hits": {"hits": [{"_score": 1.0, "sort": [1.0, None], "_source": {}}]}}, "url")
+
+
+def test_a_search_reads_payloads_or_no_document_at_all() -> None:
+    assert queries.search({}, 5, True)["_source"] == ["payload"]
+    bare = queries.search({}, 5, False)
+    assert (bare["_source"], bare["stored_fields"]) == (False, "_none_")
 
 
 # -- what the server has -------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ PASSING = {
     "reset after it was applied": Fault(reset=True, after=True),
     "503 after it was applied": Fault(503, after=True),
     "no JSON": Fault(200, b"{", after=True),
+    "no text": Fault(200, b"\xff\xfe\x00", after=True),
     "acknowledged, not applied": Fault(200, ACKNOWLEDGED),
     "cut off": Fault(200, b"{}", headers={"Content-Length": "100"}, after=True),
 }
@@ -83,6 +84,10 @@ def test_a_search_survives_what_passes(store: QdrantStore, server: StandIn, name
     [
         (401, b"", errors.StoreAccessError),
         (403, b'{"status":{"error":"Forbidden: no write access"}}', errors.StoreAccessError),
+        (403, b"<html>Forbidden</html>", errors.StoreAccessError),
+        (403, b'{"status":{"error":"Storage locked: backup until noon"}}', errors.StoreWriteError),
+        (403, b'{"status":{"error":"Storage locked: Write operations are forbidden"}}', errors.StoreWriteError),
+        (507, b'{"status":{"error":"Insufficient storage"}}', errors.StoreWriteError),
         (404, b'{"status":{"error":"Not found: Collection `laws` doesn\'t exist!"}}', errors.StoreNotFoundError),
         (500, b'{"status":{"error":"Service internal error: broken"}}', errors.StoreUnavailableError),
         (500, b'{"status":{"error":"No space left on device (os error 28)"}}', errors.StoreWriteError),
@@ -96,6 +101,25 @@ def test_what_does_not_pass_is_not_tried_again(store: QdrantStore, server: Stand
         store.load(ENTRIES[:1])
     assert len(server.seen) == before + 1
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            b'{"status":{"error":"Forbidden: Global access is required"}}',
+            r"forbids this \(403: Forbidden: Global access.*API_KEY.*the proxy",
+        ),
+        (b'{"status":{"error":"Storage locked: backup until noon"}}', r"locked against writing \(403: Storage locked: backup until noon"),
+    ],
+)
+def test_403_says_what_the_server_says(store: QdrantStore, server: StandIn, body: bytes, message: str) -> None:
+    """A locked server has nothing to do with credentials, and a key that may not write has nothing to do with locks."""
+    server.faults = [Fault(403, body)]
+    with pytest.raises(errors.StoreError, match=message) as caught:
+        store.load(ENTRIES)
+    assert ("API_KEY" in str(caught.value)) == isinstance(caught.value, errors.StoreAccessError)
+    assert store.count() == 0
 
 
 def test_a_collection_deleted_in_mid_run_is_not_made_anew(store: QdrantStore, server: StandIn) -> None:

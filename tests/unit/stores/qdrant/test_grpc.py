@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -19,6 +20,7 @@ from splade_ptbr_connectors.stores.retrying import RetryPolicy
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_grpc import GrpcStandIn, RpcFault, grpc_stand_in
+from tests.support.qdrant_server import stand_in
 
 Code = grpc.StatusCode
 ENTRIES = [Entry(f"d{n}", SparseVector([1, 2 + n], [1.0, 0.5]), {"n": n}, f"{n:032x}") for n in range(20)]
@@ -51,6 +53,8 @@ def assert_complete(store: QdrantStore) -> None:
         RpcFault(Code.UNAVAILABLE),
         RpcFault(Code.UNAVAILABLE, after=True),
         RpcFault(Code.DEADLINE_EXCEEDED, after=True),
+        RpcFault(Code.INTERNAL, "Received RST_STREAM with error code 2", after=True),
+        RpcFault(Code.UNKNOWN, "Stream removed"),
         RpcFault(Code.RESOURCE_EXHAUSTED, "rate limit"),
         RpcFault(Code.RESOURCE_EXHAUSTED, "rate limit", retry_after="1"),
         RpcFault(Code.RESOURCE_EXHAUSTED, TOO_LARGE),
@@ -82,13 +86,17 @@ async def _aload(store: QdrantStore) -> None:
         (Code.INTERNAL, "Service internal error: broken", errors.StoreUnavailableError),
         (Code.INTERNAL, "No space left on device", errors.StoreWriteError),
         (Code.INVALID_ARGUMENT, "Wrong input: Not existing vector name error: splade", errors.StoreFormatError),
+        (Code.FAILED_PRECONDITION, "Storage locked: backup until noon", errors.StoreWriteError),
+        (Code.FAILED_PRECONDITION, "Pre-condition failure: no leader", errors.StoreUnavailableError),
+        (Code.UNIMPLEMENTED, "", errors.StoreFormatError),
     ],
 )
 def test_what_does_not_pass_is_not_tried_again(store: QdrantStore, server: GrpcStandIn, code: Any, details: str, error: Any) -> None:
+    """Nor is a batch halved and its documents refused one by one for what is wrong with the server."""
     server.faults = [RpcFault(code, details)]
     before = len(server.seen)
     with pytest.raises(error):
-        store.load(ENTRIES[:1])
+        store.load(ENTRIES)
     assert len(server.seen) == before + 1
 
 
@@ -96,6 +104,28 @@ def test_an_integer_that_the_protocol_cannot_carry_refuses_its_document_only(sto
     refusals = store.load([*ENTRIES, ("large", SparseVector([1], [1.0]), {"n": 2**63})])
     assert [refusal.doc_id for refusal in refusals] == ["large"]
     assert_complete(store)
+
+
+def test_scores_are_the_same_bits_by_either_protocol(store: QdrantStore) -> None:
+    """JSON holds the shortest decimals that mean a float32, gRPC the float32 itself: a hit has the float32."""
+    random = np.random.default_rng(0)
+    # sums of these products are exact in float32, and have more decimals than JSON needs for one
+    weights = random.integers(1, 500, (50, 12)) / 128
+    vectors = {f"d{n}": SparseVector(random.choice(60, 12, replace=False), row) for n, row in enumerate(weights)}
+    with stand_in() as rest, open_store(f"qdrant+{rest.url}/laws", encoder=HashingEncoder()) as other:
+        for opened in (store, other):
+            opened.upsert_vectors(vectors.items())
+        for query in vectors.values():
+            hits = store.search(query, 50)
+            assert hits == other.search(query, 50)
+            assert all(hit.score == float(np.float32(hit.score)) for hit in hits)
+
+
+def test_the_range_of_a_term_is_asked_for(server: GrpcStandIn) -> None:
+    with open_store(f"qdrant+{server.url}/laws?datatype=uint8", encoder=HashingEncoder()) as store:
+        store.load([("a", SparseVector([1], [0.25])), ("b", SparseVector([1], [4.0]))])
+        query = SparseVector([1, 2], [2.0, 1.0])
+        assert store.score_tolerance(query, SparseVector([1, 2], [0.25, 1.0])) == pytest.approx(2 * 4 / 255 + 1e-4 * 1.5)
 
 
 def test_the_key_is_in_the_metadata_and_nowhere_else(server: GrpcStandIn) -> None:

@@ -62,6 +62,7 @@ def test_documents_of_langchain_are_read(langchain: QdrantClient) -> None:
         {"text": "texto 1", "metadata": {"year": 2001}},
         {"text": "texto 0"},
     ]
+    assert store.search(QUERY, with_payload=False) == [hit._replace(payload={}) for hit in hits]
     assert store.get([IDS[1], "7", "no id of a point", "007"]).keys() == {IDS[1], "7"}
     assert store.count(filter={"metadata.year": {"gte": 2001}}) == 2
     assert store.count(filter={"text": "sete"}) == 1
@@ -110,6 +111,8 @@ def test_nodes_of_llama_index_are_read(client: QdrantClient, name: str) -> None:
         client.upsert("docs", [models.PointStruct(id=node.node_id, vector={name: vector(n), "text-dense": [1.0, 0.0]}, payload=payload)])
     store = opened(client, "llama-index")
     hits = store.search(QUERY, filter={"metadata.year": {"gte": 2001}})
+    bare = store.search(QUERY, filter={"metadata.year": {"gte": 2001}}, with_payload=False)
+    assert bare == [hit._replace(payload={}) for hit in hits]
     assert [hit.doc_id for hit in hits] == [IDS[2], IDS[1]]
     assert hits[0].payload == {"text": "texto 2", "metadata": {"year": 2002}, "ref_doc_id": "lei"}
     assert store.get([IDS[0]])[IDS[0]].payload == {"text": "texto 0", "metadata": {"year": 2000}}

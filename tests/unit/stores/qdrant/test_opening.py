@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from qdrant_client import QdrantClient, models
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import binding, open_store
 from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
-from splade_ptbr_connectors.stores.qdrant import QdrantStore
+from splade_ptbr_connectors.stores.qdrant import QdrantStore, collection
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import Fault, StandIn
@@ -192,9 +193,12 @@ def test_the_tenant_index_is_made_where_it_is_missing(opening: Open, server: Sta
 
 def test_a_key_that_may_not_make_an_index_still_opens(opening: Open, server: StandIn) -> None:
     made_by_others(server)
-    server.faults = [Fault(403, path="/index")]
+    locked = b'{"status":{"error":"Storage locked: Write operations are forbidden"}}'
+    server.faults = [Fault(403, path="/index"), Fault(403, locked, path="/index")]
     with pytest.warns(binding.UnknownOriginWarning):
         assert opening(tenant="A").count() == 0
+    assert opening(tenant="A").count() == 0
+    assert not server.faults
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,9 @@ def test_a_key_that_may_not_make_an_index_still_opens(opening: Open, server: Sta
         ("/..", "collection name '..' is not accepted"),
         ("/a%2Fb", "collection name 'a/b' is not accepted"),
         ("/a%00", "collection name"),
-        ("/" + "n" * 256, "collection name"),
+        ("/" + "n" * 256, "has 256 bytes: at most 255 are accepted"),
+        ("/" + "ção" * 60, "has 300 bytes: at most 255 are accepted"),
+        ("/laws?vector=" + "ç" * 121, "vector name .* too long: at most 240 bytes"),
         ("/laws?datatype=float8", "datatype is 'float8': it must be one of float32, float16, uint8"),
         ("/laws?datatyp=float16", "unknown store setting 'datatyp' .did you mean 'datatype'"),
         ("/laws?shards=0", "shards is 0"),
@@ -246,6 +252,38 @@ def test_credentials_that_cannot_be_used(credentials: Credentials, scheme: str, 
 def test_grpc_knows_no_path() -> None:
     with pytest.raises(errors.ConfigError, match="gRPC knows no path"):
         open_store("qdrant+grpc://127.0.0.1:9/proxy/laws", encoder=HashingEncoder())
+
+
+@pytest.mark.parametrize("name", ["ç" * 128, "a\ud800b", " "])
+def test_names_that_no_server_can_keep_are_refused_for_collections_and_aliases(store: QdrantStore, server: StandIn, name: str) -> None:
+    before = len(server.seen)
+    with pytest.raises(errors.ConfigError, match="collection name"):
+        store.point_alias(name)
+    client = QdrantClient(":memory:")
+    with pytest.raises(errors.ConfigError, match="collection name"):
+        QdrantStore.from_client(client, name, encoder=HashingEncoder())
+    client.close()
+    assert len(server.seen) == before
+
+
+def test_a_name_of_255_bytes_is_a_collection(opening: Open) -> None:
+    assert opening("ç" * 127 + "n").collection == "ç" * 127 + "n"
+
+
+@pytest.mark.parametrize("name", ["c#", "50% off", "a%41", "a+b &c=d;e", "ação"])
+def test_a_name_reaches_its_own_collection_or_none(opening: Open, server: StandIn, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if collection.QUOTES_NAMES or not set(name) & set("#%"):
+        with opening(quote(name)) as store:
+            store.upsert_vectors([("a", VECTOR)])
+        assert [found.name for found in server.client.get_collections().collections] == [name]
+    monkeypatch.setattr(collection, "QUOTES_NAMES", False)
+    before = len(server.seen)
+    if set(name) & set("#%"):
+        with pytest.raises(errors.ConfigError, match=r"would reach another collection: upgrade it to 1\.20"):
+            opening(quote(name))
+        assert len(server.seen) == before
+    else:
+        opening(quote(name))
 
 
 def test_a_path_before_the_collection_is_kept(opening: Open, server: StandIn) -> None:

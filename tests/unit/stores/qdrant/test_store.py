@@ -78,6 +78,15 @@ def test_writes_wait_and_searches_leave_the_vectors_there(store: QdrantStore, se
     assert not query.get("params")
 
 
+@pytest.mark.parametrize("documents", [2, 5], ids=["no tie at the cut", "a tie at the cut"])
+def test_searches_without_payloads_leave_them_there_too(store: QdrantStore, server: StandIn, documents: int) -> None:
+    store.upsert_vectors([(f"d{n}", QUERY, {"text": "longo"}) for n in range(documents)])
+    before = len(server.seen)
+    assert [(hit.doc_id, hit.payload) for hit in store.search(QUERY, 2, with_payload=False)] == [("d0", {}), ("d1", {})]
+    asked = [json.loads(request.body)["with_payload"] for request in server.seen[before:]]
+    assert asked and all(wanted == ["_id", "_hash"] for wanted in asked)
+
+
 def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> None:
     mine, theirs, everything = opening(tenant="A"), opening(tenant="B"), opening()
     for store in (mine, theirs):
@@ -91,6 +100,31 @@ def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> N
     assert theirs.search(QUERY, filter={"_tenant": "A"}) == []
     with pytest.raises(errors.ConfigError, match=r"filter is str: it must be a mapping or a qdrant_client.models.Filter"):
         mine.search(QUERY, filter="n = 1")
+
+
+@pytest.mark.parametrize("datatype", ["float16", "uint8"])
+def test_a_score_may_be_off_by_what_the_datatype_takes(opening: Open, datatype: str) -> None:
+    """Whoever owns the largest weight of a term: the index has one range for all tenants."""
+    settings = {"datatype": datatype}
+    mine, theirs = opening(tenant="A", settings=settings), opening(tenant="B", settings=settings)
+    mine.upsert_vectors([("a", VECTOR), ("empty", SparseVector([], []))])
+    theirs.upsert_vectors([("b", SparseVector([7], [5.0]))])
+    exact = QUERY.dot(VECTOR)
+    if datatype == "uint8":
+        assert mine.stored_form(VECTOR) == VECTOR
+        assert mine.score_tolerance(QUERY, VECTOR) == pytest.approx(3.0 * 5.0 / 255 + 1e-4 * exact)
+        assert mine.score_tolerance(QUERY, SparseVector([3], [1.0])) == 0.0
+    else:
+        kept = QUERY.dot(mine.stored_form(VECTOR))
+        assert mine.stored_form(VECTOR) == SparseVector([1, 7], [0.0999755859375, 0.333251953125])
+        assert mine.score_tolerance(QUERY, VECTOR) == pytest.approx(exact - kept + 1e-4 * kept)
+
+
+def test_a_weight_that_float16_cannot_keep_refuses_its_document_only(opening: Open) -> None:
+    store = opening(settings={"datatype": "float16"})
+    [refusal] = store.load([("a", QUERY), ("huge", SparseVector([7], [1e5]))])
+    assert refusal.doc_id == "huge" and "a weight is 100000, more than float16 keeps" in refusal.reason
+    assert store.get(["a", "huge"]).keys() == {"a"}
 
 
 @pytest.mark.parametrize("status", ["green", "grey"])

@@ -1,0 +1,109 @@
+"""Which segments are merged into larger ones, and how: the number of segments stays logarithmic, and the buffer small."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .building import WINDOW
+from .contents import Buffer, Contents
+from .index import joined
+from .schema import Documents, Numbers, Registered
+from .segment import SUFFIX, Segment, write_segment
+
+_MOSTLY_FULL = 0.75  # a segment with so many living rows is left alone
+_MOSTLY_DEAD = 0.5  # one with fewer is written anew even by itself
+
+
+class Run(NamedTuple):
+    """Neighbours to be merged, each with its living rows; the buffer is the last of all where it takes part."""
+
+    sources: list[tuple[Segment | Buffer, Numbers]]
+
+    @property
+    def replaced(self) -> list[Registered]:
+        """The segments that go."""
+        return [source.registered for source, _ in self.sources if isinstance(source, Segment)]
+
+    @property
+    def takes_buffer(self) -> bool:
+        """Whether the buffer takes part."""
+        return isinstance(self.sources[-1][0], Buffer)
+
+
+def runs(contents: Contents, *, everything: bool) -> list[Run]:
+    """What to merge.
+
+    Args:
+        everything: all that is not mostly full; otherwise the buffer with as many segments before it as keeps their number logarithmic.
+    """
+    sources: list[tuple[Segment | Buffer, Numbers]] = [
+        (source, np.flatnonzero(alive)) for source, alive in zip(contents.segments, contents.alive, strict=True)
+    ]
+    if len(contents.buffer):
+        sources.append((contents.buffer, np.flatnonzero(contents.buffer.alive)))
+    wanted = [_small(*source) for source in sources] if everything else _behind(sources)
+    damaged = [isinstance(source, Segment) and not source.written for source, _ in sources]
+    chosen = zip(map(operator.or_, wanted, damaged), sources, strict=True)
+    found = [Run([source for _, source in group]) for taken, group in itertools.groupby(chosen, operator.itemgetter(0)) if taken]
+    return [run for run in found if not _alone(run)]
+
+
+def write_run(folder: Path, run: Run, first: int, last: int, revision: int, store_id: str) -> list[Registered]:
+    """Build and write segments for first < number <= last, yet to be renamed and registered. Memory holds one at a time. Raises OSError."""
+    written = list[Registered]()
+    count = -(-sum([len(living) for _, living in run.sources]) // WINDOW)
+    for documents in _windows(run):
+        end = last if len(written) == count - 1 else int(documents.numbers[-1])
+        about = Registered(f"{end:012}-{uuid.uuid4().hex[:8]}{SUFFIX}", first, end, revision, 0)
+        written.append(write_segment(folder, about, store_id, documents))
+        first = end
+    return written
+
+
+def _small(source: Segment | Buffer, living: Numbers) -> bool:
+    return isinstance(source, Buffer) or len(living) < _MOSTLY_FULL * WINDOW
+
+
+def _behind(sources: Sequence[tuple[Segment | Buffer, Numbers]]) -> list[bool]:
+    chosen, size = [False] * len(sources), 0
+    for n in reversed(range(len(sources))):
+        source, living = sources[n]
+        if isinstance(source, Segment) and (not size or len(living) > 2 * size or len(living) + size > WINDOW):
+            break
+        chosen[n] = True
+        size += len(living)
+    return chosen
+
+
+def _alone(run: Run) -> bool:
+    """Whether the run is one segment that may stay as it is."""
+    source, living = run.sources[0]
+    return len(run.sources) == 1 and isinstance(source, Segment) and source.written and len(living) >= _MOSTLY_DEAD * len(source)
+
+
+def _windows(run: Run) -> Iterator[Documents]:
+    """The living rows of a run, up to WINDOW of them at a time."""
+    waiting, size = list[Documents](), 0
+    for source, living in run.sources:
+        begin = 0
+        while begin < len(living):
+            rows = living[begin : begin + WINDOW - size]
+            waiting.append(source.documents(rows))
+            begin, size = begin + len(rows), size + len(rows)
+            if size == WINDOW:
+                yield _together(waiting)
+                waiting, size = [], 0
+    if size:
+        yield _together(waiting)
+
+
+def _together(pieces: Sequence[Documents]) -> Documents:
+    numbers, ids, vectors = zip(*pieces, strict=True)
+    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), joined(vectors))

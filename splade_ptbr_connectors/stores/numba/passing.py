@@ -1,0 +1,77 @@
+"""Which documents pass a filter, remembered: what a number stands for never changes, so that each is looked at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...filters import Condition
+from .matching import test_of
+from .schema import Connection, Numbers, numbers_where
+from .segment import Segment
+
+_REMEMBERED = 32  # filters
+
+
+class Passing:
+    """The documents of one tenant (None: of all) that pass one filter."""
+
+    def __init__(self, conditions: tuple[Condition, ...], tenant: str | None) -> None:
+        """Raises ConfigError for a field name or a value that no store compares with."""
+        self._test, self._tenant = test_of(conditions) if conditions else None, tenant
+        self._numbers: Numbers = np.empty(0, np.int64)
+        self._seen = 0
+        self._rows: dict[str, NDArray[np.bool_]] = {}
+
+    def look(self, connection: Connection, following: int) -> None:
+        """Look at the documents that came since the last time; `following` is the number behind the last one."""
+        if following - 1 > self._seen:
+            new = numbers_where(connection, self._tenant, self._test, self._seen)
+            self._numbers, self._seen = np.concatenate([self._numbers, new]), following - 1
+
+    def rows(self, segment: Segment) -> NDArray[np.bool_]:
+        """[rows] which of a segment's documents pass."""
+        name = segment.registered.name
+        if name not in self._rows:
+            mask = np.zeros(len(segment), np.bool_)
+            mask[segment.rows_of(self._numbers)] = True
+            self._rows[name] = mask
+        return self._rows[name]
+
+    def among(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Which of these numbers pass."""
+        return np.isin(numbers, self._numbers[np.searchsorted(self._numbers, numbers[0]) :]) if len(numbers) else np.zeros(0, np.bool_)
+
+    def forget(self, segments: set[str]) -> None:
+        """Keep only what belongs to these segments."""
+        self._rows = {name: mask for name, mask in self._rows.items() if name in segments}
+
+
+class Filters:
+    """The filters of late."""
+
+    def __init__(self) -> None:
+        self._remembered: OrderedDict[str, Passing] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def passing(self, connection: Connection, following: int, conditions: tuple[Condition, ...], tenant: str | None) -> Passing | None:
+        """Who passes, None for everyone."""
+        if not conditions and tenant is None:
+            return None
+        name = repr((conditions, tenant))  # by their text: 1 and True are equal, but not the same condition
+        with self._lock:
+            passing = self._remembered.pop(name, None) or Passing(conditions, tenant)
+            passing.look(connection, following)
+            self._remembered[name] = passing
+            while len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+            return passing
+
+    def forget(self, segments: set[str]) -> None:
+        """Forget what belongs to other segments than these."""
+        with self._lock:
+            for passing in self._remembered.values():
+                passing.forget(segments)

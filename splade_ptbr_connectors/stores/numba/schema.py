@@ -1,0 +1,300 @@
+"""What a store's database holds, and every statement that reads or writes it.
+
+A document is a row with a number of its own: a replaced one gets a new number, so that what a number stands for never changes. Every
+write transaction is a revision. `deleted` says at which revision a number ended, as long as an index segment still holds it; a segment
+holds all documents that lived at its revision with numbers first < number <= last.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import StoreCorruptError
+from ...vectors import SparseBatch, SparseVector
+from ..base import Entry
+
+APPLICATION_ID = 0x53504C42  # "SPLB"
+FORMAT_VERSION = 1
+SCHEMA = """
+CREATE TABLE state (
+    description TEXT NOT NULL, store_id TEXT NOT NULL, revision INTEGER NOT NULL, documents INTEGER NOT NULL,
+    following INTEGER NOT NULL, indexed INTEGER NOT NULL
+);
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY, tenant TEXT NOT NULL, doc_id TEXT NOT NULL, content_hash TEXT, payload TEXT NOT NULL,
+    terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL, UNIQUE (tenant, doc_id)
+);
+CREATE TABLE deleted (revision INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (revision, number)) WITHOUT ROWID;
+CREATE TABLE segments (
+    name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, revision INTEGER NOT NULL, checksum INTEGER NOT NULL
+);
+"""
+NO_TENANT = ""  # no tenant has this name
+PAGE = 4096  # documents that are in Python's hands at once
+Numbers = NDArray[np.int64]
+Connection = Any
+
+
+class State(NamedTuple):
+    """Where the database stands: its last revision, how many documents it holds, the next number, the last one in a segment."""
+
+    revision: int
+    documents: int
+    following: int
+    indexed: int
+
+
+class Registered(NamedTuple):
+    """A segment as the database knows it; `checksum` is that of its file."""
+
+    name: str
+    first: int
+    last: int
+    revision: int
+    checksum: int
+
+
+class Documents(NamedTuple):
+    """Documents as an index needs them: their numbers, ascending, ids and vectors."""
+
+    numbers: Numbers
+    ids: tuple[str, ...]
+    vectors: SparseBatch
+
+
+class Change(NamedTuple):
+    """What a transaction did: its revision, the numbers that ended, and the documents that began."""
+
+    revision: int
+    ended: Numbers
+    begun: Documents
+
+
+NOTHING = Documents(np.empty(0, np.int64), (), SparseBatch.from_vectors([]))
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------------
+
+
+def read_state(connection: Connection) -> State:
+    """Where the database stands."""
+    return State(*connection.execute("SELECT revision, documents, following, indexed FROM state").get)
+
+
+def description(connection: Connection) -> dict[str, Any]:
+    """What the store says about itself, see stores/description.py."""
+    found: dict[str, Any] = json.loads(connection.execute("SELECT description FROM state").get)
+    return found
+
+
+def segments(connection: Connection) -> list[Registered]:
+    """The segments in order of their documents."""
+    return [Registered(*row) for row in connection.execute("SELECT name, first, last, revision, checksum FROM segments ORDER BY first")]
+
+
+def deleted_since(connection: Connection, revision: int) -> Numbers:
+    """The numbers that ended after a revision, ascending."""
+    return np.sort(_numbers(connection.execute("SELECT number FROM deleted WHERE revision > ?", (revision,))))
+
+
+def documents_between(connection: Connection, after: int, last: int) -> Documents:
+    """The documents after < number <= last. Raises StoreCorruptError."""
+    rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number > ? AND number <= ? ORDER BY number", (after, last))
+    numbers, ids, terms, weights = list[int](), list[str](), list[bytes](), list[bytes]()
+    for row in rows:
+        _check_row(row)
+        numbers.append(row[0])
+        ids.append(row[2])
+        terms.append(row[5])
+        weights.append(row[6])
+    return Documents(np.array(numbers, np.int64), tuple(ids), _batch(terms, weights))
+
+
+def find(connection: Connection, tenant: str | None, doc_ids: Sequence[str]) -> dict[str, tuple[int, str | None]]:
+    """(number, content hash) of those of these documents that are stored."""
+    rows = connection.execute(
+        "SELECT doc_id, number, content_hash FROM documents WHERE tenant = ? AND doc_id IN (SELECT value FROM json_each(?))",
+        (tenant or NO_TENANT, _json(doc_ids)),
+    )
+    return {doc_id: (number, content_hash) for doc_id, number, content_hash in rows}
+
+
+def entries(connection: Connection, numbers: Iterable[int]) -> list[Entry]:
+    """The documents of these numbers, whole. Raises StoreCorruptError."""
+    wanted = list(numbers)
+    rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(wanted),))
+    return _complete([_entry(row) for row in rows], wanted)
+
+
+def payloads(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The payload of each number. Raises StoreCorruptError."""
+    rows = list(
+        connection.execute("SELECT number, payload FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
+    )
+    return dict(zip((row[0] for row in _complete(rows, numbers)), _parsed([row[1] for row in rows]), strict=True))
+
+
+def page(
+    connection: Connection, tenant: str | None, after: int, last: int, size: int, with_vectors: bool
+) -> tuple[list[Entry], int | None]:
+    """Up to `size` documents after < number <= last, and the number of the last of them, None where it was the last of all."""
+    rows = list(
+        connection.execute(
+            f"SELECT {_WHOLE if with_vectors else 'number, doc_id, content_hash'} FROM documents WHERE number > ? AND number <= ? "
+            f"{'' if tenant is None else 'AND tenant = ?'} ORDER BY number LIMIT ?",
+            (after, last, *([] if tenant is None else [tenant]), size),
+        )
+    )
+    whole = [_entry(row) if with_vectors else Entry(row[1], SparseVector([], []), {}, row[2]) for row in rows]
+    return whole, rows[-1][0] if len(rows) == size else None
+
+
+def numbers_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
+    """Numbers beyond `after`, ascending, of the documents of a tenant (None: of all) whose payload passes the test (None: any)."""
+    where, arguments = ("", ()) if tenant is None else ("AND tenant = ?", (tenant,))
+    statement = f"FROM documents WHERE number > ? {where} ORDER BY number"
+    if test is None:
+        return _numbers(connection.execute(f"SELECT number {statement}", (after, *arguments)))
+    passing = list[int]()
+    cursor = connection.execute(f"SELECT number, payload {statement}", (after, *arguments))
+    while rows := list(islice(cursor, PAGE)):
+        passing += [row[0] for row, payload in zip(rows, _parsed([row[1] for row in rows]), strict=True) if test(payload)]
+    return np.array(passing, np.int64)
+
+
+def verify(connection: Connection) -> None:
+    """Read everything. Raises StoreCorruptError for what is damaged; apsw's errors for pages that are."""
+    problems = [row[0] for row in connection.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
+    if problems:
+        raise StoreCorruptError(f"the database is damaged ({problems[0]}): restore it from a backup, or ingest into a new folder.")
+    stored = 0
+    for row in connection.execute(f"SELECT {_WHOLE} FROM documents"):
+        _check_row(row)
+        stored += 1
+    if stored != read_state(connection).documents:
+        raise StoreCorruptError(
+            f"the database holds {stored:,} of {read_state(connection).documents:,} documents: restore it from a backup, or ingest anew."
+        )
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------------
+
+
+def replace(connection: Connection, tenant: str | None, written: Sequence[Entry]) -> Change:
+    """Insert these documents, each with an id of its own, in place of those with the same ids."""
+    ended = [number for number, _ in find(connection, tenant, [entry.doc_id for entry in written]).values()]
+    first = read_state(connection).following
+    _end(connection, ended)
+    connection.executemany(
+        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [_row(number, tenant or NO_TENANT, entry) for number, entry in enumerate(written, first)],
+    )
+    revision = _advance(connection, len(written) - len(ended), len(written))
+    vectors = SparseBatch.from_vectors(entry.vector for entry in written)
+    numbers = np.arange(first, first + len(written), dtype=np.int64)
+    return Change(revision, np.array(ended, np.int64), Documents(numbers, tuple([entry.doc_id for entry in written]), vectors))
+
+
+def delete(connection: Connection, numbers: Sequence[int]) -> Change:
+    """Delete the documents of these numbers, all of which are stored."""
+    _end(connection, numbers)
+    return Change(_advance(connection, -len(numbers), 0), np.array(numbers, np.int64), NOTHING)
+
+
+def replace_segments(connection: Connection, replaced: Sequence[Registered], new: Sequence[Registered], last: int, revision: int) -> None:
+    """Exchange segments for ones that were built at `revision` and hold what these hold, or what follows them up to `last`."""
+    connection.executemany("DELETE FROM segments WHERE name = ?", [(segment.name,) for segment in replaced])
+    connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", new)
+    first = min([segment.first for segment in replaced], default=read_state(connection).indexed)
+    connection.execute("DELETE FROM deleted WHERE revision <= ? AND number > ? AND number <= ?", (revision, first, last))
+    connection.execute("UPDATE state SET indexed = max(indexed, ?)", (last,))
+    _advance(connection, 0, 0)
+
+
+def _end(connection: Connection, numbers: Sequence[int]) -> None:
+    if numbers:
+        revision = read_state(connection).revision + 1
+        connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
+        connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in numbers])
+
+
+def _advance(connection: Connection, documents: int, numbers: int) -> int:
+    statement = "UPDATE state SET revision = revision + 1, documents = documents + ?, following = following + ? RETURNING revision"
+    revision: int = connection.execute(statement, (documents, numbers)).get
+    return revision
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------------
+
+_WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksum"
+
+
+def _row(number: int, tenant: str, entry: Entry) -> tuple[Any, ...]:
+    payload = json.dumps(entry.payload, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    row = (
+        number, tenant, entry.doc_id, entry.content_hash, payload, entry.vector.term_ids.tobytes(), entry.vector.weights.tobytes(),
+    )  # fmt: skip
+    return (*row, _checksum(row))
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    _check_row(row)
+    return Entry(row[2], _batch([row[5]], [row[6]])[0], _parsed([row[4]])[0], row[3])
+
+
+def _checksum(row: Sequence[Any]) -> int:
+    number, tenant, doc_id, content_hash, payload, terms, weights = row[:7]
+    head = f"{number}\0{tenant}\0{doc_id}\0{content_hash}\0{len(terms)}\0{payload}".encode()
+    return zlib.crc32(weights, zlib.crc32(terms, zlib.crc32(head)))
+
+
+def _check_row(row: Sequence[Any]) -> None:
+    if _checksum(row) != row[7]:
+        raise StoreCorruptError(f"document {row[2]!r} is damaged: its checksum differs; restore the store from a backup, or ingest anew.")
+
+
+def _complete(rows: list[Any], numbers: Sequence[int]) -> list[Any]:
+    if len(rows) != len(numbers):
+        raise StoreCorruptError(
+            f"{len(numbers) - len(rows)} of {len(numbers)} documents that the index holds are not in the database: "
+            "restore the store from a backup, or ingest anew."
+        )
+    return rows
+
+
+def _batch(terms: Sequence[bytes], weights: Sequence[bytes]) -> SparseBatch:
+    indptr = np.zeros(len(terms) + 1, np.int64)
+    np.cumsum([len(one) // 4 for one in terms], out=indptr[1:])
+    return SparseBatch(indptr, np.frombuffer(b"".join(terms), "<u4"), np.frombuffer(b"".join(weights), "<f4"))
+
+
+def _parsed(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """JSON values, parsed as one list: a call for each takes longer than the search that found them."""
+    try:
+        values: list[dict[str, Any]] = json.loads(f"[{','.join(texts)}]")
+    except ValueError as error:
+        raise StoreCorruptError(f"a payload is damaged ({error}): restore the store from a backup, or ingest anew.") from error
+    if len(values) != len(texts):
+        raise StoreCorruptError(f"one of {len(texts)} payloads is damaged: restore the store from a backup, or ingest anew.")
+    return values
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _json(values: Sequence[Any]) -> str:
+    return json.dumps(list(values), ensure_ascii=False)
+
+
+def _numbers(rows: Iterable[tuple[int]]) -> Numbers:
+    return np.fromiter((row[0] for row in rows), np.int64)

@@ -1,0 +1,235 @@
+"""Segments are derived: whatever happens to their files, a store answers as its database says."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splade_ptbr_connectors import errors
+from splade_ptbr_connectors.stores import open_store
+from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.stores.numba import arrays, contents, merging
+from splade_ptbr_connectors.stores.numba import store as module
+from splade_ptbr_connectors.stores.numba.building import WINDOW
+from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
+from tests.support.encoders import HashingEncoder
+
+from .conftest import Opening
+
+VECTOR = SparseVector([1, 7], [0.1, 1 / 3])
+QUERY = SparseVector(np.arange(101), np.ones(101))
+
+
+def _filled(opening: Opening) -> list[Any]:
+    """A store of one segment, of which two documents were deleted since, and a document that none holds; and its answers."""
+    with opening() as store:
+        store.upsert_vectors((f"d{n}", SparseVector([n % 50, 100], [1.0 + n, 0.5]), {"n": n}) for n in range(300))
+        store.finish_loading()
+        store.delete(["d3", "d4"])
+        store.upsert_vectors([("late", VECTOR)])
+        return _answers(store)
+
+
+def _answers(store: Store) -> list[Any]:
+    return [store.count(), store.count(filter={"n": {"gte": 100}}), store.search(QUERY, 400), sorted(store.scan(), key=lambda e: e.doc_id)]
+
+
+def _segment(folder: Path) -> Path:
+    [path] = folder.glob("*.segment")
+    return path
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _changed(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b"") and None,
+    "cut": _cut,
+    "changed": _changed,
+    "something else": lambda path: path.write_text("[]") and None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_segment_is_made_again(folder: Path, opening: Opening, caplog: pytest.LogCaptureFixture, damage: str) -> None:
+    expected = _filled(opening)
+    path = _segment(folder)
+    DAMAGES[damage](path)
+    with opening(settings={"read_only": True}) as reader:
+        assert _answers(reader) == expected
+        assert "built again" in caplog.text
+    assert _segment_or_none(folder) in (None, path)
+    with opening() as store:
+        assert _answers(store) == expected
+    assert _segment(folder) != path
+    caplog.clear()
+    with opening() as store:
+        assert _answers(store) == expected
+    assert not caplog.text
+
+
+def _segment_or_none(folder: Path) -> Path | None:
+    return next(folder.glob("*.segment"), None)
+
+
+def test_every_changed_bit_of_a_segment_is_found(folder: Path, opening: Opening, caplog: pytest.LogCaptureFixture) -> None:
+    expected = _filled(opening)
+    path, random = _segment(folder), np.random.default_rng(0)
+    content = path.read_bytes()
+    head = 16 + int.from_bytes(content[8:12], "little")
+    for at in [*range(16), *random.integers(16, head, 20).tolist(), *random.integers(head, len(content), 60).tolist()]:
+        changed = bytearray(content)
+        changed[at] ^= 1 << int(random.integers(0, 8))
+        path.write_bytes(changed)
+        with opening(settings={"read_only": True}) as store:
+            assert _answers(store) == expected
+
+
+def test_a_segment_of_another_store_or_time_is_not_taken(folder: Path, opening: Opening, tmp_path: Path) -> None:
+    expected = _filled(opening)
+    path, other = _segment(folder), tmp_path / "other"
+    shutil.copy(path, tmp_path / "older")
+    with open_store(f"numba:{other}", encoder=HashingEncoder(vocab_size=4096)) as store:
+        store.upsert_vectors((f"d{n}", SparseVector([n % 50, 100], [2.0 + n, 0.5]), {"n": n}) for n in range(300))
+        store.finish_loading()
+    shutil.copy(_segment(other), path)
+    with opening() as store:
+        assert _answers(store) == expected
+        store.upsert_vectors([("d0", VECTOR, {"n": 0})])
+        store.finish_loading()
+        expected = _answers(store)
+    shutil.copy(tmp_path / "older", _segment(folder))
+    with opening() as store:
+        assert _answers(store) == expected
+
+
+def test_another_format_is_made_again(folder: Path, opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(arrays, "FORMAT_VERSION", 99)
+        expected = _filled(opening)
+    with opening() as store:
+        assert _answers(store) == expected
+
+
+def test_a_database_that_lost_documents_which_a_segment_has_is_told(opening: Opening) -> None:
+    _filled(opening)
+    with opening() as store:
+        with store._database.writing() as connection:  # type: ignore[attr-defined]  # by a hand that knows no revisions
+            connection.execute("DELETE FROM documents WHERE doc_id = 'd7'")
+        with pytest.raises(errors.StoreCorruptError, match="not in the database"):
+            store.search(SparseVector([7], [1.0]))
+    with pytest.raises(errors.StoreCorruptError, match="298 of 299"):
+        opening(settings={"verify": True})
+
+
+def test_what_processes_that_died_left_behind_goes_away(folder: Path, opening: Opening) -> None:
+    _filled(opening)
+    kept = _segment(folder)
+    for name, age in (("a.segment", 0), ("b.segment.building", 0), ("c.segment.building", 2 * module.LEFTOVER_S)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    (folder / "notes.txt").write_text("not ours")
+    with opening() as store:
+        store.finish_loading()
+        names = {path.name for path in folder.iterdir()}
+    assert not names & {"a.segment", "c.segment.building", kept.name}
+    assert names > {"b.segment.building", "notes.txt"}
+
+
+@pytest.mark.parametrize("failing", ["write_run", "Segment.read", "schema.replace_segments"])
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), KeyboardInterrupt()])
+def test_a_merge_that_fails_anywhere_changes_nothing(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    with opening() as store:
+        store.upsert_vectors((f"d{n}", SparseVector([n % 50], [1.0 + n])) for n in range(100))
+        expected = _answers(store)
+        with monkeypatch.context() as patch:
+            owner, _, name = failing.rpartition(".")
+            patch.setattr(getattr(module, owner) if owner else module, name, fail)
+            with pytest.raises((errors.StoreWriteError, KeyboardInterrupt)):
+                store.finish_loading()
+                store.count()
+        for _ in range(2):
+            assert _answers(store) == expected
+            store.finish_loading()
+        assert _answers(store) == expected
+    with opening() as store:
+        assert _answers(store) == expected
+
+
+sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
+
+
+@given(
+    sizes=sizes, window=st.sampled_from([7, 16]), gone=st.sets(st.integers(0, 400), max_size=60), merge=st.lists(st.booleans(), max_size=12)
+)
+@settings(max_examples=30, deadline=None)
+def test_merges_keep_segments_small_few_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], window: int, gone: set[int], merge: list[bool]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WINDOW", window)
+        patch.setattr(merging, "WINDOW", window)
+        url, written = f"numba:{tmp_path_factory.mktemp('merges')}", 0
+        with open_store(url, encoder=HashingEncoder(vocab_size=4096), batch_size=1000) as store:
+            for n, size in enumerate(sizes):
+                store.upsert_vectors((f"d{i}", SparseVector([i % 9], [1.0 + i])) for i in range(written, written + size))
+                written += size
+                if n < len(merge) and merge[n]:
+                    store.delete([f"d{i}" for i in gone if i % len(sizes) == n])
+                    store.finish_loading()
+            left = {f"d{i}" for i in range(written)} & {entry.doc_id for entry in store.scan()}
+            store.finish_loading()
+            segments = store._contents.segments  # type: ignore[attr-defined]
+            assert all(len(segment) <= window for segment in segments)
+            numbers = [number for segment in segments for number in segment.numbers.tolist()]
+            assert numbers == sorted(numbers)
+            assert len(segments) <= 2 * -(-len(left) // window) + 1
+            assert len(store.search(SparseVector(np.arange(9), np.ones(9)), 1000)) == store.count() == len(left)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_more_documents_than_a_segment_holds(opening: Opening, before: int) -> None:
+    """Batches that do not end where segments do: one earlier document, one replaced one."""
+    pool = [SparseVector([i % 40, 100 + i % 7], [1.0, 2.0]) for i in range(280)]
+    with opening(batch_size=1000) as store:
+        for n in range(before):
+            store.upsert_vectors([("f", pool[n])])
+        store.upsert_vectors((f"d{i}", pool[i % 280]) for i in range(WINDOW + 500))
+        store.upsert_vectors([("z", pool[0])])
+        assert store.count() == WINDOW + 501 + bool(before)
+        store.finish_loading()
+        assert [len(segment) for segment in store._contents.segments][:1] == [WINDOW]  # type: ignore[attr-defined]
+    with opening() as store:
+        assert store.count() == WINDOW + 501 + bool(before)
+        assert store.delete(["z"]) == 1
+        assert len(store.search(pool[0], 10_000)) == 10_000
+
+
+def test_a_wide_batch_is_cut_into_rows(opening: Opening) -> None:
+    batch = SparseBatch.from_vectors([SparseVector([n], [1.0 + n]) for n in range(9)])
+    assert list(contents.rows_of(batch, np.array([8, 0, 3]))) == [batch[8], batch[0], batch[3]]
+    assert len(contents.rows_of(batch, np.array([], np.int64))) == 0
