@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...vectors import SparseBatch
+from .addresses import memory, to_read
 from .compiled import compiled
 
 WINDOW = 65_536  # documents of a window: a row fits 16 bits, its accumulators fit the second-level cache
@@ -38,9 +39,10 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     """
     count = len(batch)
     padded = -(-count // GROUP) * GROUP
-    terms, slots = _slots(batch.term_ids)
+    indptr, term_ids, weights = to_read(batch.indptr), to_read(batch.term_ids), to_read(batch.weights)
+    terms, slots = _slots(term_ids)
     frequency, largest = np.zeros(len(terms), np.int64), np.zeros(len(terms), np.float32)
-    _count(slots, batch.weights, frequency, largest)
+    _count(slots, weights, frequency, largest)
     one_in = FREQUENT_ROUNDED if rounded else FREQUENT
     frequent = frequency * one_in > max(count, one_in)
     column = np.where(frequent, np.cumsum(frequent) - 1, -1).astype(np.int32)
@@ -49,7 +51,7 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     rows, impacts = np.empty(start[-1], np.uint16), np.empty(start[-1], np.uint8)
     columns = np.zeros((int(frequent.sum()), padded), np.uint8)
     steps = STEPS / largest.astype(np.float64)
-    _fill(batch.indptr, slots, batch.weights, steps, start[:-1].copy(), column, rows, impacts, columns, rounded)
+    _fill(indptr, slots, weights, steps, start[:-1].copy(), column, rows, impacts, columns, rounded)
     block_largest = np.zeros((len(columns), padded // BLOCK), np.uint8)
     _tops(columns, block_largest)
     return {
@@ -71,10 +73,10 @@ def _slots(term_ids: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[An
     if int(term_ids.max()) >= DIRECT:
         terms, places = np.unique(term_ids, return_inverse=True)
         return terms, places.astype(_slot_type(len(terms)))
-    occurs = np.zeros(int(term_ids.max()) + 1, np.bool_)
+    occurs = np.zeros(int(term_ids.max()) + 1, np.uint8)
     _mark(term_ids, occurs)
     terms = np.flatnonzero(occurs).astype(np.uint32)
-    place = (np.cumsum(occurs) - 1).astype(_slot_type(len(terms)))
+    place = (np.cumsum(occurs, dtype=np.int64) - 1).astype(_slot_type(len(terms)))
     slots = np.empty(len(term_ids), place.dtype)
     _look_up(term_ids, place, slots)
     return terms, slots
@@ -86,49 +88,60 @@ def _slot_type(terms: int) -> type[np.unsignedinteger[Any]]:
 
 @compiled
 def _mark(term_ids: Any, occurs: Any) -> None:
+    terms, marks = memory(term_ids), memory(occurs)
     for entry in range(len(term_ids)):
-        occurs[np.intp(term_ids[entry])] = True
+        marks[terms[entry]] = 1
 
 
 @compiled
 def _look_up(term_ids: Any, place: Any, slots: Any) -> None:
+    terms, places, into = memory(term_ids), memory(place), memory(slots)
     for entry in range(len(term_ids)):
-        slots[entry] = place[np.intp(term_ids[entry])]
+        into[entry] = places[terms[entry]]
 
 
 @compiled
 def _count(slots: Any, weights: Any, frequency: Any, largest: Any) -> None:
+    places, values, counts, tops = memory(slots), memory(weights), memory(frequency), memory(largest)
     for entry in range(len(slots)):
-        slot = np.intp(slots[entry])
-        frequency[slot] += 1
-        if weights[entry] > largest[slot]:
-            largest[slot] = weights[entry]
+        slot = places[entry]
+        counts[slot] += 1
+        if values[entry] > tops[slot]:
+            tops[slot] = values[entry]
 
 
 @compiled
 def _fill(
     indptr: Any, slots: Any, weights: Any, steps: Any, following: Any, column: Any, rows: Any, impacts: Any, columns: Any, rounded: Any
 ) -> None:
+    start, places, values, of_term, free, frequent = (
+        memory(indptr), memory(slots), memory(weights), memory(steps), memory(following), memory(column),
+    )  # fmt: skip
+    posting_row, posting_impact, plain, padded = memory(rows), memory(impacts), memory(columns), columns.shape[1]
     for row in range(len(indptr) - 1):
-        for entry in range(indptr[row], indptr[row + 1]):
-            slot = np.intp(slots[entry])
-            exact = np.float64(weights[entry]) * steps[slot]
-            impact = np.uint8(min(255.0, max(1.0, np.rint(exact) if rounded else np.ceil(exact))))
-            if column[slot] >= 0:
-                columns[column[slot], row] = impact
+        for entry in range(start[row], start[row + 1]):
+            slot = places[entry]
+            exact = np.float64(values[entry]) * of_term[slot]
+            step = np.rint(exact) if rounded else np.ceil(exact)
+            impact = np.uint8(1.0 if step < 1.0 else 255.0 if step > 255.0 else step)
+            if frequent[slot] >= 0:
+                plain[frequent[slot] * padded + row] = impact
             else:
-                place = following[slot]
-                rows[place] = row
-                impacts[place] = impact
-                following[slot] = place + 1
+                place = free[slot]
+                posting_row[place] = row
+                posting_impact[place] = impact
+                free[slot] = place + 1
 
 
 @compiled
 def _tops(columns: Any, block_largest: Any) -> None:
-    for c in range(len(columns)):
-        for b in range(block_largest.shape[1]):
-            for row in range(b * BLOCK, b * BLOCK + BLOCK):
-                block_largest[c, b] = max(block_largest[c, b], columns[c, row])
+    impacts, tops = memory(columns), memory(block_largest)
+    for block in range(block_largest.size):
+        top = np.uint8(0)
+        for place in range(block * BLOCK, block * BLOCK + BLOCK):
+            if impacts[place] > top:
+                top = impacts[place]
+        tops[block] = top
 
 
 def decoded(impacts: NDArray[np.uint8], largest: NDArray[np.float32]) -> NDArray[np.float32]:

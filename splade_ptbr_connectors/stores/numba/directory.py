@@ -9,9 +9,10 @@ import numpy as np
 from numpy import int64
 from numpy.typing import NDArray
 
+from .addresses import prefetch
 from .arrays import Arrays
 from .building import DIRECT
-from .compiled import inlined, prefetch
+from .compiled import inlined
 from .layout import COUNT_BITS, ENTRY_BYTES, REST, SLOT_SHIFT, SPAN
 from .window import Window
 
@@ -55,7 +56,7 @@ def _union(parts: Sequence[NDArray[np.uint32]]) -> tuple[NDArray[np.uint32], Any
 
 @inlined
 def look_up(room: Any, terms: Any, weights: Any, first: Any, last: Any) -> None:
-    """Entries in the directory, and weights, of those terms of a query that any window has, into the room.
+    """Addresses of entries in the directory, and weights, of those terms of a query that any window has, into the room.
 
     Args:
         terms, weights: of queries, of which this one has those from first to last.

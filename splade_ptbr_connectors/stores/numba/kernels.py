@@ -17,38 +17,32 @@ from typing import Any
 
 from numpy import float32, float64, int64, uint8, uint16, uint32
 
+from .addresses import clear, memory, pointer, prefetch
 from .building import BLOCK, GROUP, WINDOW
-from .compiled import clear, compiled, inlined, memory, part, pointer, prefetch
+from .compiled import compiled, inlined, part
 from .directory import look_up
-from .layout import COUNT_BITS, ENTRY_BYTES, FIELDS, entry_at, room_at, window_at
-from .simd import add_two, lowest_bit, may_reach, reaching
+from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
+from .simd import add_two, larger, lowest_bit, may_reach, reaching
 
 UNITS = 60_000  # of the largest possible score; below 2**16 by what rounding up the factors may add
+SURE = 256  # a factor from which on no product is rounded down to 0
 BIN_BITS = 4
 BIN = 1 << BIN_BITS  # units of a bin of the histogram of counts
 BINS = 65_536 // BIN
 MAX_TERMS = 4_000  # beyond so many terms of a query, rounding could reach 2**16: everything is scored instead
 FIRST_GUESS = 2_048  # documents that are enough for a first guess of what the top k will reach
-AHEAD = 8  # groups: the columns of a group are asked for while so many before it are worked on
-WINDOW_BITS = 16
-BLOCK_BITS = 4
-GROUP_BITS = 6
 NEVER = 2**62
-ROW = 8 * FIELDS
+AHEAD = 8  # groups: the columns of a group are asked for while so many before it are worked on
 
 _LIST = (1 << COUNT_BITS) - 1
-_BLOCK_MASK = (1 << BLOCK) - 1
-_REST = (1 << (GROUP - BLOCK)) - 1
-_FACTOR = 65_536 / 65_535
+_BLOCK_BITS, _GROUP_BITS = 4, 6
+_FIRST_BLOCK, _OTHER_BLOCKS = (1 << BLOCK) - 1, (1 << (GROUP - BLOCK)) - 1
+_ROUNDING = 65_536 / 65_535  # makes good what _product() loses at the largest impact
 
 
 @inlined
 def _unit(room: Any) -> Any:
-    """The score that a count of one stands for.
-
-    Each term's product is rounded down once (a score may be `terms` above its count), its factor was rounded up before
-    (`terms` below), and an impact that was rounded up counts up to a whole step too much.
-    """
+    """The score that a count of one stands for."""
     total = 0.0
     for i in range(room.known):
         top = float32(0.0)
@@ -68,21 +62,25 @@ def _product(impact: Any, factor: Any) -> Any:
 
 @inlined
 def _prepare(room: Any, window: Any, w: Any) -> Any:
-    """Factors of all terms, and where the columns of the frequent ones begin; returns the bound of any count."""
+    """Factors of all terms, where the columns of the frequent ones begin, and the smallest factor of all; returns a bound of any count."""
     bound, used = int64(0), int64(0)
     for i in range(room.known):
         entry = entry_at(room.places[i] + w * ENTRY_BYTES)
-        exact = float64(entry.largest) * float64(room.weights[i]) / room.unit * _FACTOR
+        exact = float64(entry.largest) * float64(room.weights[i]) / room.unit * _ROUNDING
         factor = int64(exact)
         factor += factor < exact
         room.factors[i] = factor
         bound += factor
-        if entry.span != 0 and factor < room.smallest:
+        span = entry.span
+        if span != 0 and factor < room.smallest:
             room.smallest = factor
-        if entry.span < 0:
-            room.begins[used] = (-1 - entry.span) * window.padded_rows
+        if span < 0:
+            room.begins[used] = (-1 - span) * window.padded_rows
             room.column_factors[used] = factor
             used += 1
+        else:  # lists are short and lie apart, so that the processor does not guess where the next one starts
+            prefetch(window.posting_row_at + 2 * (span >> COUNT_BITS), 2 * (span & _LIST))
+            prefetch(window.posting_impact_at + (span >> COUNT_BITS), span & _LIST)
     room.begins[used] = room.begins[0]
     room.column_factors[used] = 0
     room.used = used
@@ -90,25 +88,13 @@ def _prepare(room: Any, window: Any, w: Any) -> Any:
 
 
 @inlined
-def _prefetch_list(window: Any, span: Any) -> None:
-    """Lists are short and lie apart, so that the processor does not guess where the next one starts."""
-    prefetch(window.posting_row_at + 2 * (span >> COUNT_BITS), 2 * (span & _LIST))
-    prefetch(window.posting_impact_at + (span >> COUNT_BITS), span & _LIST)
-
-
-@inlined
 def _scatter(room: Any, window: Any, w: Any) -> None:
-    """Add up the lists of a window, and ask for those of the next one meanwhile."""
+    """Add up the lists of a window."""
     counts, rows, impacts = room.counts, window.posting_row, window.posting_impact
     for i in range(room.known):
-        at = room.places[i] + w * ENTRY_BYTES
-        if w + 1 < room.windows:
-            span = entry_at(at + ENTRY_BYTES).span
-            if span > 0:
-                _prefetch_list(window_at(room.table + w * ROW + ROW), span)
-        span = entry_at(at).span
+        span, factor = entry_at(room.places[i] + w * ENTRY_BYTES).span, room.factors[i]
         if span > 0:
-            begin, factor = span >> COUNT_BITS, room.factors[i]
+            begin = span >> COUNT_BITS
             for place in range(begin, begin + (span & _LIST)):
                 counts[rows[place]] += _product(impacts[place], factor)
 
@@ -116,23 +102,23 @@ def _scatter(room: Any, window: Any, w: Any) -> None:
 @inlined
 def _surviving(room: Any, window: Any) -> Any:
     """Groups in which the largest count of the lists and the largest impacts of the columns may reach `cut`; returns how many."""
-    bounds, blocks = room.bounds, window.padded_rows >> BLOCK_BITS
+    bounds, blocks = room.bounds, window.padded_rows >> _BLOCK_BITS
     clear(bounds, blocks)
     for c in range(room.used):
-        tops, factor = pointer(window.block_largest_at + (room.begins[c] >> BLOCK_BITS), uint8), room.column_factors[c]
+        tops, factor = pointer(window.block_largest + (room.begins[c] >> _BLOCK_BITS), uint8), room.column_factors[c]
         for b in range(blocks):
             bounds[b] += _product(tops[b], factor)
     size = int64(0)
-    for g in range(window.padded_rows >> GROUP_BITS):
-        room.surviving[size] = g << GROUP_BITS
-        size += _may_reach(room, g << GROUP_BITS, room.cut) != 0
+    for g in range(window.padded_rows >> _GROUP_BITS):
+        room.surviving[size] = g << _GROUP_BITS
+        size += _may_reach(room, g << _GROUP_BITS, room.cut) != 0
     return size
 
 
 @inlined
 def _may_reach(room: Any, base: Any, cut: Any) -> Any:
     """A bit for each document of the group at `base` that may reach `cut` by the columns' largest impacts of its block."""
-    return may_reach(room.counts, base, room.bounds, base >> BLOCK_BITS, uint16(cut))
+    return may_reach(room.counts, base, room.bounds, base >> _BLOCK_BITS, uint16(cut))
 
 
 @inlined
@@ -147,11 +133,8 @@ def _add_columns(room: Any, window: Any, base: Any, used: Any) -> None:
 def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None:
     """Append the documents of a window that count at least the cut, which rises with what is found.
 
-    Args:
-        state: how many were found, the bin that top_k of them reach, how many are in it and above, the cut.
-        progress: documents before this window, documents of all windows, and of how many to make the next guess.
-
-    Returns: the state and of how many to make the next guess.
+    Of the room, `size` is how many were found, `level` the bin that top_k of them reach, `above` how many are in it and above,
+    `seen` how many documents of `total` were looked at, `guess` at how many the next guess is made.
     """
     last, used, size, before, bins = _surviving(room, window), room.used, room.size, room.seen, room.bins
     for n in range(last):
@@ -162,7 +145,7 @@ def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None
         room.seen = before + base + GROUP
         hopeful = _may_reach(room, base, room.cut)
         while hopeful != 0:
-            if hopeful & _BLOCK_MASK != 0:
+            if hopeful & _FIRST_BLOCK != 0:
                 _add_columns(room, window, base, used)
                 mask = reaching(room.counts, base, uint16(room.cut))
                 while mask != 0:
@@ -176,10 +159,10 @@ def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None
                         bins[count >> BIN_BITS] += 1
                         room.above += count >> BIN_BITS >= room.level
                 _raise(room, top_k)
-            hopeful = hopeful >> BLOCK & _REST
+            hopeful = hopeful >> BLOCK & _OTHER_BLOCKS
             base += BLOCK
         if room.seen - GROUP >= room.guess:
-            room.cut = _higher(room.cut, _guessed(room, top_k, room.seen / total) - room.loss)
+            room.cut = larger(room.cut, _guessed(room, top_k, room.seen / total) - room.loss)
             room.guess += room.guess if room.guess < WINDOW else WINDOW
     room.size = size
     room.seen = before + window.rows
@@ -187,16 +170,11 @@ def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None
 
 @inlined
 def _raise(room: Any, top_k: Any) -> None:
-    """The cut, to what top_k of those that were found reach."""
+    """Raise the cut to what top_k of those that were found reach."""
     while room.above - room.bins[room.level] >= top_k:
         room.above -= room.bins[room.level]
         room.level += 1
-    room.cut = _higher(room.cut, room.level * BIN - room.loss)
-
-
-@inlined
-def _higher(one: Any, other: Any) -> Any:
-    return one if one > other else other
+    room.cut = larger(room.cut, room.level * BIN - room.loss)
 
 
 @inlined
@@ -214,38 +192,38 @@ def _guessed(room: Any, top_k: Any, share: Any) -> Any:
 
 @compiled
 def find(address: Any, query_terms: Any, query_weights: Any, first: Any, last: Any, top_k: Any, exact: Any, bounded: Any) -> Any:
-    """Every document that may be among the top k, by its count.
+    """Every document that may be among the top k, by its count, into the room at an address (layout.ROOM).
+
+    Each term's product is rounded down once (a score may be `known` above its count), its factor was rounded up before (`known`
+    below), and an impact that was rounded up counts up to a whole step too much. Two more for sums of float64.
+
+    The first time, documents are expected to be alike, and those left out that are not among the top k if they are. That was
+    right if the count that is `proven` of the top k in the end is not below the `cut`; otherwise all is done once more.
 
     Args:
-        least: a count that all of the top k are known to reach; at least 1.
-        guess: of how many documents to guess what the top k of all will reach, if all are alike. Right only if the count proven
-            in the end is not below the one looked for, which the caller checks.
+        query_terms, query_weights: of queries, of which this one has those from first to last.
+        exact: whether impacts are rounded up.
+        bounded: whether to look at all.
 
-    Returns: (how many were found, a count that top_k of them reach, or 0; the smallest one that may still be among the top k, the
-        largest one looked for).
+    Returns: whether rank() can go on from here; otherwise touched() has to come between.
     """
     room = room_at(address)
     look_up(room, memory(query_terms), memory(query_weights), first, last)
     room.unit = _unit(room)
     room.loss = 2 * room.known + 4
     if exact:
-        room.loss += UNITS // 255  # impacts are rounded up: each term counts up to a step too much
-    room.smallest, room.proven, room.cut, room.guess, room.size = NEVER, 1, 2, FIRST_GUESS, 0
+        room.loss += UNITS // 255
+    room.size, room.level, room.proven, room.cut, room.guess, room.smallest = 0, 0, 1, 2, FIRST_GUESS, NEVER
     if not bounded or room.known > MAX_TERMS:
         return False
     total = int64(0)
     for w in range(room.windows):
-        total += window_at(room.table + w * ROW).rows
-    window = window_at(room.table)
-    for i in range(room.known):
-        span = entry_at(room.places[i]).span
-        if span > 0:
-            _prefetch_list(window, span)
+        total += window_at(room.table + w * ROW_BYTES).rows
     while room.cut > room.proven and room.unit > 0.0:
         room.size, room.level, room.above, room.cut, room.seen = 0, 0, 0, room.proven, 0
         clear(room.bins, BINS)
         for w in range(room.windows):
-            window = window_at(room.table + w * ROW)
+            window = window_at(room.table + w * ROW_BYTES)
             bound = _prepare(room, window, w)
             if bound >= room.cut:
                 clear(room.counts, window.padded_rows)
@@ -253,6 +231,6 @@ def find(address: Any, query_terms: Any, query_weights: Any, first: Any, last: A
                 _take_window(room, window, w, top_k, total)
             else:
                 room.seen += window.rows
-        room.proven = _higher(room.proven, room.level * BIN - room.loss)
+        room.proven = larger(room.proven, room.level * BIN - room.loss)
         room.guess = NEVER
     return True

@@ -1,4 +1,4 @@
-"""Search kernels, second half: exact scores of the documents that collect() found, and the whole of a search.
+"""Search kernels, second half: exact scores of the documents that find() found, and their order.
 
 A score is the sum, in float64 and in ascending order of terms, of the products of float32 weights, which are exact in float64.
 """
@@ -9,14 +9,15 @@ from typing import Any
 
 from numpy import float32, float64, int64, uint8, uint16, uint32
 
-from .compiled import clear, compiled, inlined, part, pointer, prefetch
-from .kernels import BIN, ROW, WINDOW_BITS
-from .layout import COUNT_BITS, ENTRY_BYTES, entry_at, room_at, window_at
+from .addresses import clear, memory, pointer, prefetch
+from .compiled import compiled, inlined, part
+from .kernels import BIN, NEVER, SURE
+from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
+from .simd import larger
 from .sorting import about_the_best, sort_hits
 
 CHUNK = 256  # entries of a document that are looked through at a time
 _AHEAD = 4  # documents: they lie apart, and each is a few cache lines, so that those of a later one are asked for early
-_FAR = 16
 _FEW = 16  # rows of a window
 _LIST = (1 << COUNT_BITS) - 1
 _ROW = (1 << WINDOW_BITS) - 1
@@ -39,8 +40,8 @@ def _dots(room: Any, window: Any, slots: Any, slot_bytes: Any, begin: Any, end: 
     by_slot, bits, chosen, mask, hits = room.by_slot, room.bits, room.chosen, room.slot_mask, room.hits
     start, weights = window.forward_start, window.forward_weight
     for n in range(begin, end):
-        if n + _FAR < end:
-            prefetch(window.forward_start_at + 8 * (hits[n + _FAR] & _ROW), 1)
+        if n + 4 * _AHEAD < end:
+            prefetch(window.forward_start_at + 8 * (hits[n + 4 * _AHEAD] & _ROW), 1)
         if n + _AHEAD < end:
             row = hits[n + _AHEAD] & _ROW
             first, size = start[row], start[row + 1] - start[row]
@@ -115,7 +116,7 @@ def touched(address: Any) -> Any:
     room = room_at(address)
     counts, hits, size = room.counts, room.hits, int64(0)
     for w in range(room.windows):
-        window = window_at(room.table + w * ROW)
+        window = window_at(room.table + w * ROW_BYTES)
         rows, padded = window.posting_row, window.padded_rows
         clear(counts, padded)
         for i in range(room.known):
@@ -131,52 +132,65 @@ def touched(address: Any) -> Any:
         for row in range(window.rows):
             hits[size] = w << WINDOW_BITS | row
             size += counts[row] != 0 and (window.passing_at == 0 or window.passing[row] != 0)
+    room.size, room.smallest = 0, NEVER  # for rank(): nothing else is to be scored
     return size
 
 
 @inlined
 def _score(room: Any, begin: Any, every: Any, narrow: Any, wide: Any, rounded: Any) -> None:
+    """Scores of hits from begin to every; those of a window stand together."""
     while begin < every:
         w, end = room.hits[begin] >> WINDOW_BITS, begin
         while end < every and room.hits[end] >> WINDOW_BITS == w:
             end += 1
-        window = window_at(room.table + w * ROW)
+        window = window_at(room.table + w * ROW_BYTES)
         if rounded is not None:
-            _score_impacts(room, window, w, begin, end)
-        else:
-            _mark(room, w)
-            if narrow is not None:
-                if wide is None or window.wide_slots == 0:
-                    _dots(room, window, pointer(window.forward_slot, uint16), 2, begin, end)
-            if wide is not None:
-                if window.wide_slots != 0:
-                    _dots(room, window, pointer(window.forward_slot, uint32), 4, begin, end)
+            if window.forward_start_at == 0:
+                _score_impacts(room, window, w, begin, end)
+        if narrow is not None:
+            if window.forward_start_at != 0 and window.wide_slots == 0:
+                _mark(room, w)
+                _dots(room, window, pointer(window.forward_slot, uint16), 2, begin, end)
+        if wide is not None:
+            if window.wide_slots != 0:
+                _mark(room, w)
+                _dots(room, window, pointer(window.forward_slot, uint32), 4, begin, end)
         begin = end
 
 
 @compiled
-def rank(address: Any, top_k: Any, every: Any, narrow: Any, wide: Any, rounded: Any, query: Any, out_rows: Any, out_scores: Any, out_sizes: Any) -> Any:
-    """The top k of the passing documents, and every other one that ties with the last of them."""
+def rank(
+    address: Any, top_k: Any, every: Any, narrow: Any, wide: Any, rounded: Any, query: Any, rows: Any, out_scores: Any, sizes: Any
+) -> Any:  # fmt: skip
+    """The top k of what find() or touched() left in the room, and every other one that ties with the last of them, in order.
+
+    First the likely ones are scored, then those whose bound is not below what the top k of these reach.
+
+    Args:
+        every: how many hits there are already: what touched() returned, else 0.
+        narrow, wide, rounded: True where there are windows whose slots are uint16 or uint32, or that keep impacts only, else None:
+            what is None is not compiled.
+        query, rows, out_scores, sizes: where sizes is not 0, addresses of int64 [queries, top_k], float64 [queries, top_k] and int64
+            [queries], of which the query's row gets the top k.
+
+    Returns: how many there are, in the room's hits and scores; -1: touched() has to find more.
+    """
     room = room_at(address)
     hits, scores, counts = room.hits, room.scores, room.found_counts
     spare = (room.known + 2) * room.unit  # two more for sums of float64
-    likely, begin, least, count, complete = every < 0, int64(0), 0.0, int64(0), every >= 0
-    if likely:
-        every = int64(0)
-        for n in range(room.size):
-            hits[every] = room.found[n]
-            every += counts[n] >= room.level * BIN and counts[n] >= room.proven
+    low = larger(room.level * BIN, room.proven)
+    high, begin, least, count = int64(NEVER), int64(0), 0.0, int64(0)
     while True:
-        _score(room, begin, every, narrow, wide, rounded)
-        least = about_the_best(scores, every, top_k, room.bins) if every >= top_k else 0.0
-        if complete or not likely or every < top_k:
-            break
-        begin, likely = every, False
         for n in range(room.size):
             hits[every] = room.found[n]
             its = int64(counts[n])
-            every += room.proven <= its < room.level * BIN and its * room.unit + spare >= least
-    if not complete and room.proven <= 1 and room.smallest < 256 and least <= spare:
+            every += low <= its < high and its * room.unit + spare >= least
+        _score(room, begin, every, narrow, wide, rounded)
+        least = about_the_best(scores, every, top_k, room.bins) if every >= top_k else 0.0
+        if low == room.proven or every < top_k:
+            break
+        begin, low, high = every, room.proven, low
+    if room.proven <= 1 and room.smallest < SURE and least <= spare:
         return int64(-1)  # documents that count 0 were left out: right if they cannot reach the last of the top k
     for n in range(every):
         hits[count] = hits[n]
@@ -186,13 +200,13 @@ def rank(address: Any, top_k: Any, every: Any, narrow: Any, wide: Any, rounded: 
     while count > top_k and scores[count - 1] < scores[top_k - 1]:
         count -= 1
     for n in range(count):
-        hits[n] = window_at(room.table + (hits[n] >> WINDOW_BITS) * ROW).base + (hits[n] & _ROW)
-    if out_sizes != 0:
+        hits[n] = window_at(room.table + (hits[n] >> WINDOW_BITS) * ROW_BYTES).base + (hits[n] & _ROW)
+    if sizes != 0:
         if count > top_k:
             count = top_k
-        pointer(out_sizes, int64)[query] = count
+        pointer(sizes, int64)[query] = count
         for n in range(count):
-            pointer(out_rows, int64)[query * top_k + n] = hits[n]
+            pointer(rows, int64)[query * top_k + n] = hits[n]
             pointer(out_scores, float64)[query * top_k + n] = scores[n]
     return count
 
@@ -200,13 +214,15 @@ def rank(address: Any, top_k: Any, every: Any, narrow: Any, wide: Any, rounded: 
 @compiled
 def score_batch(indptr: Any, terms: Any, weights: Any, query_terms: Any, query_weights: Any, scores: Any) -> None:
     """Scores of documents that no window holds yet; 0.0 for those that share no term with the query."""
+    start, held, asked, size = memory(indptr), memory(terms), memory(query_terms), len(query_terms)
+    theirs, ours, into = memory(weights), memory(query_weights), memory(scores)
     for row in range(len(indptr) - 1):
-        score, i = 0.0, 0
-        for entry in range(indptr[row], indptr[row + 1]):
-            while i < len(query_terms) and query_terms[i] < terms[entry]:
+        score, i = 0.0, int64(0)
+        for entry in range(start[row], start[row + 1]):
+            while i < size and asked[i] < held[entry]:
                 i += 1
-            if i == len(query_terms):
+            if i == size:
                 break
-            if query_terms[i] == terms[entry]:
-                score += float64(query_weights[i]) * float64(weights[entry])
-        scores[row] = score
+            if asked[i] == held[entry]:
+                score += float64(ours[i]) * float64(theirs[entry])
+        into[row] = score

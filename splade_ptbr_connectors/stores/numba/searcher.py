@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...vectors import SparseBatch, SparseVector
+from .addresses import to_read
 from .building import BLOCK, GROUP, WINDOW
 from .directory import Directory
 from .kernels import BINS, find
@@ -22,6 +23,7 @@ from .window import Window
 
 Passing = NDArray[np.bool_]
 _CHUNK = 4  # queries that a thread takes at a time
+_TABLE = list(ROOM).index("table")
 
 
 class Searcher:
@@ -39,8 +41,9 @@ class Searcher:
         self._table = np.array([window.fields() for window in self.windows], np.int64).reshape(-1, FIELDS)
         self._table[:, Field.BASE] = self.bases[:-1]
         self._own = threading.local()
-        exact = [window.arrays["forward_slot"].dtype == np.uint32 for window in self.windows if window.exact]
-        self._kinds = (True if not all(exact) else None, True if any(exact) else None, None if exact else True)
+        slots = {window.arrays["forward_slot"].itemsize if window.exact else 0 for window in self.windows}
+        self._kinds = [True if size in slots else None for size in (2, 4, 0)]  # what rank() compiles
+        self._exact = slots != {0}
         self._bounded = True
         self._let_pass(passing or [None] * len(self.windows))
 
@@ -50,11 +53,18 @@ class Searcher:
         other._let_pass(passing)
         return other
 
+    def exhaustive(self) -> Searcher:
+        """The same without bounds: every document that shares a term is scored. To measure what they save."""
+        other = copy.copy(self)
+        other._bounded = False
+        return other
+
     def _let_pass(self, passing: Sequence[Passing | None]) -> None:
         masks = [None if mask is None else _mask(mask) for mask in passing]
         self._kept = masks  # kernels see addresses only
         self._table = self._table.copy()
         self._table[:, Field.PASSING] = [0 if mask is None else mask.ctypes.data for mask in masks]
+        self._table_address = self._table.ctypes.data
 
     def __len__(self) -> int:
         return int(self.bases[-1])
@@ -69,16 +79,8 @@ class Searcher:
         if not self.windows or not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float64)
         room = self._own_room(len(query))
-        count = self._rank(room, query.term_ids, query.weights, 0, len(query), top_k, 0, 0, 0, 0)
+        count = self._rank(room, query.term_ids, query.weights, 0, len(query), top_k)
         return room.hits[:count].copy(), room.scores[:count].copy()
-
-    def _rank(self, room: _Room, terms: Any, weights: Any, first: int, last: int, top_k: int, *out: int) -> int:
-        count = -1
-        if find(room.address, terms, weights, first, last, top_k, self._kinds[2] is None, self._bounded):
-            count = rank(room.address, top_k, -1, *self._kinds, *out)
-        if count < 0:
-            count = rank(room.address, top_k, touched(room.address), *self._kinds, *out)
-        return count
 
     def search_batch(
         self, queries: SparseBatch, top_k: int, *, threads: int = 1
@@ -94,8 +96,8 @@ class Searcher:
         chunks = iter(range(0, len(queries), _CHUNK))
         taking = threading.Lock()
         longest = int(np.diff(queries.indptr).max(initial=1))
-        indptr, terms, weights = queries.indptr.tolist(), _read_only(queries.term_ids), _read_only(queries.weights)
-        results = [array.ctypes.data for array in (rows, scores, sizes)]
+        indptr, terms, weights = queries.indptr.tolist(), to_read(queries.term_ids), to_read(queries.weights)
+        results = rows.ctypes.data, scores.ctypes.data, sizes.ctypes.data
 
         def work() -> None:
             room = self._own_room(longest)
@@ -106,30 +108,39 @@ class Searcher:
                     return
                 last = min(first + _CHUNK, len(queries))
                 for n in range(first, last):
-                    self._rank(room, terms, weights, indptr[n], indptr[n + 1], top_k, n, *results)
+                    self._rank(room, terms, weights, indptr[n], indptr[n + 1], top_k, (n, *results))
 
         if self.windows and len(queries):
             _on_threads(work, threads)
         return rows, scores, sizes
 
+    def _rank(
+        self, room: _Room, terms: Any, weights: Any, first: int, last: int, top_k: int, results: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ) -> int:
+        """The hits of one query, in the room; see find() and rank()."""
+        address, count, how = room.address, -1, (*self._kinds, *results)
+        if find(address, terms, weights, first, last, top_k, self._exact, self._bounded):
+            count = rank(address, top_k, 0, *how)
+        return int(count if count >= 0 else rank(address, top_k, touched(address), *how))
+
     def _own_room(self, terms: int) -> _Room:
         """Room to work in, made once for each thread."""
-        held: _Room | None = getattr(self._own, "room", None)
-        if held is None or held.terms < terms:
-            held = self._own.room = _Room(self, max(terms, 256))
-        held.table[1] = self._table.ctypes.data
-        return held
+        room: _Room | None = getattr(self._own, "room", None)
+        if room is None or room.terms < terms:
+            room = self._own.room = _Room(self.windows, self._directory, max(terms, 256))
+        room.held[_TABLE] = self._table_address
+        return room
 
 
 class _Room:
-    """What a search works in, and the addresses of all that it reads."""
+    """What a search reads and works in; see layout.ROOM."""
 
-    def __init__(self, searcher: Searcher, terms: int) -> None:
-        directory, documents = searcher._directory, len(searcher) + 1
-        slots = 1 << max(16, max((len(window.arrays["terms"]) for window in searcher.windows), default=1).bit_length())
+    def __init__(self, windows: Sequence[Window], directory: Directory, terms: int) -> None:
+        documents = sum(map(len, windows)) + 1
+        slots = 1 << max(16, max(len(window.arrays["terms"]) for window in windows).bit_length())
         self.terms = terms
         self.hits, self.scores = np.empty(documents, np.int64), np.empty(documents, np.float64)
-        held = {
+        arrays: dict[str, NDArray[Any]] = {
             "terms": directory.terms,
             "entries": directory.entries,
             "places": np.zeros(terms, np.int64),
@@ -150,10 +161,11 @@ class _Room:
             "bits": np.zeros(slots // 64, np.int64),
             "chosen": np.zeros(CHUNK, np.int64),
         }
-        numbers = {"windows": len(searcher.windows), "term_count": len(directory.terms), "slot_mask": slots - 1}
-        self.table = np.array([numbers.get(name, 0) or (held[name].ctypes.data if name in held else 0) for name in ROOM], np.int64)
-        self.address = self.table.ctypes.data
-        self._held = held  # kernels see addresses only
+        numbers = {"windows": len(windows), "term_count": len(directory.terms), "slot_mask": slots - 1}
+        numbers |= {name: array.ctypes.data for name, array in arrays.items()}
+        self.held = np.array([numbers.get(name, 0) for name in ROOM], np.int64)
+        self.address = self.held.ctypes.data
+        self._arrays = arrays  # kernels see addresses only
 
 
 def _check_page(top_k: int) -> None:
@@ -165,13 +177,6 @@ def _mask(passing: Passing) -> NDArray[np.uint8]:
     padded = np.zeros(-(-len(passing) // GROUP) * GROUP, np.uint8)
     padded[: len(passing)] = passing
     return padded
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The type that kernels are compiled for: the vectors of this package cannot be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _on_threads(work: Any, threads: int) -> None:

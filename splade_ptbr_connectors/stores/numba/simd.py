@@ -1,10 +1,10 @@
-"""A few vector instructions by name, for what the compiler does not find in a loop. LLVM makes them out of whatever the processor has."""
+"""A few instructions by name, for what the compiler does not find in a loop. LLVM makes them out of whatever the processor has."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .compiled import intrinsic, ir, types
+from .addresses import intrinsic, ir, types
 
 _BYTE, _HALF, _WORD, _LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
@@ -80,3 +80,13 @@ def lowest_bit(typing_context: Any, mask: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def larger(typing_context: Any, one: Any, other: Any) -> Any:
+    """The larger one of two int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.icmp_signed(">", *arguments), *arguments)
+
+    return types.int64(types.int64, types.int64), generate

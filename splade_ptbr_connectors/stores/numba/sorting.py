@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy import inf, int64
 
-from .compiled import clear, inlined, part
+from .addresses import clear
+from .compiled import inlined, part
 
 BINS = 1024
 _SHORT = 48  # so many are sorted by insertion
