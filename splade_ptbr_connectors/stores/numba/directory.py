@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .addresses import prefetch
 from .arrays import Arrays
 from .building import DIRECT
-from .compiled import inlined
+from .compiled import part
 from .layout import COUNT_BITS, ENTRY_BYTES, REST, SLOT_SHIFT, SPAN
 from .window import Window
 
@@ -43,18 +43,18 @@ class Directory:
 
 def _union(parts: Sequence[NDArray[np.uint32]]) -> tuple[NDArray[np.uint32], Any]:
     """All terms, and a function from terms of a window to their places."""
-    most = max((int(part.max(initial=0)) for part in parts), default=0)
+    most = max((int(some.max(initial=0)) for some in parts), default=0)
     if most >= DIRECT:
         terms = np.unique(np.concatenate(parts))
-        return terms, lambda part: np.searchsorted(terms, part)
+        return terms, lambda some: np.searchsorted(terms, some)
     occurs = np.zeros(most + 1, np.bool_)
-    for part in parts:
-        occurs[part] = True
+    for some in parts:
+        occurs[some] = True
     place = np.cumsum(occurs) - 1
-    return np.flatnonzero(occurs).astype(np.uint32), lambda part: place[part]
+    return np.flatnonzero(occurs).astype(np.uint32), lambda some: place[some]
 
 
-@inlined
+@part(None)
 def look_up(room: Any, terms: Any, weights: Any, first: Any, last: Any) -> None:
     """Addresses of entries in the directory, and weights, of those terms of a query that any window has, into the room.
 

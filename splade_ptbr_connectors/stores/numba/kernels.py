@@ -15,14 +15,14 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
-from numpy import float32, float64, int64, uint8, uint16, uint32
+from numpy import float32, float64, int64, uint8
 
 from .addresses import clear, memory, pointer, prefetch
 from .building import BLOCK, GROUP, WINDOW
-from .compiled import compiled, inlined, part
+from .compiled import compiled, part
 from .directory import look_up
 from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
-from .simd import add_two, larger, lowest_bit, may_reach, reaching
+from .simd import add_two, larger, lowest_bit, may_reach, product, reaching
 
 UNITS = 60_000  # of the largest possible score; below 2**16 by what rounding up the factors may add
 SURE = 256  # a factor from which on no product is rounded down to 0
@@ -37,10 +37,10 @@ AHEAD = 8  # groups: the columns of a group are asked for while so many before i
 _LIST = (1 << COUNT_BITS) - 1
 _BLOCK_BITS, _GROUP_BITS = 4, 6
 _FIRST_BLOCK, _OTHER_BLOCKS = (1 << BLOCK) - 1, (1 << (GROUP - BLOCK)) - 1
-_ROUNDING = 65_536 / 65_535  # makes good what _product() loses at the largest impact
+_ROUNDING = 65_536 / 65_535  # makes good what product() loses at the largest impact
 
 
-@inlined
+@part(float64)
 def _unit(room: Any) -> Any:
     """The score that a count of one stands for."""
     total = 0.0
@@ -54,13 +54,7 @@ def _unit(room: Any) -> Any:
     return total / UNITS
 
 
-@inlined
-def _product(impact: Any, factor: Any) -> Any:
-    """A factor times impact / 255, rounded down: 8 bits are made 16 by repeating them, so that it is the upper half of one product."""
-    return (uint32(impact) * uint32(257) * uint32(factor)) >> uint32(16)
-
-
-@inlined
+@part(int64)
 def _prepare(room: Any, window: Any, w: Any) -> Any:
     """Factors of all terms, where the columns of the frequent ones begin, and the smallest factor of all; returns a bound of any count."""
     bound, used = int64(0), int64(0)
@@ -87,7 +81,7 @@ def _prepare(room: Any, window: Any, w: Any) -> Any:
     return bound
 
 
-@inlined
+@part(None)
 def _scatter(room: Any, window: Any, w: Any) -> None:
     """Add up the lists of a window."""
     counts, rows, impacts = room.counts, window.posting_row, window.posting_impact
@@ -96,10 +90,10 @@ def _scatter(room: Any, window: Any, w: Any) -> None:
         if span > 0:
             begin = span >> COUNT_BITS
             for place in range(begin, begin + (span & _LIST)):
-                counts[rows[place]] += _product(impacts[place], factor)
+                counts[rows[place]] += product(impacts[place], factor)
 
 
-@inlined
+@part(int64)
 def _surviving(room: Any, window: Any) -> Any:
     """Groups in which the largest count of the lists and the largest impacts of the columns may reach `cut`; returns how many."""
     bounds, blocks = room.bounds, window.padded_rows >> _BLOCK_BITS
@@ -107,52 +101,39 @@ def _surviving(room: Any, window: Any) -> Any:
     for c in range(room.used):
         tops, factor = pointer(window.block_largest + (room.begins[c] >> _BLOCK_BITS), uint8), room.column_factors[c]
         for b in range(blocks):
-            bounds[b] += _product(tops[b], factor)
+            bounds[b] += product(tops[b], factor)
     size = int64(0)
     for g in range(window.padded_rows >> _GROUP_BITS):
         room.surviving[size] = g << _GROUP_BITS
-        size += _may_reach(room, g << _GROUP_BITS, room.cut) != 0
+        size += may_reach(room.counts, bounds, g << _GROUP_BITS, room.cut) != 0
     return size
 
 
-@inlined
-def _may_reach(room: Any, base: Any, cut: Any) -> Any:
-    """A bit for each document of the group at `base` that may reach `cut` by the columns' largest impacts of its block."""
-    return may_reach(room.counts, base, room.bounds, base >> _BLOCK_BITS, uint16(cut))
-
-
-@inlined
-def _add_columns(room: Any, window: Any, base: Any, used: Any) -> None:
-    """Add the columns to a block; an odd one is paired with a factor of 0."""
-    columns, begins, factors = window.columns + base, room.begins, room.column_factors
-    for c in range(0, used, 2):
-        add_two(room.counts, base, columns + begins[c], factors[c], columns + begins[c + 1], factors[c + 1])
-
-
-@part
+@part(None)
 def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None:
     """Append the documents of a window that count at least the cut, which rises with what is found.
 
     Of the room, `size` is how many were found, `level` the bin that top_k of them reach, `above` how many are in it and above,
     `seen` how many documents of `total` were looked at, `guess` at how many the next guess is made.
     """
-    last, used, size, before, bins = _surviving(room, window), room.used, room.size, room.seen, room.bins
+    last, used, size, before = _surviving(room, window), room.used, room.size, room.seen
+    counts, bins, columns, begins = room.counts, room.bins, window.columns, room.begins
     for n in range(last):
-        ahead = window.columns + room.surviving[n + AHEAD if n + AHEAD < last else last - 1]
+        ahead = columns + room.surviving[n + AHEAD if n + AHEAD < last else last - 1]
         for c in range(used):
-            prefetch(ahead + room.begins[c], 1)
+            prefetch(ahead + begins[c], 1)
         base = room.surviving[n]
         room.seen = before + base + GROUP
-        hopeful = _may_reach(room, base, room.cut)
+        hopeful = may_reach(counts, room.bounds, base, room.cut)
         while hopeful != 0:
             if hopeful & _FIRST_BLOCK != 0:
-                _add_columns(room, window, base, used)
-                mask = reaching(room.counts, base, uint16(room.cut))
+                _add_columns(room, columns + base, base)
+                mask = reaching(counts, base, room.cut)
                 while mask != 0:
                     row = base + lowest_bit(mask)
                     mask &= mask - 1
                     if row < window.rows and (window.passing_at == 0 or window.passing[row] != 0):
-                        count = room.counts[row]
+                        count = counts[row]
                         room.found[size] = w << WINDOW_BITS | row
                         room.found_counts[size] = count
                         size += 1
@@ -168,7 +149,15 @@ def _take_window(room: Any, window: Any, w: Any, top_k: Any, total: Any) -> None
     room.seen = before + window.rows
 
 
-@inlined
+@part(None)
+def _add_columns(room: Any, columns: Any, base: Any) -> None:
+    """Add the columns, from a block on, to its counts; an odd one is paired with a factor of 0."""
+    counts, begins, factors = room.counts, room.begins, room.column_factors
+    for c in range(0, room.used, 2):
+        add_two(counts, base, columns + begins[c], factors[c], columns + begins[c + 1], factors[c + 1])
+
+
+@part(None)
 def _raise(room: Any, top_k: Any) -> None:
     """Raise the cut to what top_k of those that were found reach."""
     while room.above - room.bins[room.level] >= top_k:
@@ -177,7 +166,7 @@ def _raise(room: Any, top_k: Any) -> None:
     room.cut = larger(room.cut, room.level * BIN - room.loss)
 
 
-@inlined
+@part(int64)
 def _guessed(room: Any, top_k: Any, share: Any) -> Any:
     """The count that the top k of all will reach, if the documents so far, this share of all, are like the others."""
     expected, level, above = top_k * share, room.level, room.above

@@ -10,7 +10,7 @@ from typing import Any
 from numpy import float32, float64, int64, uint8, uint16, uint32
 
 from .addresses import clear, memory, pointer, prefetch
-from .compiled import compiled, inlined, part
+from .compiled import compiled, part
 from .kernels import BIN, NEVER, SURE
 from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
 from .simd import larger
@@ -23,7 +23,7 @@ _LIST = (1 << COUNT_BITS) - 1
 _ROW = (1 << WINDOW_BITS) - 1
 
 
-@inlined
+@part(None)
 def _mark(room: Any, w: Any) -> None:
     """Note the query's weights by the window's slots."""
     clear(room.bits, (room.slot_mask >> 6) + 1)
@@ -34,7 +34,7 @@ def _mark(room: Any, w: Any) -> None:
             room.bits[slot >> 6] |= 1 << (slot & 63)
 
 
-@part
+@part(None)
 def _dots(room: Any, window: Any, slots: Any, slot_bytes: Any, begin: Any, end: Any) -> None:
     """A query has few of a document's terms: those are picked by a bit each, without a branch, and only they are multiplied."""
     by_slot, bits, chosen, mask, hits = room.by_slot, room.bits, room.chosen, room.slot_mask, room.hits
@@ -63,7 +63,7 @@ def _dots(room: Any, window: Any, slots: Any, slot_bytes: Any, begin: Any, end: 
         room.scores[n] = score
 
 
-@inlined
+@part(int64)
 def _find(rows: Any, low: Any, end: Any, row: Any) -> Any:
     """Where a row stands in a term's postings, -1 where it does not: binary search."""
     high = end
@@ -76,7 +76,7 @@ def _find(rows: Any, low: Any, end: Any, row: Any) -> Any:
     return low if low < end and rows[low] == row else -1
 
 
-@part
+@part(None)
 def _score_impacts(room: Any, window: Any, w: Any, first: Any, last: Any) -> None:
     """Scores by the weights that the impacts stand for, for an index that keeps nothing else.
 
@@ -136,7 +136,7 @@ def touched(address: Any) -> Any:
     return size
 
 
-@inlined
+@part(None)
 def _score(room: Any, begin: Any, every: Any, narrow: Any, wide: Any, rounded: Any) -> None:
     """Scores of hits from begin to every; those of a window stand together."""
     while begin < every:

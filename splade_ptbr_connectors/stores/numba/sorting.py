@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy import inf, int64
+from numpy import float64, inf, int64
 
 from .addresses import clear
-from .compiled import inlined, part
+from .compiled import part
 
 BINS = 1024
 _SHORT = 48  # so many are sorted by insertion
 
 
-@inlined
+@part(None)
 def _insert(keys: Any, rows: Any, size: Any) -> None:
     for n in range(1, size):
         key, row, place = keys[n], rows[n], n
@@ -25,7 +25,7 @@ def _insert(keys: Any, rows: Any, size: Any) -> None:
         rows[place] = row
 
 
-@inlined
+@part(None)
 def _by_bytes(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any, starts: Any) -> None:
     """By row, then by key, keeping the order of equal ones. One pass a byte, none where all agree in it."""
     moved = False
@@ -53,7 +53,7 @@ def _by_bytes(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any,
             other_rows[n] = rows[n]
 
 
-@part
+@part(None)
 def sort_hits(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any, starts: Any) -> None:
     """By score descending, then by row.
 
@@ -68,7 +68,7 @@ def sort_hits(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any,
         _by_bytes(keys, rows, size, other_keys, other_rows, starts)
 
 
-@part
+@part(float64)
 def about_the_best(scores: Any, size: Any, top_k: Any, bins: Any) -> Any:
     """A score that at least top_k of them reach, and few more: the lower end of the bin where the top_k-th largest is.
 

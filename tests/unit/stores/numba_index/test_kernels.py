@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.errors import TypingError
 
-from splade_ptbr_connectors.stores.numba import kernels, simd
+from splade_ptbr_connectors.stores.numba import simd
 from splade_ptbr_connectors.stores.numba.addresses import memory, to_read
 from splade_ptbr_connectors.stores.numba.compiled import compiled
 from splade_ptbr_connectors.stores.numba.directory import Directory, look_up
@@ -58,7 +58,7 @@ def _counted(counts: Any, columns: Any, factors: Any, bounds: Any, cut: Any) -> 
     numbers, at = memory(counts), columns.ctypes.data
     for base in range(0, len(counts), 16):
         simd.add_two(numbers, base, at + base, factors[0], at + base + len(counts), factors[1])
-    wide = simd.may_reach(numbers, 0, memory(bounds), 0, cut)
+    wide = simd.may_reach(numbers, memory(bounds), 0, cut)
     return wide, simd.reaching(numbers, 16, cut), simd.lowest_bit(wide) if wide else -1
 
 
@@ -79,7 +79,7 @@ def test_vector_instructions_do_what_plain_loops_do(seed: int) -> None:
 
 def test_a_product_is_never_a_unit_away_from_the_exact_one() -> None:
     """What the proof of the bounds in kernels.py rests on."""
-    product: Any = compiled(lambda impact, factor: kernels._product(impact, factor))
+    product: Any = compiled(lambda impact, factor: simd.product(impact, factor))
     for exact in (0.0, 0.2, 1.0, 254.99, 1399.5, 59_999.9, 60_000.0):
         factor = np.uint16(np.ceil(exact * (65_536 / 65_535)))
         counts = np.array([product(np.uint8(impact), factor) for impact in range(256)])
