@@ -184,7 +184,7 @@ def rank(
         for n in range(room.size):
             hits[every] = room.found[n]
             its = int64(counts[n])
-            every += low <= its < high and its * room.unit + spare >= least
+            every += (its >= low) & (its < high) & (its * room.unit + spare >= least)
         _score(room, begin, every, narrow, wide, rounded)
         least = about_the_best(scores, every, top_k, room.bins) if every >= top_k else 0.0
         if low == room.proven or every < top_k:

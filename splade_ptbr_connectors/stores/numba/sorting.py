@@ -11,6 +11,7 @@ from .compiled import part
 
 BINS = 1024
 _SHORT = 48  # so many are sorted by insertion
+_BELOW = 1 - 2.0**-50  # where rounding cannot have put a score into the bin from
 
 
 @part(None)
@@ -30,7 +31,7 @@ def _by_bytes(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any,
     """By row, then by key, keeping the order of equal ones. One pass a byte, none where all agree in it."""
     moved = False
     for step in range(16):
-        by, shift, flip = (rows, 8 * step, 0) if step < 8 else (keys, 8 * step - 64, 255)
+        by, shift, flip = rows if step < 8 else keys, 8 * (step & 7), 255 * (step >> 3)  # keys descend: their bytes are turned round
         clear(starts, 256)
         for n in range(size):
             starts[by[n] >> shift & 255 ^ flip] += 1
@@ -46,7 +47,9 @@ def _by_bytes(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any,
                 starts[byte] = place + 1
                 other_keys[place] = keys[n]
                 other_rows[place] = rows[n]
-            keys, other_keys, rows, other_rows, moved = other_keys, keys, other_rows, rows, not moved
+            keys, other_keys = other_keys, keys
+            rows, other_rows = other_rows, rows
+            moved = not moved
     if moved:
         for n in range(size):
             other_keys[n] = keys[n]
@@ -73,27 +76,21 @@ def about_the_best(scores: Any, size: Any, top_k: Any, bins: Any) -> Any:
     """A score that at least top_k of them reach, and few more: the lower end of the bin where the top_k-th largest is.
 
     Args:
+        scores: not negative.
         bins: room for BINS int64.
     """
-    low, high = scores[0], scores[0]
+    high = 0.0
     for n in range(size):
-        score = scores[n]
-        if score < low:
-            low = score
-        if score > high:
-            high = score
-    least, scale = low, (BINS - 1) / (high - low)
-    if scale < inf:  # nor infinite where all are the same
-        clear(bins, BINS)
-        for n in range(size):
-            bins[int64((scores[n] - low) * scale)] += 1
-        place, above = int64(BINS), int64(0)
-        while above < top_k:
-            place -= 1
-            above += bins[place]
-        least = high
-        for n in range(size):  # the smallest of those that were counted: what a bin's end is, rounding leaves open
-            score = scores[n]
-            if score < least and int64((score - low) * scale) >= place:
-                least = score
-    return least
+        if scores[n] > high:
+            high = scores[n]
+    scale = (BINS - 1) / high
+    if not scale < inf:  # all are 0 or nearly so
+        return 0.0
+    clear(bins, BINS)
+    for n in range(size):
+        bins[int64(scores[n] * scale)] += 1
+    place, above = int64(BINS), int64(0)
+    while above < top_k:
+        place -= 1
+        above += bins[place]
+    return place / scale * _BELOW
