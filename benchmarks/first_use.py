@@ -22,19 +22,15 @@ from .synthetic import make_collection
 
 HERE = Path(__file__).parent
 GOAL_S = 3.0
-_SEARCH = """
-import sys
-from pathlib import Path
-import embedded_worker as worker
-with worker.opened(sys.argv[1], create=False) as store:
-    assert store.search(worker.batch_of(Path(sys.argv[2]), "queries")[0], 10)
+_WORKER = "import runpy, sys\nfrom pathlib import Path\n_, worker, url, vectors, checkpoint = sys.argv\nworker = runpy.run_path(worker)\n"
+_INGEST = _WORKER + 'worker["load"](url, Path(vectors), checkpoint)'
+_SEARCH = (
+    _WORKER
+    + """
+with worker["opened"](url, create=False) as store:
+    assert store.search(worker["batch_of"](Path(vectors), "queries")[0], 10)
 """
-_INGEST = """
-import sys
-from pathlib import Path
-import embedded_worker as worker
-worker.load(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
-"""
+)
 Times = dict[str, list[tuple[float, float]]]
 
 
@@ -89,9 +85,15 @@ def _measure(own: Path, vectors: Path, checkout: Path, times: Times) -> None:
 
 def _timed(code: str, checkout: Path, cache: Path, *arguments: str) -> tuple[float, float]:
     """(seconds, seconds of one core) of a process from its start to its end."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(map(str, (checkout, HERE)))}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(checkout)}
     started, before = time.perf_counter(), os.times()
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=checkout, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(HERE / "embedded_worker.py"), *arguments],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     seconds, after = time.perf_counter() - started, os.times()
     if done.returncode:
         raise SpladeConnectorsError(f"a process of {checkout} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
