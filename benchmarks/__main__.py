@@ -8,6 +8,7 @@ from splade_ptbr_connectors.errors import SpladeConnectorsError
 
 from .embedded import embedded
 from .encode import encode
+from .first_use import first_use
 from .head import head
 from .index import index
 from .ingest import ingest
@@ -22,6 +23,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 app.command("ingest")(ingest)
 app.command("embedded")(embedded)
 app.command("encode")(encode)
+app.command("first-use")(first_use)
 app.command("head")(head)
 app.command("index")(index)
 app.command("load")(load)

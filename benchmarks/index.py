@@ -55,7 +55,7 @@ def index(
             "scatter-add, heap selection": plain_scatter_add(batch, by_heap=True),
             "ours": exact.search,
             "ours, 8-bit impacts only": rounded.search,
-            "ours, every document scored": lambda query, top_k: _exhaustive(exact, query, top_k),
+            "ours, every document scored": _exhaustive(exact),
         }
         if edge:
             sides["Edge"] = _edge(home / "edge", batch, facts)
@@ -83,22 +83,15 @@ def _collection(vectors: Path | None, documents: int, queries: int) -> tuple[Spa
 # -- sides -----------------------------------------------------------------------------------------------------------------
 
 
-def _exhaustive(index: Any, query: SparseVector, top_k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _exhaustive(index: Any) -> Search:
     """The same arrays without bounds: every document that shares a term is scored by its own weights."""
-    from splade_ptbr_connectors.stores.numba import ranking
-    from splade_ptbr_connectors.stores.numba.directory import look_up
+    searcher = index.searcher().exhaustive()
 
-    searcher = index.searcher()
-    table, (terms, entries, largest) = searcher._table, searcher._directory.arrays
-    space, found, room = searcher._space(len(query))
-    places, weights = np.empty(len(query), np.int64), np.empty(len(query), np.float32)
-    known = look_up(terms, entries, query.term_ids, query.weights, places, weights)
-    places, weights = places[:known], weights[:known]
-    rows = found[0][: ranking.touched(table, entries, places, space[0], found[0])].copy()
-    scores = np.empty(len(rows))
-    ranking.score_rows(table, rows, scores, entries, largest, places, weights, room)
-    best_rows, best = ranking.best(rows, scores, top_k)
-    return best_rows[:top_k], best[:top_k]
+    def search(query: SparseVector, top_k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows, scores = searcher.search(query, top_k)
+        return rows[:top_k], scores[:top_k]
+
+    return search
 
 
 def _edge(home: Path, batch: SparseBatch, facts: dict[str, Any]) -> Search:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...vectors import SparseBatch
+from .addresses import memory, to_read
 from .compiled import compiled
 
 WINDOW = 65_536  # documents of a window: a row fits 16 bits, its accumulators fit the second-level cache
@@ -38,9 +39,12 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     """
     count = len(batch)
     padded = -(-count // GROUP) * GROUP
-    terms, slots = _slots(batch.term_ids)
-    frequency, largest = np.zeros(len(terms), np.int64), np.zeros(len(terms), np.float32)
-    _count(slots, batch.weights, frequency, largest)
+    indptr, weights, (numbers, known) = to_read(batch.indptr), to_read(batch.weights), _numbered(batch.term_ids)
+    size = int(numbers.max(initial=0)) + 1
+    frequency, largest = np.zeros(size, np.int64), np.zeros(size, np.float32)
+    _count(numbers, weights, frequency, largest)
+    occurring = np.flatnonzero(frequency)
+    terms, frequency, largest = known[occurring] if len(known) else occurring.astype(np.uint32), frequency[occurring], largest[occurring]
     one_in = FREQUENT_ROUNDED if rounded else FREQUENT
     frequent = frequency * one_in > max(count, one_in)
     column = np.where(frequent, np.cumsum(frequent) - 1, -1).astype(np.int32)
@@ -49,7 +53,10 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     rows, impacts = np.empty(start[-1], np.uint16), np.empty(start[-1], np.uint8)
     columns = np.zeros((int(frequent.sum()), padded), np.uint8)
     steps = STEPS / largest.astype(np.float64)
-    _fill(batch.indptr, slots, batch.weights, steps, start[:-1].copy(), column, rows, impacts, columns, rounded)
+    slot_of = np.zeros(size, np.uint16 if len(terms) <= 2**16 else np.uint32)
+    slot_of[occurring] = np.arange(len(terms))
+    slots = np.empty(len(numbers), slot_of.dtype)
+    _fill(indptr, numbers, slot_of, slots, weights, steps, start[:-1].copy(), column, rows, impacts, columns, rounded)
     block_largest = np.zeros((len(columns), padded // BLOCK), np.uint8)
     _tops(columns, block_largest)
     return {
@@ -64,71 +71,57 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     }, slots
 
 
-def _slots(term_ids: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[Any]]:
-    """The terms that occur, and for each entry which of them it is."""
-    if not len(term_ids):
-        return np.empty(0, np.uint32), np.empty(0, np.uint16)
-    if int(term_ids.max()) >= DIRECT:
-        terms, places = np.unique(term_ids, return_inverse=True)
-        return terms, places.astype(_slot_type(len(terms)))
-    occurs = np.zeros(int(term_ids.max()) + 1, np.bool_)
-    _mark(term_ids, occurs)
-    terms = np.flatnonzero(occurs).astype(np.uint32)
-    place = (np.cumsum(occurs) - 1).astype(_slot_type(len(terms)))
-    slots = np.empty(len(term_ids), place.dtype)
-    _look_up(term_ids, place, slots)
-    return terms, slots
-
-
-def _slot_type(terms: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if terms <= 2**16 else np.uint32
+def _numbered(term_ids: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Terms as numbers that a table has room for: their ids, or if these are large their places among the terms, which come too."""
+    if int(term_ids.max(initial=0)) < DIRECT:
+        return to_read(term_ids), np.empty(0, np.uint32)
+    terms, places = np.unique(term_ids, return_inverse=True)
+    return to_read(places.astype(np.uint32)), terms
 
 
 @compiled
-def _mark(term_ids: Any, occurs: Any) -> None:
-    for entry in range(len(term_ids)):
-        occurs[np.intp(term_ids[entry])] = True
-
-
-@compiled
-def _look_up(term_ids: Any, place: Any, slots: Any) -> None:
-    for entry in range(len(term_ids)):
-        slots[entry] = place[np.intp(term_ids[entry])]
-
-
-@compiled
-def _count(slots: Any, weights: Any, frequency: Any, largest: Any) -> None:
-    for entry in range(len(slots)):
-        slot = np.intp(slots[entry])
-        frequency[slot] += 1
-        if weights[entry] > largest[slot]:
-            largest[slot] = weights[entry]
+def _count(numbers: Any, weights: Any, frequency: Any, largest: Any) -> None:
+    terms, values, counts, tops = memory(numbers), memory(weights), memory(frequency), memory(largest)
+    for entry in range(len(numbers)):
+        term = terms[entry]
+        counts[term] += 1
+        if values[entry] > tops[term]:
+            tops[term] = values[entry]
 
 
 @compiled
 def _fill(
-    indptr: Any, slots: Any, weights: Any, steps: Any, following: Any, column: Any, rows: Any, impacts: Any, columns: Any, rounded: Any
-) -> None:
+    indptr: Any, numbers: Any, slot_of: Any, slots: Any, weights: Any, steps: Any, following: Any, column: Any, rows: Any, impacts: Any,
+    columns: Any, rounded: Any,
+) -> None:  # fmt: skip
+    start, terms, slot_of_term, slot_of_entry, values = memory(indptr), memory(numbers), memory(slot_of), memory(slots), memory(weights)
+    of_slot, free, frequent, padded = memory(steps), memory(following), memory(column), columns.shape[1]
+    posting_row, posting_impact, plain = memory(rows), memory(impacts), memory(columns)
     for row in range(len(indptr) - 1):
-        for entry in range(indptr[row], indptr[row + 1]):
-            slot = np.intp(slots[entry])
-            exact = np.float64(weights[entry]) * steps[slot]
-            impact = np.uint8(min(255.0, max(1.0, np.rint(exact) if rounded else np.ceil(exact))))
-            if column[slot] >= 0:
-                columns[column[slot], row] = impact
+        for entry in range(start[row], start[row + 1]):
+            slot = slot_of_term[terms[entry]]
+            slot_of_entry[entry] = slot
+            exact = np.float64(values[entry]) * of_slot[slot]
+            step = np.rint(exact) if rounded else np.ceil(exact)
+            impact = np.uint8(1.0 if step < 1.0 else 255.0 if step > 255.0 else step)
+            if frequent[slot] >= 0:
+                plain[frequent[slot] * padded + row] = impact
             else:
-                place = following[slot]
-                rows[place] = row
-                impacts[place] = impact
-                following[slot] = place + 1
+                place = free[slot]
+                posting_row[place] = row
+                posting_impact[place] = impact
+                free[slot] = place + 1
 
 
 @compiled
 def _tops(columns: Any, block_largest: Any) -> None:
-    for c in range(len(columns)):
-        for b in range(block_largest.shape[1]):
-            for row in range(b * BLOCK, b * BLOCK + BLOCK):
-                block_largest[c, b] = max(block_largest[c, b], columns[c, row])
+    impacts, tops = memory(columns), memory(block_largest)
+    for block in range(block_largest.size):
+        top = np.uint8(0)
+        for place in range(block * BLOCK, block * BLOCK + BLOCK):
+            if impacts[place] > top:
+                top = impacts[place]
+        tops[block] = top
 
 
 def decoded(impacts: NDArray[np.uint8], largest: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,78 +1,77 @@
-"""The one door to numba: compiles kernels that release the interpreter lock, and keeps them on disk where that is possible."""
+"""The one door to numba: compiles kernels that release the interpreter lock, and keeps them on disk where that is possible.
+
+The first use of a store waits for its kernels. What numba takes for one grows faster than its length, and it compiles hundreds of
+lines for each convenience: arrays, tuples of them, slices, `min()` and `max()`. So kernels are made of parts, and read memory by
+address (addresses.py).
+"""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import logging
+import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ...extras import require
+from .addresses import from_dtype, intrinsic, types
+from .kept import Kept
 
 F = TypeVar("F", bound=Callable[..., Any])
-logger = logging.getLogger(__name__)
 numba: Any = require("numba", "the store numba:PATH")
-extending: Any = require("numba.extending", "the store numba:PATH")
-types: Any = require("numba.core.types", "the store numba:PATH")
-ir: Any = require("llvmlite.ir", "the store numba:PATH")
-cgutils: Any = require("numba.core.cgutils", "the store numba:PATH")
-intrinsic: Any = extending.intrinsic
-
-
-@functools.cache
-def _sources() -> str:
-    """Names this version of all kernels."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+compiler: Any = require("numba.core.compiler", "the store numba:PATH")
 
 
 def compiled(function: F) -> F:
-    """Compile at the first call. No fast-math: sums are taken in the order in which they are written.
+    """Compile at the first call, or load what an earlier process compiled; see kept.py.
 
-    Machine code is cached beside this package, else where NUMBA_CACHE_DIR says, else in the user's cache folder. Where none
-    of them can be written, every process compiles anew (some seconds at its first search), which is logged.
+    No fast-math: sums are taken in the order in which they are written.
     """
-    # numba looks for changes only in the file that defines a kernel, not in those whose kernels and constants it uses
-    function.__qualname__ = f"{function.__qualname__}_{_sources()}"
-    try:
-        kernel: F = numba.njit(cache=True, nogil=True, boundscheck=False)(function)
-    except RuntimeError as error:  # numba found no folder that it can write to
-        logger.warning("compiled code is not kept between processes (%s): set NUMBA_CACHE_DIR to a folder that can be written", error)
-        kernel = numba.njit(nogil=True, boundscheck=False)(function)
-    return kernel
+    kernel: Any = numba.njit(nogil=True, boundscheck=False, error_model="numpy", no_cfunc_wrapper=True)(function)
+    kernel._cache = Kept(function)
+    return kernel  # type: ignore[no-any-return]
 
 
-def inlined(function: F) -> F:
-    """A kernel for use within others only: LLVM merges it into them."""
-    kernel: F = numba.njit(nogil=True, boundscheck=False, inline="never", forceinline=True)(function)
-    return kernel
+def part(returns: type | None) -> Callable[[F], F]:
+    """For use within kernels only: typed by itself, then compiled together with the kernel that calls it.
+
+    A dispatcher of its own would be optimised and made into machine code once more for each kernel around it; numba's inlining
+    copies all of a kernel for each call.
+
+    Args:
+        returns: np.int64, np.float64 or None.
+    """
+
+    def make(function: F) -> F:
+        def call(typing_context: Any, *given: Any) -> Any:
+            signature = (types.none if returns is None else from_dtype(np.dtype(returns)))(*map(types.unliteral, given))
+
+            def generate(context: Any, builder: Any, called: Any, arguments: Any) -> Any:
+                values = [context.cast(builder, *each) for each in zip(arguments, called.args, signature.args, strict=True)]
+                return context.call_internal(builder, _compiled_into(context, function, signature), signature, values)
+
+            return signature, generate
+
+        first, own = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD), inspect.signature(function)
+        call.__name__ = function.__name__
+        call.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type: ignore[attr-defined]
+        inner: F = intrinsic(call)
+        return inner
+
+    return make
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def pointer(typing_context: Any, address: Any) -> Any:
-    """The memory at an address (int64), to be wrapped by `numba.carray`. Whoever calls a kernel keeps that memory alive."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address (int64), which will be read soon. Never faults."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        declared = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0i8"
-        )
-        constants = [ir.Constant(number, value) for value in (0, 3, 1)]  # to read, into every cache, data
-        builder.call(declared, [builder.inttoptr(arguments[0], byte), *constants])
-        return context.get_dummy_value()
-
-    return types.void(address), generate
+def _compiled_into(context: Any, function: Any, signature: Any) -> Any:
+    """What names the function in the machine code that is being made, into which it is compiled at its first call."""
+    library = context.active_code_library
+    made = library.__dict__.setdefault("parts", {})
+    if (function, signature) not in made:
+        flags = compiler.Flags()
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        flags.error_model = "numpy"
+        done = compiler.compile_internal(
+            context.typing_context, context, library, function, signature.args, signature.return_type, flags, {}
+        ).fndesc
+        library.get_function(done.llvm_func_name).linkage = "linkonce_odr"  # left out where every call was inlined
+        made[function, signature] = done
+    return made[function, signature]

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import int64
 from numpy.typing import NDArray
 
+from .addresses import prefetch
+from .arrays import Arrays
 from .building import DIRECT
-from .compiled import compiled, prefetch
+from .compiled import part
 from .layout import COUNT_BITS, ENTRY_BYTES, REST, SLOT_SHIFT, SPAN
 from .window import Window
 
@@ -22,7 +25,6 @@ class Directory:
         terms: [P] uint32, every term of any window, ascending.
         entries: [P, W, 2] int64, see layout.py.
         largest: the same memory as float32 [P, W, 4].
-        arrays: the three of them, as kernels take them.
     """
 
     def __init__(self, windows: Sequence[Window]) -> None:
@@ -31,52 +33,50 @@ class Directory:
         self.entries[:, :, REST] = -1 << SLOT_SHIFT  # slot -1, weight 0.0
         self.largest = self.entries.view(np.float32).reshape(len(self.terms), len(windows), 4)
         for w, window in enumerate(windows):
-            held = window.arrays
-            _enter(self.entries, w, find(held["terms"]), held["start"], held["column"], held["largest"].view(np.uint32))
-        self.arrays = self.terms, self.entries, self.largest
+            self._enter(w, window.arrays, find(window.arrays["terms"]))
+
+    def _enter(self, w: int, held: Arrays, places: NDArray[np.int64]) -> None:
+        start, column, slots = held["start"], held["column"].astype(np.int64), np.arange(len(places))
+        self.entries[places, w, SPAN] = np.where(column >= 0, -1 - column, start[:-1] << COUNT_BITS | np.diff(start))
+        self.entries[places, w, REST] = slots << SLOT_SHIFT | held["largest"].view(np.uint32)
 
 
 def _union(parts: Sequence[NDArray[np.uint32]]) -> tuple[NDArray[np.uint32], Any]:
     """All terms, and a function from terms of a window to their places."""
-    most = max((int(part.max(initial=0)) for part in parts), default=0)
+    most = max((int(some.max(initial=0)) for some in parts), default=0)
     if most >= DIRECT:
         terms = np.unique(np.concatenate(parts))
-        return terms, lambda part: np.searchsorted(terms, part)
+        return terms, lambda some: np.searchsorted(terms, some)
     occurs = np.zeros(most + 1, np.bool_)
-    for part in parts:
-        occurs[part] = True
+    for some in parts:
+        occurs[some] = True
     place = np.cumsum(occurs) - 1
-    return np.flatnonzero(occurs).astype(np.uint32), lambda part: place[part]
+    return np.flatnonzero(occurs).astype(np.uint32), lambda some: place[some]
 
 
-@compiled
-def _enter(entries: Any, w: Any, places: Any, start: Any, column: Any, weight_bits: Any) -> None:
-    for slot in range(len(places)):
-        count = start[slot + 1] - start[slot]
-        entries[places[slot], w, SPAN] = -1 - np.int64(column[slot]) if column[slot] >= 0 else (start[slot] << COUNT_BITS) | count
-        entries[places[slot], w, REST] = (slot << SLOT_SHIFT) | np.int64(weight_bits[slot])
+@part(None)
+def look_up(room: Any, terms: Any, weights: Any, first: Any, last: Any) -> None:
+    """Addresses of entries in the directory, and weights, of those terms of a query that any window has, into the room.
 
-
-@compiled
-def look_up(terms: Any, entries: Any, query_terms: Any, query_weights: Any, places: Any, weights: Any) -> Any:
-    """Places in the directory, and weights, of those query terms that any window has; returns how many."""
-    count, known = len(terms), 0
-    for i in range(len(query_terms)):
-        term = np.int64(query_terms[i])
-        place: Any = term  # the right place where every term up to this one occurs
-        if place >= count or terms[place] != term:
-            low, high = np.int64(0), np.int64(count)
-            while low < high:
-                middle = (low + high) >> 1
-                if terms[middle] < term:
-                    low = middle + 1
+    Args:
+        terms, weights: of queries, of which this one has those from first to last.
+    """
+    known, held, count, size = int64(0), room.terms, room.term_count, room.windows * ENTRY_BYTES
+    for i in range(first, last):
+        term = int64(terms[i])
+        place = term  # the right place where every term up to this one occurs
+        if place >= count or held[place] != term:
+            place, high = int64(0), count
+            while place < high:
+                middle = (place + high) >> 1
+                if held[middle] < term:
+                    place = middle + 1
                 else:
                     high = middle
-            place = low
-        if place < count and terms[place] == term:
-            places[known], weights[known] = place, query_weights[i]
+        if place < count and held[place] == term:
+            at = room.entries + place * size
+            room.places[known] = at
+            room.weights[known] = weights[i]
             known += 1
-            first = entries.ctypes.data + place * entries.shape[1] * ENTRY_BYTES
-            for address in range(first, first + entries.shape[1] * ENTRY_BYTES, 64):
-                prefetch(address)
-    return known
+            prefetch(at, size)
+    room.known = known

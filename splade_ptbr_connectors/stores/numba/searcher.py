@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...vectors import SparseBatch, SparseVector
+from .addresses import to_read
 from .building import BLOCK, GROUP, WINDOW
 from .directory import Directory
-from .kernels import BINS
-from .layout import FIELDS, Field
-from .ranking import CHUNK, search, search_many
+from .kernels import BINS, find
+from .layout import FIELDS, ROOM, Field
+from .ranking import CHUNK, rank, touched
 from .window import Window
 
 Passing = NDArray[np.bool_]
 _CHUNK = 4  # queries that a thread takes at a time
+_TABLE = list(ROOM).index("table")
 
 
 class Searcher:
@@ -39,6 +41,10 @@ class Searcher:
         self._table = np.array([window.fields() for window in self.windows], np.int64).reshape(-1, FIELDS)
         self._table[:, Field.BASE] = self.bases[:-1]
         self._own = threading.local()
+        slots = {window.arrays["forward_slot"].itemsize if window.exact else 0 for window in self.windows}
+        self._kinds = [True if size in slots else None for size in (2, 4, 0)]  # what rank() compiles
+        self._exact = slots != {0}
+        self._bounded = True
         self._let_pass(passing or [None] * len(self.windows))
 
     def narrowed(self, passing: Sequence[Passing | None]) -> Searcher:
@@ -47,11 +53,18 @@ class Searcher:
         other._let_pass(passing)
         return other
 
+    def exhaustive(self) -> Searcher:
+        """The same without bounds: every document that shares a term is scored. To measure what they save."""
+        other = copy.copy(self)
+        other._bounded = False
+        return other
+
     def _let_pass(self, passing: Sequence[Passing | None]) -> None:
         masks = [None if mask is None else _mask(mask) for mask in passing]
         self._kept = masks  # kernels see addresses only
         self._table = self._table.copy()
         self._table[:, Field.PASSING] = [0 if mask is None else mask.ctypes.data for mask in masks]
+        self._table_address = self._table.ctypes.data
 
     def __len__(self) -> int:
         return int(self.bases[-1])
@@ -65,10 +78,9 @@ class Searcher:
         _check_page(top_k)
         if not self.windows or not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float64)
-        found: tuple[NDArray[np.int64], NDArray[np.float64]] = search(
-            self._table, self._directory.arrays, query.term_ids, query.weights, top_k, *self._space(len(query))
-        )
-        return found
+        room = self._own_room(len(query))
+        count = self._rank(room, query.term_ids, query.weights, 0, len(query), top_k)
+        return room.hits[:count].copy(), room.scores[:count].copy()
 
     def search_batch(
         self, queries: SparseBatch, top_k: int, *, threads: int = 1
@@ -84,45 +96,76 @@ class Searcher:
         chunks = iter(range(0, len(queries), _CHUNK))
         taking = threading.Lock()
         longest = int(np.diff(queries.indptr).max(initial=1))
-        indptr, terms, weights = _read_only(queries.indptr), _read_only(queries.term_ids), _read_only(queries.weights)
+        indptr, terms, weights = queries.indptr.tolist(), to_read(queries.term_ids), to_read(queries.weights)
+        results = rows.ctypes.data, scores.ctypes.data, sizes.ctypes.data
 
         def work() -> None:
-            space = self._space(longest)
+            room = self._own_room(longest)
             while True:
                 with taking:
                     first = next(chunks, None)
                 if first is None:
                     return
                 last = min(first + _CHUNK, len(queries))
-                search_many(self._table, self._directory.arrays, indptr, terms, weights, first, last, top_k, *space, rows, scores, sizes)
+                for n in range(first, last):
+                    self._rank(room, terms, weights, indptr[n], indptr[n + 1], top_k, (n, *results))
 
         if self.windows and len(queries):
             _on_threads(work, threads)
         return rows, scores, sizes
 
-    def _space(self, terms: int) -> tuple[Any, Any, Any]:
+    def _rank(
+        self, room: _Room, terms: Any, weights: Any, first: int, last: int, top_k: int, results: tuple[int, int, int, int] = (0, 0, 0, 0)
+    ) -> int:
+        """The hits of one query, in the room; see find() and rank()."""
+        address, count, how = room.address, -1, (*self._kinds, *results)
+        if find(address, terms, weights, first, last, top_k, self._exact, self._bounded):
+            count = rank(address, top_k, 0, *how)
+        return int(count if count >= 0 else rank(address, top_k, touched(address), *how))
+
+    def _own_room(self, terms: int) -> _Room:
         """Room to work in, made once for each thread."""
-        held = getattr(self._own, "space", None)
-        if held is None or len(held[0][2]) < terms:
-            slots = 1 << max(16, max((len(window.arrays["terms"]) for window in self.windows), default=1).bit_length())
-            size = max(terms, 256)
-            counts = np.zeros(WINDOW, np.uint16)
-            held = (
-                (
-                    counts,
-                    np.zeros(BINS, np.int32),
-                    np.zeros(size, np.uint16),
-                    np.zeros(size + 1, np.int64),
-                    np.zeros(size + 1, np.uint16),
-                    np.zeros(WINDOW // BLOCK, np.uint16),
-                    np.zeros(WINDOW // GROUP, np.int64),
-                ),
-                (np.empty(len(self) + 1, np.int64), np.empty(len(self) + 1, np.uint16)),
-                (np.zeros(slots, np.float32), np.zeros(slots // 64, np.uint64), np.zeros(CHUNK, np.int64), counts),
-            )
-            self._own.space = held
-        space: tuple[Any, Any, Any] = held
-        return space
+        room: _Room | None = getattr(self._own, "room", None)
+        if room is None or room.terms < terms:
+            room = self._own.room = _Room(self.windows, self._directory, max(terms, 256))
+        room.held[_TABLE] = self._table_address
+        return room
+
+
+class _Room:
+    """What a search reads and works in; see layout.ROOM."""
+
+    def __init__(self, windows: Sequence[Window], directory: Directory, terms: int) -> None:
+        documents = sum(map(len, windows)) + 1
+        slots = 1 << max(16, max(len(window.arrays["terms"]) for window in windows).bit_length())
+        self.terms = terms
+        self.hits, self.scores = np.empty(documents, np.int64), np.empty(documents, np.float64)
+        arrays: dict[str, NDArray[Any]] = {
+            "terms": directory.terms,
+            "entries": directory.entries,
+            "places": np.zeros(terms, np.int64),
+            "weights": np.zeros(terms, np.float32),
+            "factors": np.zeros(terms, np.uint16),
+            "begins": np.zeros(terms + 1, np.int64),
+            "column_factors": np.zeros(terms + 1, np.uint16),
+            "counts": np.zeros(WINDOW, np.uint16),
+            "bounds": np.zeros(WINDOW // BLOCK, np.uint16),
+            "surviving": np.zeros(WINDOW // GROUP, np.int64),
+            "bins": np.zeros(BINS, np.int64),
+            "found": np.empty(documents, np.int64),
+            "found_counts": np.empty(documents, np.uint16),
+            "hits": self.hits,
+            "scores": self.scores,
+            "spare": np.empty(documents, np.int64),
+            "by_slot": np.zeros(slots, np.float32),
+            "bits": np.zeros(slots // 64, np.int64),
+            "chosen": np.zeros(CHUNK, np.int64),
+        }
+        numbers = {"windows": len(windows), "term_count": len(directory.terms), "slot_mask": slots - 1}
+        numbers |= {name: array.ctypes.data for name, array in arrays.items()}
+        self.held = np.array([numbers.get(name, 0) for name in ROOM], np.int64)
+        self.address = self.held.ctypes.data
+        self._arrays = arrays  # kernels see addresses only
 
 
 def _check_page(top_k: int) -> None:
@@ -134,13 +177,6 @@ def _mask(passing: Passing) -> NDArray[np.uint8]:
     padded = np.zeros(-(-len(passing) // GROUP) * GROUP, np.uint8)
     padded[: len(passing)] = passing
     return padded
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The type that kernels are compiled for: the vectors of this package cannot be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _on_threads(work: Any, threads: int) -> None:

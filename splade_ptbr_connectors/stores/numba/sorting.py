@@ -4,79 +4,93 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from numpy import float64, inf, int64
 
-from .compiled import compiled, inlined
+from .addresses import clear
+from .compiled import part
 
+BINS = 1024
 _SHORT = 48  # so many are sorted by insertion
-_BINS = 1024
+_BELOW = 1 - 2.0**-50  # where rounding cannot have put a score into the bin from
 
 
-@inlined
-def _insert(keys: Any, scores: Any, rows: Any) -> None:
-    for n in range(1, len(rows)):
-        score, row, place = scores[n], rows[n], n
-        while place > 0 and (scores[place - 1] < score or (scores[place - 1] == score and rows[place - 1] > row)):
-            scores[place], rows[place] = scores[place - 1], rows[place - 1]
+@part(None)
+def _insert(keys: Any, rows: Any, size: Any) -> None:
+    for n in range(1, size):
+        key, row, place = keys[n], rows[n], n
+        while place > 0 and (keys[place - 1] < key or (keys[place - 1] == key and rows[place - 1] > row)):
+            keys[place] = keys[place - 1]
+            rows[place] = rows[place - 1]
             place -= 1
-        scores[place], rows[place] = score, row
+        keys[place] = key
+        rows[place] = row
 
 
-@inlined
-def _by_bytes(keys: Any, others: Any, spare: Any) -> None:
-    """Sort by uint64 keys, keeping the order of equal ones; others move along. One pass a byte, none where all agree in it."""
-    spare_keys, spare_others = spare
-    starts = np.empty(256, np.int64)
-    for shift in range(0, 64, 8):
-        starts[:] = 0
-        for n in range(len(keys)):
-            starts[np.intp((keys[n] >> np.uint64(shift)) & np.uint64(255))] += 1
-        if starts[np.intp((keys[0] >> np.uint64(shift)) & np.uint64(255))] == len(keys):
-            continue
-        following: Any = 0
-        for value in range(256):
-            starts[value], following = following, following + starts[value]
-        for n in range(len(keys)):
-            byte = np.intp((keys[n] >> np.uint64(shift)) & np.uint64(255))
-            spare_keys[starts[byte]], spare_others[starts[byte]] = keys[n], others[n]
-            starts[byte] += 1
-        keys[:], others[:] = spare_keys, spare_others
+@part(None)
+def _by_bytes(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any, starts: Any) -> None:
+    """By row, then by key, keeping the order of equal ones. One pass a byte, none where all agree in it."""
+    moved = False
+    for step in range(16):
+        by, shift, flip = rows if step < 8 else keys, 8 * (step & 7), 255 * (step >> 3)  # keys descend: their bytes are turned round
+        clear(starts, 256)
+        for n in range(size):
+            starts[by[n] >> shift & 255 ^ flip] += 1
+        if starts[by[0] >> shift & 255 ^ flip] < size:
+            following = int64(0)
+            for value in range(256):
+                count = starts[value]
+                starts[value] = following
+                following += count
+            for n in range(size):
+                byte = by[n] >> shift & 255 ^ flip
+                place = starts[byte]
+                starts[byte] = place + 1
+                other_keys[place] = keys[n]
+                other_rows[place] = rows[n]
+            keys, other_keys = other_keys, keys
+            rows, other_rows = other_rows, rows
+            moved = not moved
+    if moved:
+        for n in range(size):
+            other_keys[n] = keys[n]
+            other_rows[n] = rows[n]
 
 
-@compiled
-def sort_hits(scores: Any, rows: Any) -> None:
-    """By score descending, then by row. Scores are not negative: the bits of such float64 ascend as they do."""
-    if len(rows) <= _SHORT:
-        _insert(scores, scores, rows)
-        return
-    keys, numbers = scores.view(np.uint64), rows.view(np.uint64)
-    spare = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint64)
-    for n in range(len(rows)):
-        keys[n] = ~keys[n]
-    _by_bytes(numbers, keys, spare)
-    _by_bytes(keys, numbers, spare)
-    for n in range(len(rows)):
-        keys[n] = ~keys[n]
+@part(None)
+def sort_hits(keys: Any, rows: Any, size: Any, other_keys: Any, other_rows: Any, starts: Any) -> None:
+    """By score descending, then by row.
+
+    Args:
+        keys: the bits of the scores as int64. Those of float64 that are not negative ascend as they do.
+        rows: int64, not negative.
+        other_keys, other_rows, starts: room for as many int64 each, and for 256.
+    """
+    if size <= _SHORT:
+        _insert(keys, rows, size)
+    else:
+        _by_bytes(keys, rows, size, other_keys, other_rows, starts)
 
 
-@compiled
-def about_the_best(scores: Any, top_k: Any) -> Any:
-    """A score that at least top_k of them reach, and few more: the lower end of the bin where the top_k-th largest is."""
-    low, high = scores[0], scores[0]
-    for score in scores:
-        low, high = min(low, score), max(high, score)
-    scale = (_BINS - 1) / (high - low) if high > low else 0.0
-    if not 0.0 < scale < np.inf:
-        return low
-    bins = np.zeros(_BINS, np.int64)
-    for score in scores:
-        bins[np.intp((score - low) * scale)] += 1
-    above, place = bins[_BINS - 1], _BINS - 1
+@part(float64)
+def about_the_best(scores: Any, size: Any, top_k: Any, bins: Any) -> Any:
+    """A score that at least top_k of them reach, and few more: the lower end of the bin where the top_k-th largest is.
+
+    Args:
+        scores: not negative.
+        bins: room for BINS int64.
+    """
+    high = 0.0
+    for n in range(size):
+        if scores[n] > high:
+            high = scores[n]
+    scale = (BINS - 1) / high
+    if not scale < inf:  # all are 0 or nearly so
+        return 0.0
+    clear(bins, BINS)
+    for n in range(size):
+        bins[int64(scores[n] * scale)] += 1
+    place, above = int64(BINS), int64(0)
     while above < top_k:
         place -= 1
         above += bins[place]
-    least = high
-    for score in scores:  # the smallest of those that were counted: what a bin's end is, rounding leaves open
-        if np.intp((score - low) * scale) >= place:
-            least = min(least, score)
-    return least
+    return place / scale * _BELOW

@@ -89,6 +89,21 @@ def test_windows_with_columns_and_blocks(large: Any, top_k: int, exact: bool) ->
         assert_same(Searcher(windows, masks), documents, query, top_k, passing)
 
 
+def test_windows_of_every_kind_beside_each_other() -> None:
+    """Few terms (numbered by 16 bits), more than 65,536 of them (32 bits), and impacts only."""
+    random = np.random.default_rng(20)
+    many = [SparseVector(random.choice(3_000_000, 70, replace=False), random.random(70) + 0.1) for _ in range(1100)]
+    wide = joined([SparseBatch.from_vectors(many), random_batch(21, 400, 300, 40)])
+    windows = [Window.build(random_batch(22, 700, 300, 40)), Window.build(wide), Window.build(random_batch(23, 500, 300, 40), exact=False)]
+    assert [window.arrays["forward_slot"].itemsize if window.exact else 0 for window in windows] == [2, 4, 0]
+    for some in (windows, windows[1:2], windows[::2]):
+        documents, searcher = joined([window.batch() for window in some]), Searcher(some)
+        for query in [*random_batch(24, 5, 330, 40), *many[:5]]:
+            for top_k in (1, 10, 100):
+                assert_same(searcher, documents, query, top_k)
+                assert_same(searcher.exhaustive(), documents, query, top_k)
+
+
 @pytest.mark.parametrize("order", ["as it comes", "best last", "best first"])
 def test_order_of_documents_does_not_matter(order: str) -> None:
     """The best at the end defeat what is learnt from the first window; the best at the start make it learn too much."""
