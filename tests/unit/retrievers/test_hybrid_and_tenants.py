@@ -162,9 +162,19 @@ def native(tenant: str) -> Any:
     return edge.Filter(should=[condition])
 
 
-@pytest.mark.parametrize(
-    "filter", [None, {}, {"_tenant": "b"}, {"_tenant": ["a", "b"]}, {"_tenant": {"not": "a"}}, {"text": "café número 1 de b"}, "native"]
-)
+@pytest.mark.parametrize("filter", [{"_tenant": "b"}, {"_tenant": ["a", "b"]}, {"_tenant": {"not": "a"}}])
+def test_no_filter_of_a_retriever_names_the_tenant(shared: str, filter: Any) -> None:
+    with open_store(shared, encoder=HashingEncoder(), tenant="a") as store:
+        for search in (
+            lambda: LangChainRetriever(store=store, filter=filter).invoke("café número"),
+            lambda: LangChainRetriever(store=store).invoke("café número", filter=filter),
+            lambda: LlamaIndexRetriever(store, filters=filter).retrieve("café número"),
+        ):
+            with pytest.raises(ConfigError, match="store's own tenant"):
+                search()
+
+
+@pytest.mark.parametrize("filter", [None, {}, {"text": "café número 1 de b"}, "native"])
 def test_no_filter_of_a_retriever_reaches_another_tenant(shared: str, filter: Any) -> None:
     if filter == "native":
         filter = native("b")
@@ -174,7 +184,7 @@ def test_no_filter_of_a_retriever_reaches_another_tenant(shared: str, filter: An
         found += [document.page_content for document in asyncio.run(LangChainRetriever(store=store, filter=filter).ainvoke("café número"))]
         found += [node.node.get_content() for node in LlamaIndexRetriever(store, filters=filter).retrieve("café número")]
     assert all(text.endswith("de a") for text in found)
-    assert len(found) == (8 if not filter else 0) or (filter == {"_tenant": ["a", "b"]} and len(found) == 8)
+    assert len(found) == (8 if not filter else 0)
 
 
 def test_a_closed_store_is_said_to_be_closed_in_a_hybrid_search_too() -> None:
