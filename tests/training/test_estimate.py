@@ -250,7 +250,7 @@ def test_the_dictionary_is_json_and_has_the_same_figures() -> None:
 def test_the_measured_peak_lies_within_the_stated_factor() -> None:
     root = Path(__file__).resolve().parents[2]
     script = "from tests.training.support import measure_peaks; print(measure_peaks())"
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=240, check=True)
     in_pieces, at_once = json.loads(done.stdout.splitlines()[-1])
     lengths = (MID_BATCH["length_query"], MID_BATCH["length_document"])
     training = Training(steps=1, batch_queries=MID_BATCH["queries"], length_query=lengths[0], length_document=lengths[1])

@@ -117,7 +117,7 @@ def test_a_pair_of_networks_runs_where_torch_is_not_installed(pair: Path, tmp_pa
         "from splade_ptbr_connectors import SpladeEncoder; encoder = SpladeEncoder.load(sys.argv[1])\n"
         "print(encoder.runtime.name, encoder.query_runtime.name, len(encoder.encode_query('qual imposto?')) > 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout.split() == ["onnx", "onnx", "True"], done.stderr
 
 
