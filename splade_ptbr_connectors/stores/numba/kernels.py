@@ -33,6 +33,7 @@ MAX_TERMS = 4_000  # beyond so many terms of a query, rounding could reach 2**16
 FIRST_GUESS = 2_048  # documents that are enough for a first guess of what the top k will reach
 NEVER = 2**62
 AHEAD = 8  # groups: the columns of a group are asked for while so many before it are worked on
+LISTS_AHEAD = 3  # and a list while so many before it are added up
 
 _LIST = (1 << COUNT_BITS) - 1
 _BLOCK_BITS, _GROUP_BITS = 4, 6
@@ -72,9 +73,6 @@ def _prepare(room: Any, window: Any, w: Any) -> Any:
             room.begins[used] = (-1 - span) * window.padded_rows
             room.column_factors[used] = factor
             used += 1
-        else:  # lists are short and lie apart, so that the processor does not guess where the next one starts
-            prefetch(window.posting_row_at + 2 * (span >> COUNT_BITS), 2 * (span & _LIST))
-            prefetch(window.posting_impact_at + (span >> COUNT_BITS), span & _LIST)
     room.begins[used] = room.begins[0]
     room.column_factors[used] = 0
     room.used = used
@@ -83,14 +81,20 @@ def _prepare(room: Any, window: Any, w: Any) -> Any:
 
 @part(None)
 def _scatter(room: Any, window: Any, w: Any) -> None:
-    """Add up the lists of a window."""
+    """Add up the lists of a window. They are short and lie apart: the processor does not guess where the next one starts."""
     counts, rows, impacts = room.counts, window.posting_row, window.posting_impact
-    for i in range(room.known):
-        span, factor = entry_at(room.places[i] + w * ENTRY_BYTES).span, room.factors[i]
-        if span > 0:
-            begin = span >> COUNT_BITS
-            for place in range(begin, begin + (span & _LIST)):
-                counts[rows[place]] += product(impacts[place], factor)
+    for i in range(room.known + LISTS_AHEAD):
+        if i < room.known:
+            span = entry_at(room.places[i] + w * ENTRY_BYTES).span
+            if span > 0:
+                prefetch(window.posting_row_at + 2 * (span >> COUNT_BITS), 2 * (span & _LIST))
+                prefetch(window.posting_impact_at + (span >> COUNT_BITS), span & _LIST)
+        if i >= LISTS_AHEAD:
+            span, factor = entry_at(room.places[i - LISTS_AHEAD] + w * ENTRY_BYTES).span, room.factors[i - LISTS_AHEAD]
+            if span > 0:
+                begin = span >> COUNT_BITS
+                for place in range(begin, begin + (span & _LIST)):
+                    counts[rows[place]] += product(impacts[place], factor)
 
 
 @part(int64)

@@ -84,10 +84,12 @@ def _score_impacts(room: Any, window: Any, w: Any, first: Any, last: Any) -> Non
     """
     marks, rows, impacts, hits, scores = room.counts, window.posting_row, window.posting_impact, room.hits, room.scores
     through = _FEW <= last - first <= _ROW
-    clear(marks, window.padded_rows)
+    if through:
+        clear(marks, window.padded_rows)
     for n in range(first, last):
         scores[n] = 0.0
-        marks[hits[n] & _ROW] = n - first + 1
+        if through:
+            marks[hits[n] & _ROW] = n - first + 1
     for i in range(room.known):
         entry, weight = entry_at(room.places[i] + w * ENTRY_BYTES), float64(room.weights[i])
         span, step = entry.span, float64(entry.largest) / 255.0
