@@ -15,13 +15,13 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
-from numpy import float32, float64, int64, uint8
+from numpy import bool_, float32, float64, int64, uint8
 
-from .addresses import clear, memory, pointer, prefetch
+from .addresses import clear, pointer, prefetch
 from .building import BLOCK, GROUP, WINDOW
-from .compiled import compiled, part
+from .compiled import part
 from .directory import look_up
-from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
+from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, window_at
 from .simd import add_two, larger, lowest_bit, may_reach, product, reaching
 
 UNITS = 60_000  # of the largest possible score; below 2**16 by what rounding up the factors may add
@@ -183,9 +183,9 @@ def _guessed(room: Any, top_k: Any, share: Any) -> Any:
     return level * BIN
 
 
-@compiled
-def find(address: Any, query_terms: Any, query_weights: Any, first: Any, last: Any, top_k: Any, exact: Any, bounded: Any) -> Any:
-    """Every document that may be among the top k, by its count, into the room at an address (layout.ROOM).
+@part(bool_)
+def find(room: Any, query_terms: Any, query_weights: Any, first: Any, last: Any, top_k: Any, exact: Any, bounded: Any) -> Any:
+    """Every document that may be among the top k, by its count, into the room.
 
     Each term's product is rounded down once (a score may be `known` above its count), its factor was rounded up before (`known`
     below), and an impact that was rounded up counts up to a whole step too much. Two more for sums of float64.
@@ -200,8 +200,7 @@ def find(address: Any, query_terms: Any, query_weights: Any, first: Any, last: A
 
     Returns: whether rank() can go on from here; otherwise touched() has to come between.
     """
-    room = room_at(address)
-    look_up(room, memory(query_terms), memory(query_weights), first, last)
+    look_up(room, query_terms, query_weights, first, last)
     room.unit = _unit(room)
     room.loss = 2 * room.known + 4
     if exact:

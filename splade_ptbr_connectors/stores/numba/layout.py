@@ -51,7 +51,7 @@ WINDOW_BITS = 16  # hits are numbered window << WINDOW_BITS | row until they are
 ROOM: dict[str, Any] = {
     # the index
     "windows": np.int64, "table": np.int64, "term_count": np.int64, "terms": [np.uint32], "entries": np.int64,
-    # the query: [T] addresses of the entries of its terms in the first window, and weights; how many are known; see find()
+    # the query: [T] addresses of the entries of its terms in the first window, and weights; how many are known; see kernels.find()
     "places": [np.int64], "weights": [np.float32], "known": np.int64, "unit": np.float64, "loss": np.int64, "smallest": np.int64,
     # a window: [T] factors, [T + 1] where columns begin, and their factors; how many; [WINDOW] counts, [WINDOW / BLOCK] bounds,
     # [WINDOW / GROUP] groups that survive

@@ -11,7 +11,7 @@ from numpy import float32, float64, int64, uint8, uint16, uint32
 
 from .addresses import clear, memory, pointer, prefetch
 from .compiled import compiled, part
-from .kernels import BIN, NEVER, SURE
+from .kernels import BIN, NEVER, SURE, find
 from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
 from .simd import larger
 from .sorting import about_the_best, sort_hits
@@ -160,24 +160,17 @@ def _score(room: Any, begin: Any, every: Any, narrow: Any, wide: Any, rounded: A
         begin = end
 
 
-@compiled
-def rank(
-    address: Any, top_k: Any, every: Any, narrow: Any, wide: Any, rounded: Any, query: Any, rows: Any, out_scores: Any, sizes: Any
-) -> Any:  # fmt: skip
+@part(int64)
+def rank(room: Any, top_k: Any, every: Any, narrow: Any, wide: Any, rounded: Any) -> Any:
     """The top k of what find() or touched() left in the room, and every other one that ties with the last of them, in order.
 
     First the likely ones are scored, then those whose bound is not below what the top k of these reach.
 
     Args:
         every: how many hits there are already: what touched() returned, else 0.
-        narrow, wide, rounded: True where there are windows whose slots are uint16 or uint32, or that keep impacts only, else None:
-            what is None is not compiled.
-        query, rows, out_scores, sizes: where sizes is not 0, addresses of int64 [queries, top_k], float64 [queries, top_k] and int64
-            [queries], of which the query's row gets the top k.
 
     Returns: how many there are, in the room's hits and scores; -1: touched() has to find more.
     """
-    room = room_at(address)
     hits, scores, counts = room.hits, room.scores, room.found_counts
     spare = (room.known + 2) * room.unit  # two more for sums of float64
     low = larger(room.level * BIN, room.proven)
@@ -203,14 +196,49 @@ def rank(
         count -= 1
     for n in range(count):
         hits[n] = window_at(room.table + (hits[n] >> WINDOW_BITS) * ROW_BYTES).base + (hits[n] & _ROW)
-    if sizes != 0:
-        if count > top_k:
-            count = top_k
-        pointer(sizes, int64)[query] = count
-        for n in range(count):
-            pointer(rows, int64)[query * top_k + n] = hits[n]
-            pointer(out_scores, float64)[query * top_k + n] = scores[n]
     return count
+
+
+@compiled
+def search(
+    address: Any, indptr: Any, terms: Any, weights: Any, first: Any, last: Any, every: Any, top_k: Any, exact: Any, bounded: Any,
+    narrow: Any, wide: Any, rounded: Any, rows: Any, scores: Any, sizes: Any,
+) -> Any:  # fmt: skip
+    """find() and rank() for queries from first to last of a batch, in the room at an address (layout.ROOM).
+
+    Args:
+        indptr, terms, weights: of the batch.
+        every: what touched() returned for the first query; -1: it was not called.
+        exact, bounded: see find().
+        narrow, wide, rounded: True where there are windows whose slots are uint16 or uint32, or that keep impacts only, else None:
+            what is None is not compiled.
+        rows, scores, sizes: where sizes is not 0, addresses of int64 [queries, top_k], float64 [queries, top_k] and int64 [queries],
+            which get the top k; otherwise the hits stay in the room.
+
+    Returns: last; or the query before which it stopped, because touched() has to find its hits first.
+    """
+    room = room_at(address)
+    for n in range(first, last):
+        if every < 0:
+            if not find(room, memory(terms), memory(weights), indptr[n], indptr[n + 1], top_k, exact, bounded):
+                return n
+            every = int64(0)
+        count = rank(room, top_k, every, narrow, wide, rounded)
+        if count < 0:
+            return n
+        room.size, every = count, int64(-1)
+        if sizes != 0:
+            at = 8 * n * top_k
+            _copy(room, top_k, pointer(rows + at, int64), pointer(scores + at, float64), pointer(sizes + 8 * n, int64))
+    return last
+
+
+@part(None)
+def _copy(room: Any, top_k: Any, rows: Any, scores: Any, size: Any) -> None:
+    size[0] = room.size if room.size < top_k else top_k
+    for n in range(size[0]):
+        rows[n] = room.hits[n]
+        scores[n] = room.scores[n]
 
 
 @compiled

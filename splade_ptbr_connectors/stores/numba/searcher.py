@@ -16,14 +16,14 @@ from ...vectors import SparseBatch, SparseVector
 from .addresses import to_read
 from .building import BLOCK, GROUP, WINDOW
 from .directory import Directory
-from .kernels import BINS, find
+from .kernels import BINS
 from .layout import FIELDS, ROOM, Field
-from .ranking import CHUNK, rank, touched
+from .ranking import CHUNK, search, touched
 from .window import Window
 
 Passing = NDArray[np.bool_]
 _CHUNK = 4  # queries that a thread takes at a time
-_TABLE = list(ROOM).index("table")
+_TABLE, _SIZE = (list(ROOM).index(name) for name in ("table", "size"))
 
 
 class Searcher:
@@ -42,7 +42,7 @@ class Searcher:
         self._table[:, Field.BASE] = self.bases[:-1]
         self._own = threading.local()
         slots = {window.arrays["forward_slot"].itemsize if window.exact else 0 for window in self.windows}
-        self._kinds = [True if size in slots else None for size in (2, 4, 0)]  # what rank() compiles
+        self._kinds = [True if size in slots else None for size in (2, 4, 0)]  # what search() compiles
         self._exact = slots != {0}
         self._bounded = True
         self._let_pass(passing or [None] * len(self.windows))
@@ -79,7 +79,8 @@ class Searcher:
         if not self.windows or not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float64)
         room = self._own_room(len(query))
-        count = self._rank(room, query.term_ids, query.weights, 0, len(query), top_k)
+        self._search(room, np.array([0, len(query)]), query.term_ids, query.weights, 0, 1, top_k, (0, 0, 0))
+        count = room.held[_SIZE]
         return room.hits[:count].copy(), room.scores[:count].copy()
 
     def search_batch(
@@ -96,7 +97,7 @@ class Searcher:
         chunks = iter(range(0, len(queries), _CHUNK))
         taking = threading.Lock()
         longest = int(np.diff(queries.indptr).max(initial=1))
-        indptr, terms, weights = queries.indptr.tolist(), to_read(queries.term_ids), to_read(queries.weights)
+        indptr, terms, weights = queries.indptr.copy(), to_read(queries.term_ids), to_read(queries.weights)
         results = rows.ctypes.data, scores.ctypes.data, sizes.ctypes.data
 
         def work() -> None:
@@ -107,21 +108,19 @@ class Searcher:
                 if first is None:
                     return
                 last = min(first + _CHUNK, len(queries))
-                for n in range(first, last):
-                    self._rank(room, terms, weights, indptr[n], indptr[n + 1], top_k, (n, *results))
+                self._search(room, indptr, terms, weights, first, last, top_k, results)
 
         if self.windows and len(queries):
             _on_threads(work, threads)
         return rows, scores, sizes
 
-    def _rank(
-        self, room: _Room, terms: Any, weights: Any, first: int, last: int, top_k: int, results: tuple[int, int, int, int] = (0, 0, 0, 0)
-    ) -> int:
-        """The hits of one query, in the room; see find() and rank()."""
-        address, count, how = room.address, -1, (*self._kinds, *results)
-        if find(address, terms, weights, first, last, top_k, self._exact, self._bounded):
-            count = rank(address, top_k, 0, *how)
-        return int(count if count >= 0 else rank(address, top_k, touched(address), *how))
+    def _search(
+        self, room: _Room, indptr: Any, terms: Any, weights: Any, first: int, last: int, top_k: int, results: tuple[int, int, int]
+    ) -> None:
+        how, every = (self._exact, self._bounded, *self._kinds, *results), -1
+        while first < last:
+            first = search(room.address, indptr, terms, weights, first, last, every, top_k, *how)
+            every = touched(room.address) if first < last else -1
 
     def _own_room(self, terms: int) -> _Room:
         """Room to work in, made once for each thread."""
