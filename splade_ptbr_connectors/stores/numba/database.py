@@ -59,9 +59,11 @@ class Database:
         self._loads: weakref.WeakSet[_Load] = weakref.WeakSet()
         _open_databases.add(self)
         try:
-            with translated(url, "open"), self.reading() as connection:
-                self.store_id = _checked(connection, self.path)
-                self._check_acknowledged(read_state(connection).revision)
+            with translated(url, "open"):
+                note = self._note()  # before the snapshot, which would lack what another process writes and acknowledges meanwhile
+                with self.reading() as connection:
+                    self.store_id = _checked(connection, self.path)
+                    self._check_acknowledged(note, read_state(connection).revision)
         except BaseException:
             self.close()
             raise
@@ -203,11 +205,16 @@ class Database:
         if _identity(self.path) != self._file:
             raise StoreCorruptError(f"{self.path} was removed or replaced while the store was open: close it, and {ADVICE}.")
 
-    def _check_acknowledged(self, revision: int) -> None:
-        path = self.folder / ACKNOWLEDGED
+    def _note(self) -> bytes | None:
+        """What acknowledge() wrote, as it stands on the disk; None where there is none."""
         try:
-            content = path.read_bytes()
+            return (self.folder / ACKNOWLEDGED).read_bytes()
         except FileNotFoundError:
+            return None
+
+    def _check_acknowledged(self, content: bytes | None, revision: int) -> None:
+        path = self.folder / ACKNOWLEDGED
+        if content is None:
             if revision:
                 logger.warning("%s is missing: whether %s lost its last writes cannot be told", path, self.path)
             return

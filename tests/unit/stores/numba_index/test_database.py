@@ -258,6 +258,21 @@ def test_a_forked_child_does_not_use_its_parents_handles(folder: Path, opening: 
         assert store.count() == 2
 
 
+def test_a_write_while_the_store_is_opened_is_no_lost_write(opening: Opening, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process acknowledges behind the snapshot of the one that opens is not missing there."""
+    real, writes = module.read_state, iter([lambda: store.upsert_vectors([("a", VECTOR)])])
+
+    def read_state(connection: Any) -> Any:
+        found = real(connection)
+        next(writes, lambda: None)()  # once: writing reads the state too
+        return found
+
+    monkeypatch.setattr(module, "read_state", read_state)
+    with opening() as other:
+        assert next(writes, None) is None
+        assert other.count() == 1
+
+
 def _write_one(opening: Opening) -> None:
     with opening() as store:
         store.upsert_vectors([("child", VECTOR)])
