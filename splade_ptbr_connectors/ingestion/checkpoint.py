@@ -38,12 +38,14 @@ class Progress:
         position: number of records dealt with, from the first one on, without a hole.
         prefix: digest over these records, which proves that the input still begins with them.
         dead_letter_bytes: length of the dead-letter file at that moment.
+        last_written: which of these records was written to the store last, from 1; 0: none was, or an older version did not note it.
     """
 
     position: int = 0
     prefix: str = ""
     counts: Counts = field(default_factory=Counts)
     dead_letter_bytes: int = 0
+    last_written: int = 0
 
     @property
     def acknowledged(self) -> int:
@@ -76,20 +78,32 @@ class Checkpoint:
             return Progress()
         try:
             was = Run(**raw["run"])
-            progress = Progress(raw["position"], raw["prefix"], Counts(**raw["counts"]), raw["dead_letter_bytes"])
+            progress = Progress(
+                raw["position"], raw["prefix"], Counts(**raw["counts"]), raw["dead_letter_bytes"], raw.get("last_written", 0)
+            )
             _check_types(was, progress)
         except (KeyError, TypeError) as error:
             raise IngestError(f"the checkpoint {self.path} is damaged ({error}): pass restart=True to start over.") from error
         self._check(was)
         return progress
 
-    def check_kept(self, start: Progress, documents: int) -> None:
-        """Raise IngestError when the store holds fewer documents than the earlier run left there: going on would leave a hole."""
-        if documents < start.acknowledged:
-            raise IngestError(
-                f"the checkpoint {self.path} is about {start.acknowledged:,} documents in {self.run.store}, which holds {documents:,}: "
-                "some were deleted or lost since. Pass restart=True to start over; what is there and unchanged is not written again."
-            )
+    def check_kept(self, start: Progress, documents: int, lost: str | None) -> None:
+        """Raise IngestError when the store is not as the earlier run left it: going on would leave a hole.
+
+        Args:
+            documents: how many the store holds.
+            lost: the id of the document that was written last, if it is not there as it was written: the sign of a store that was
+                restored from a backup, however many other documents it holds.
+        """
+        if documents >= start.acknowledged and lost is None:
+            return
+        few = f"which holds {documents:,}: some were deleted or lost since"
+        other = f"where the last one, {lost!r}, is missing or another version: was the store restored from a backup, or written by others?"
+        raise IngestError(
+            f"the checkpoint {self.path} is about {start.acknowledged:,} documents in {self.run.store}, "
+            f"{few + '.' if documents < start.acknowledged else other} "
+            "Pass restart=True to start over; what is there and unchanged is not written again."
+        )
 
     @property
     def due(self) -> bool:
@@ -155,7 +169,15 @@ def _check_types(was: Run, progress: Progress) -> None:
     counts = progress.counts
     if not isinstance(counts.reasons, dict):
         raise TypeError("reasons is no object")
-    numbers = [progress.position, progress.dead_letter_bytes, counts.written, counts.unchanged, counts.rejected, *counts.reasons.values()]
+    numbers = [
+        progress.position,
+        progress.dead_letter_bytes,
+        progress.last_written,
+        counts.written,
+        counts.unchanged,
+        counts.rejected,
+        *counts.reasons.values(),
+    ]
     texts = [was.model, was.fingerprint, was.store, was.store_id, was.tenant or "", progress.prefix]
     if any(type(number) is not int or number < 0 for number in numbers) or not all(isinstance(text, str) for text in texts):
         raise TypeError("a number or a text is none")

@@ -17,7 +17,7 @@ from ..stores.base import Store
 from .checkpoint import Checkpoint, Progress, Run
 from .dead_letter import DeadLetter
 from .encoding import with_vectors
-from .items import without_unchanged
+from .items import Item, without_unchanged
 from .lanes import Lanes
 from .progress import Display, Hook, IngestProgress
 from .ready import ReadyVectors
@@ -70,7 +70,7 @@ def run_ingest(
     with closing(display), closing(DeadLetter(files["dead_letter"], keep_bytes=start.dead_letter_bytes)) as rejected:
         stream = ItemStream(source, start, saved, settings.ready(store), interrupted)
         saved.save(start, time.monotonic())  # whether it can be written is better known now than in a second
-        before = _documents_before(store, saved, start)
+        before = _documents_before(store, saved, start, stream.last_written)
         with _writing(store, lanes, rejected, saved, start, settings) as writer:
             with store.loading():
                 _pump(stream, writer, store, settings, before, lambda: display.show(_now(writer, started)))
@@ -82,13 +82,15 @@ def run_ingest(
     return writer.counts.report(time.monotonic() - started, path, start.position, checked)
 
 
-def _documents_before(store: Store, saved: Checkpoint, start: Progress) -> int:
-    """Documents in the store at the beginning; none of those that an earlier run left there may be missing."""
+def _documents_before(store: Store, saved: Checkpoint, start: Progress, last: Item | None) -> int:
+    """Documents in the store at the beginning; none of those that an earlier run left there, the `last` of all, may be missing."""
     before = store.count()
     if before < start.acknowledged:
         store.finish_loading()  # a server may not count what a killed run has stored, until it is told to
         before = store.count()
-    saved.check_kept(start, before)
+    last_id = last.record.doc_id if last and last.record else None
+    lost = last is not None and last_id is not None and store.content_hashes([last_id]).get(last_id) != last.mark
+    saved.check_kept(start, before, last_id if lost else None)
     return before
 
 

@@ -30,6 +30,7 @@ class ItemStream:
     Attributes:
         seen: the ids that came so far.
         first_line: the line behind those that an earlier run dealt with.
+        last_written: of these, the one that was written to the store last; None if that is not known.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ItemStream:
     ) -> None:
         self.seen = SeenIds()
         self.first_line = 1
+        self.last_written: Item | None = None
         self._items = read_items(self._until_error(source), ready, self.seen)
         self._interrupted = interrupted
         self._error: Exception | None = None
@@ -76,6 +78,8 @@ class ItemStream:
         for item in self:
             self.passed(item)
             self.first_line = item.line + 1
+            if self._position == start.last_written:
+                self.last_written = item
             if self._position == start.position:
                 break
         if self._digest.hexdigest() != start.prefix:

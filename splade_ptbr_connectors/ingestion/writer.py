@@ -63,7 +63,7 @@ class Writer:
         self.sample = sample
         self._store, self._lanes = store, lanes
         self._dead_letter, self._checkpoint = dead_letter, checkpoint
-        self._position, self._prefix = start.position, start.prefix
+        self._position, self._prefix, self._last_written = start.position, start.prefix, start.last_written
         self._room = threading.Semaphore(2 * store.max_in_flight + 1)
         self._unbooked: queue.SimpleQueue[tuple[int, Batch, Future[list[Refusal]]] | None] = queue.SimpleQueue()
         self._put = 0
@@ -120,13 +120,14 @@ class Writer:
     def _book(self, batch: Batch, refusals: list[Refusal]) -> None:
         _mark_refused(batch, refusals)
         self._dead_letter.append(item.dead for item in batch.items if item.reason)
-        for item in batch.items:
+        for position, item in enumerate(batch.items, batch.position - len(batch.items) + 1):
             if item.reason:
                 self.counts.reject(item.reason)
             elif item.vector is None:
                 self.counts.unchanged += 1
             else:
                 self.counts.written += 1
+                self._last_written = position
             self.sample.booked(item)
         self._position, self._prefix = batch.position, batch.prefix
         self._saved = False
@@ -139,7 +140,8 @@ class Writer:
         started = time.monotonic()
         self._store.flush()
         self._dead_letter.sync()
-        self._checkpoint.save(Progress(self._position, self._prefix, self.counts, self._dead_letter.length), started)
+        progress = Progress(self._position, self._prefix, self.counts, self._dead_letter.length, self._last_written)
+        self._checkpoint.save(progress, started)
         self._saved = True
 
 

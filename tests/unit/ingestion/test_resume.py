@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,39 @@ def test_a_store_deleted_and_made_anew_is_another_one(files: dict[str, Path], tm
     shutil.rmtree(tmp_path / "index")
     with open_store(url, encoder=HashingEncoder()) as store, pytest.raises(errors.IngestError, match="another store"):
         ingest(documents(10), store, **files)
+
+
+@pytest.mark.parametrize("engine", ["edge", "numba"])
+@pytest.mark.parametrize(
+    "before",
+    [[], documents(60, start=100), [{**document, "text": "antes"} for document in documents(60)]],
+    ids=["nothing", "others", "earlier versions"],
+)
+def test_a_store_restored_from_a_backup_is_not_taken_to_hold_what_came_after(
+    files: dict[str, Path], tmp_path: Path, engine: str, before: list[Any]
+) -> None:
+    """However many documents it holds: of the records before the checkpoint, those that the backup lacks would be missing for good."""
+    url, backup, records = f"{engine}:{tmp_path / 'index'}", tmp_path / "backup", documents(60)
+    with open_store(url, encoder=HashingEncoder()) as store:
+        ingest(before, store, reconcile=0)
+    shutil.copytree(tmp_path / "index", backup)
+    with open_store(url, encoder=HashingEncoder()) as store, pytest.raises(Stop):
+        ingest(_stopping(records, 40), store, batch_size=8, **files)
+    shutil.rmtree(tmp_path / "index")
+    shutil.copytree(backup, tmp_path / "index")
+    with open_store(url, encoder=HashingEncoder()) as store:
+        with pytest.raises(errors.IngestError, match=r"Pass restart=True to start over"):
+            ingest(records, store, **files)
+        ingest(records, store, restart=True, **files)
+        assert_holds(store, [*{document["_id"]: document for document in [*before, *records]}.values()])
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_up(store: Store, files: dict[str, Path]) -> None:
+    _stop(store, files, documents(20))
+    content = json.loads(files["checkpoint"].read_text())
+    del content["last_written"]
+    files["checkpoint"].write_text(json.dumps(content))
+    assert ingest(documents(40), store, **files).resumed_at == 20
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', '{"_id": "a", "text": "x"}\n', "\x00"])
