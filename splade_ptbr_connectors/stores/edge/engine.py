@@ -47,6 +47,7 @@ class EdgeEngine:
         self._shard: Any = None
         self._opened_by = os.getpid()
         with self._guard("open"):
+            self._place = _identity(folder)
             self._shard = edge.EdgeShard.load(str(folder))
         _ENGINES.add(self)
 
@@ -67,10 +68,13 @@ class EdgeEngine:
                 f"the store {self.url} was opened by process {self._opened_by}, of which this one is a forked child: open stores after the "
                 f"fork. {ONE_PROCESS}"
             )
-        with self._lock, self._guard(doing):
-            if self._shard is None:
-                raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
-            yield self._shard
+        with self._lock:
+            if self._shard is not None:
+                self._check_place()
+            with self._guard(doing):
+                if self._shard is None:
+                    raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
+                yield self._shard
 
     def check_space(self, expected_bytes: int) -> None:
         """Raise StoreWriteError before a write for which the medium has no room.
@@ -96,15 +100,31 @@ class EdgeEngine:
         return self._opened_by != os.getpid()
 
     @property
+    def replaced(self) -> bool:
+        """Whether another folder has the path: what the engine writes by its path would go into another store."""
+        return _identity(self.folder) not in (self._place, None)
+
+    def _check_place(self) -> None:
+        found = _identity(self.folder)
+        if found is None:
+            raise StoreNotFoundError(
+                f"{self.folder} of the store {self.url} was removed while it was open: restore it from a backup, or ingest anew."
+            )
+        if found != self._place:
+            raise StoreCorruptError(f"{self.folder} of the store {self.url} was replaced while it was open: close it, and open it again.")
+
+    @property
     def loaded(self) -> bool:
         """Whether there is a shard: not after close(), nor after a panic."""
         return self._shard is not None
 
     def close(self) -> None:
-        """Flush and release the shard. Closing twice is no error."""
+        """Flush and release the shard, or only forget one in whose place there is another. Closing twice is no error."""
         with self._lock, self._guard("close"):
             shard, self._shard = self._shard, None
-            if shard is not None:
+            if shard is not None and self.replaced:
+                _never_free(shard)
+            elif shard is not None:
                 shard.close()
 
     @contextlib.contextmanager
@@ -132,7 +152,21 @@ def _keep_inherited() -> None:
     """In a forked child: never free the parent's shards, not even when the process ends."""
     for engine in _ENGINES:
         if engine._shard is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._shard))
+            _never_free(engine._shard)
+
+
+def _never_free(shard: Any) -> None:
+    """A shard flushes when it is freed."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(shard))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder has this path now; None for none."""
+    try:
+        found = os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 _ENGINES: weakref.WeakSet[EdgeEngine] = weakref.WeakSet()

@@ -197,11 +197,13 @@ class EdgeStore(Store):
         if self._edge.inherited:
             return  # all of it is the parent's
         try:
-            if self._edge.loaded:
+            if self._edge.loaded and not self._edge.replaced:  # else the seal would be another store's
                 self._seal()
         finally:
-            self._edge.close()
-            self._contents.close()
+            try:
+                self._edge.close()
+            finally:
+                self._contents.close()
 
     def _seal(self) -> None:
         try:

@@ -253,6 +253,24 @@ def test_a_folder_that_was_removed_while_it_was_open(url: str, call: str) -> Non
             store.close()
 
 
+@pytest.mark.parametrize("copied", [False, True], ids=["another store", "an earlier copy"])
+def test_a_folder_that_was_replaced_while_it_was_open(url: str, tmp_path: Path, copied: bool) -> None:
+    """Nothing is acknowledged that goes nowhere, and nothing is written into what stands there now."""
+    shutil.copytree(filled(url if copied else f"edge:{tmp_path / 'other'}"), tmp_path / "new")
+    store = opened(url)
+    store.upsert_vectors(Entry(f"late{n}", VECTOR) for n in range(7))
+    shutil.rmtree(folder_of(url))
+    (tmp_path / "new").rename(folder_of(url))
+    before = {path: path.read_bytes() for path in folder_of(url).rglob("*") if path.is_file()}
+    for act in (lambda: store.upsert_vectors(ENTRIES[:1]), lambda: store.delete(["d1"]), store.flush, store.finish_loading, store.count):
+        with pytest.raises(errors.StoreCorruptError, match="was replaced while it was open"):
+            act()
+    store.close()
+    assert {path: path.read_bytes() for path in folder_of(url).rglob("*") if path.is_file()} == before
+    with opened(url) as store:
+        assert {entry.doc_id for entry in store.scan()} == {entry.doc_id for entry in ENTRIES}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_cannot_touch_the_store_of_its_parent(url: str) -> None:
