@@ -35,7 +35,10 @@ def store_folder(address: str, url: str, engine: str) -> Path:
     path = address.removeprefix("//")  # edge://index is read as edge:index, edge:///srv/index as edge:/srv/index
     if not path or "\0" in path:
         raise ConfigError(f"store URL {url!r} names no folder: write it as '{engine}:./index'.")
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise ConfigError(f"store URL {url!r} names the home of a user who is not known: write the path without '~'.") from error
 
 
 def find_store(folder: Path, url: str, engine: str, *, create: bool) -> StoreDescription | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...errors import StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
+from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
 from ..base import Entry, Hit, Refusal, Store
@@ -67,6 +67,10 @@ def connect(address: str, options: OpenOptions) -> NumbaStore:
     """Open or create the store in the folder `address`; see open_store()."""
     folder, url = store_folder(address, options.url, NumbaStore.engine).absolute(), options.url
     settings = read_settings(NumbaSettings, options.settings)
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the folder {str(folder)!r} has a name that is no UTF-8, which SQLite does not open: rename it.") from error
     with translated(url, "open"):
         found = _is_there(folder, url, create=options.create and not settings.read_only)
     if not found:
