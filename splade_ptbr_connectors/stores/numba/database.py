@@ -89,6 +89,8 @@ class Database:
     def is_empty(folder: Path) -> bool:
         """Whether create() was interrupted, or the file was emptied. Raises apsw's errors."""
         path = folder / DATABASE
+        if path.with_name(f"{DATABASE}-journal").exists() and not (folder / ACKNOWLEDGED).exists():
+            return True  # the process died while it made the file, before there was a write-ahead log; create() undoes that
         immutable = not os.access(folder, os.W_OK) and not path.with_name(f"{DATABASE}-wal").exists()
         with contextlib.closing(_connected(path, read_only=True, immutable=immutable)) as connection:
             return not connection.execute("SELECT count(*) FROM sqlite_schema").get
@@ -129,6 +131,9 @@ class Database:
                 yield writer
                 revision = read_state(writer).revision
                 writer.execute("COMMIT")
+            except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError):
+                self._writer = None  # it keeps a log that it could not open well, for lack of handles say
+                raise
             finally:
                 _end(writer)
             if flushed:

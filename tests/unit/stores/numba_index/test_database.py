@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -163,6 +164,41 @@ def test_a_creation_that_was_interrupted_is_made_good(folder: Path, opening: Ope
         store.upsert_vectors([("a", VECTOR)])
     with opening(create=False) as store:
         assert store.count() == 1
+
+
+def test_a_creation_that_was_killed_before_there_was_a_log_is_made_good(folder: Path, opening: Opening) -> None:
+    """SQLite makes the first page of a file under a rollback journal, and refuses to read one that has such a journal left."""
+    opening().close()
+    (folder / "acknowledged").unlink()
+    first_page = (folder / "documents.db").read_bytes()[: module.PAGE_BYTES]
+    numbers = (0, 1, 0, 512, module.PAGE_BYTES)  # no record, a nonce, no page before, sizes
+    head = bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", *numbers)
+    for page in (first_page, bytes(module.PAGE_BYTES)):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "documents.db").write_bytes(page)
+        (folder / "documents.db-journal").write_bytes(head.ljust(512, b"\0"))
+        with pytest.raises(errors.StoreNotFoundError):
+            opening(create=False)
+        with opening() as store:
+            store.upsert_vectors([("a", VECTOR)])
+        assert not (folder / "documents.db-journal").exists()
+        with opening(create=False, settings={"verify": True}) as store:
+            assert store.count() == 1
+
+
+def test_a_log_that_could_not_be_opened_for_a_moment_is_opened_again(folder: Path, opening: Opening) -> None:
+    """As without a free file handle: SQLite takes what it can only read for good then."""
+    with opening() as store:
+        store.upsert_vectors([("a", VECTOR)])
+        store.finish_loading()
+    with opening() as store:
+        other = store._database  # type: ignore[attr-defined]
+        other._writer = module._connected(folder / "documents.db", read_only=True)
+        with pytest.raises(errors.StoreWriteError, match="READONLY"):
+            store.upsert_vectors([("b", VECTOR)])
+        store.upsert_vectors([("c", VECTOR)])
+        assert [hit.doc_id for hit in store.search(VECTOR)] == ["a", "c"]
 
 
 def test_other_databases_and_formats_are_named(folder: Path, opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
