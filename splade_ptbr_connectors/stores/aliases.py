@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..vectors import SparseVector
 from . import open_store
 from .base import Store
-from .binding import UnknownOriginWarning
+from .model_stamp import UnknownOriginWarning
 
 
 @runtime_checkable

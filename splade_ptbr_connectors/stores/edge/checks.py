@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from ...errors import StoreCorruptError, VectorError
 from ...vectors import SparseVector
-from ..payloads import CHECK_FIELD, ID_FIELD, TENANT_FIELD
-from ..point_ids import point_id
+from ..payloads import CHECK_FIELD, ID_FIELD, TENANT_FIELD, point_id
 
 ADVICE = (
     "repair it with splade_ptbr_connectors.stores.edge.repair(path), then run the last ingest again (or restore the folder from a backup)."

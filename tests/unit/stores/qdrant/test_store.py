@@ -13,8 +13,9 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores.base import Entry
+from splade_ptbr_connectors.stores.oversize import batched_by_bytes
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
-from splade_ptbr_connectors.stores.qdrant.points import in_parts, request_bytes
+from splade_ptbr_connectors.stores.qdrant.wire import request_bytes
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import StandIn
@@ -176,7 +177,7 @@ def test_an_alias_is_pointed_and_pointed_again_in_one_request(opening: Open, ser
 def test_an_alias_may_not_have_the_name_of_a_collection(opening: Open) -> None:
     opening("laws")
     store = opening("laws-2")
-    with pytest.raises(errors.StoreError, match="'laws' is a collection, not an alias"):
+    with pytest.raises(errors.ConfigError, match="'laws' is a collection, not an alias"):
         store.point_alias("laws")
     with pytest.raises(errors.ConfigError, match="is not accepted"):
         store.point_alias("a/b")
@@ -229,7 +230,7 @@ def test_each_event_loop_has_a_client_of_its_own(store: QdrantStore) -> None:
     async def once() -> Any:
         assert [hit.doc_id for hit in await store.asearch(QUERY)] == ["a"]
         assert "a" in await store.aget(["a"])
-        client = store._async_clients.pop(asyncio.get_running_loop())
+        client = store._connection.async_clients.pop(asyncio.get_running_loop())
         await client.close()
         return id(client)
 
@@ -287,7 +288,7 @@ def test_local_mode_takes_threads_one_at_a_time() -> None:
 def test_parts_hold_every_entry_once_and_in_order() -> None:
     entries = [Entry(f"d{n}", SparseVector(range(n), [1.0] * n), {"text": "é" * n}) for n in range(1, 60)]
     for limit in (1, 500, 5000, 10**9):
-        parts = list(in_parts(entries, limit))
+        parts = list(batched_by_bytes(entries, request_bytes, limit))
         assert [entry for part in parts for entry in part] == entries
         assert all(len(part) == 1 or sum(map(request_bytes, part)) <= limit for part in parts)
-    assert list(in_parts([], 10)) == []
+    assert list(batched_by_bytes([], request_bytes, 10)) == []
