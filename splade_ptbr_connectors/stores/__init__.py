@@ -88,7 +88,7 @@ def _scheme(url: object) -> str:
     forgotten = next((name for name in ENGINES if url.startswith(f"{name}//")), None)
     if forgotten:
         raise ConfigError(f"the store URL lacks the colon behind its scheme: write it as '{forgotten}://HOST:PORT/COLLECTION'.")
-    scheme, shown = without_login(scheme), without_login(url)  # a password may stand anywhere in what is no URL
+    scheme, shown = without_login(scheme), without_login(url)  # a password may stand anywhere in what is not a URL
     if not colon or os.sep in scheme:
         raise ConfigError(f"store URL {shown!r} has no scheme: write it as 'edge:{shown}' (known schemes: {known}).")
     near = difflib.get_close_matches(scheme, ENGINES, 1)

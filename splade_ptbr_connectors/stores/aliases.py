@@ -35,7 +35,7 @@ class ServerStore(Protocol):
 def on_server(store: Store) -> ServerStore:
     """The same store, if it is on a server. Raises ConfigError for an embedded one."""
     if not isinstance(store, ServerStore):
-        raise ConfigError(f"{store.url} is no store on a server: only those have aliases and can be adopted.")
+        raise ConfigError(f"{store.url} is not a server store: only those have aliases and can be adopted.")
     return cast(ServerStore, store)
 
 

@@ -20,6 +20,7 @@ from ..vectors import SparseVector
 from .entries import (
     MAX_TOP_K,
     SCORE_TOLERANCE,
+    CheckedEntry,
     EngineFilter,
     Entry,
     Filter,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_TOP_K",
     "SCORE_TOLERANCE",
+    "CheckedEntry",
     "EngineFilter",
     "Entry",
     "Filter",
@@ -188,13 +190,13 @@ class Store(ABC):
             if cursor is None:
                 return
 
-    def stored_form(self, vector: SparseVector) -> SparseVector:
+    def quantized(self, vector: SparseVector) -> SparseVector:
         """A document's vector as the engine's scores see it: with its weights rounded to what the engine keeps of them."""
         return vector
 
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
-        """How far search() may score this document from `query.dot(stored_form(vector))`: what adding up and rounding take."""
-        return SCORE_TOLERANCE * query.dot(self.stored_form(vector))
+        """How far search() may score this document from `query.dot(quantized(vector))`: what adding up and rounding take."""
+        return SCORE_TOLERANCE * query.dot(self.quantized(vector))
 
     def info(self) -> dict[str, Any]:
         """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""

@@ -48,6 +48,12 @@ class Entry(NamedTuple):
     dense: tuple[float, ...] | None = None
 
 
+class CheckedEntry(Entry):
+    """An entry whose payload is a checked copy already, such as one made of a Record: stores do not check and copy it again."""
+
+    __slots__ = ()
+
+
 class HybridSearch(NamedTuple):
     """A checked hybrid search: the arguments of Store.search_hybrid(), the filter parsed."""
 
@@ -70,7 +76,7 @@ class Refusal(NamedTuple):
 
 
 def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
-    """The entry as the engines take it, its payload a copy. Raises VectorError, RecordError or TextError."""
+    """The entry as the engines take it, its payload a copy of its own. Raises VectorError, RecordError or TextError."""
     if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 5:
         raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {entry!r:.80}.")
     checked = entry if isinstance(entry, Entry) else Entry(*entry)
@@ -78,7 +84,7 @@ def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
     if not isinstance(checked.vector, SparseVector):
         raise VectorError(f"the vector of {checked.doc_id!r} is {type(checked.vector).__name__}: it must be a SparseVector.")
     checked.vector.check_vocabulary(vocab_size)
-    payload = check_payload(checked.doc_id, checked.payload)
+    payload = checked.payload if isinstance(checked, CheckedEntry) else check_payload(checked.doc_id, checked.payload)
     if checked.content_hash is not None:
         check_text(checked.content_hash, f"the content hash of {checked.doc_id!r}", max_characters=MAX_HASH)
     dense = None if checked.dense is None else check_dense(checked.dense)

@@ -45,7 +45,7 @@ def check_filtered(conditions: tuple[Condition, ...]) -> None:
     for condition in conditions:
         if field_path(condition.field)[0].name.split(".")[0] in RESERVED_FIELDS:
             advice = "documents are read and deleted by id with get() and delete(), tenants are told apart by the store's own tenant"
-            raise ConfigError(f"filter field {condition.field!r} is no field of a payload but the store's own: {advice}.")
+            raise ConfigError(f"filter field {condition.field!r} is not a field of a payload but the store's own: {advice}.")
 
 
 def to_stored(doc_id: str, payload: Mapping[str, Any], content_hash: str | None, tenant: str | None = None) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def test_adopt_describes_a_collection_that_has_no_description(cli: Command, url:
 
 def test_adopt_refuses_what_is_not_there_and_what_is_no_server(cli: Command, url: str, filled: str, server: StandIn) -> None:
     assert_fails(cli("adopt", "--store", url, "--model", "mini"), 5, "no store")
-    assert_fails(cli("adopt", "--store", filled, "--model", "mini"), 2, "no store on a server")
+    assert_fails(cli("adopt", "--store", filled, "--model", "mini"), 2, "not a server store")
     assert names(server) == set()
 
 

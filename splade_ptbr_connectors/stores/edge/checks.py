@@ -76,7 +76,7 @@ def checked_names(record: Any, url: str) -> dict[str, Any]:
 
 
 def checked_vector(record: Any, name: str, url: str) -> SparseVector:
-    """The sparse vector of a record. Raises StoreCorruptError for one that is none."""
+    """The sparse vector of a record. Raises StoreCorruptError for one that is not valid."""
     vectors = record.vector or {}
     try:
         return SparseVector.from_qdrant(vectors[name]) if name in vectors else SparseVector([], [])

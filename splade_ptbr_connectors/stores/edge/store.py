@@ -37,7 +37,7 @@ BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the 
 class EdgeStore(Store):
     """An embedded Qdrant in a folder; one process at a time, any number of threads.
 
-    What upsert_vectors() has acknowledged survives the death of the process; flush() puts it on the medium as well.
+    What upsert_vectors() has acknowledged survives the death of the process; flush() writes it to disk as well.
     """
 
     engine: ClassVar[str] = "edge"
@@ -62,8 +62,8 @@ class EdgeStore(Store):
     def identity(self) -> str:
         return f"edge:{self._contents.description.store_id}"
 
-    def stored_form(self, vector: SparseVector) -> SparseVector:
-        return datatypes.stored_form(vector, self.settings.datatype)
+    def quantized(self, vector: SparseVector) -> SparseVector:
+        return datatypes.quantized(vector, self.settings.datatype)
 
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
         return datatypes.score_tolerance(query, vector, self.settings.datatype, self._largest_weights)

@@ -1,4 +1,4 @@
-"""The index: found, created, adopted, put under an alias, and the settings that a bulk load changes for its time."""
+"""The index: found, created, adopted, put under an alias, and the settings that are tuned during a bulk load."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class OpenSearchStore(RemoteStore[Writes]):
         """How many queries had more terms than the server takes, and were cut to their largest weights."""
         return self._operations.pruned
 
-    def stored_form(self, vector: SparseVector) -> SparseVector:
+    def quantized(self, vector: SparseVector) -> SparseVector:
         """The weights as rank_features keeps them: cut to 9 significant bits, as Lucene does with term frequencies."""
         if self._operations.index.field_type != "rank_features":
             return vector

@@ -78,7 +78,7 @@ class Schema(Operations):
         return encoder
 
     def _resolved(self) -> Operation[str]:
-        """The collection that an alias means now; a name that is no alias, or whose key may not ask, as it is."""
+        """The collection that an alias means now; a name that is not an alias, or where the key may not ask, as it is."""
         try:
             aliases = yield from self._aliases()
         except StoreAccessError:
@@ -155,7 +155,7 @@ class Schema(Operations):
         }
 
     def _ensure_tenant_index(self) -> Operation[None]:
-        """Index the tenant unless it is; a key that may only read, or a server that is locked, is no error."""
+        """Index the tenant unless it is indexed; a key that may only read, or a server that is locked, is not an error."""
         if not self._has_indexes or has_tenant_index(self.found):
             return
         try:

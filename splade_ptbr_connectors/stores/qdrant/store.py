@@ -107,8 +107,8 @@ class QdrantStore(RemoteStore[Writes]):
         """Those that were asked for, and those that the collection has fixed."""
         return self._operations.settings
 
-    def stored_form(self, vector: SparseVector) -> SparseVector:
-        return datatypes.stored_form(vector, self.settings.datatype)
+    def quantized(self, vector: SparseVector) -> SparseVector:
+        return datatypes.quantized(vector, self.settings.datatype)
 
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
         def largest(term_ids: list[int]) -> list[float]:

@@ -78,7 +78,7 @@ class SpladeLayout(Layout):
 class LangchainLayout(Layout):
     """langchain-qdrant: `page_content` and `metadata`; document ids are point ids.
 
-    A document whose id is no UUID and no integer is kept as in the layout "splade", under the UUID made of its id.
+    A document whose id is neither a UUID nor an integer is kept as in the layout "splade", under the UUID made of its id.
     """
 
     name: ClassVar[str] = "langchain"

@@ -96,7 +96,7 @@ def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> N
     assert [hit.doc_id for hit in mine.search(QUERY, filter=wide)] == ["a", "b"]
     assert mine.delete_where(wide) == 2
     assert (mine.count(), theirs.count(), everything.count()) == (0, 2, 2)
-    with pytest.raises(errors.ConfigError, match="'_tenant' is no field of a payload"):
+    with pytest.raises(errors.ConfigError, match="'_tenant' is not a field of a payload"):
         theirs.search(QUERY, filter={"_tenant": "A"})
     with pytest.raises(errors.ConfigError, match=r"filter is str: it must be a mapping or a qdrant_client.models.Filter"):
         mine.search(QUERY, filter="n = 1")
@@ -111,12 +111,12 @@ def test_a_score_may_be_off_by_what_the_datatype_takes(opening: Open, datatype: 
     theirs.upsert_vectors([("b", SparseVector([7], [5.0]))])
     exact = QUERY.dot(VECTOR)
     if datatype == "uint8":
-        assert mine.stored_form(VECTOR) == VECTOR
+        assert mine.quantized(VECTOR) == VECTOR
         assert mine.score_tolerance(QUERY, VECTOR) == pytest.approx(3.0 * 5.0 / 255 + 1e-4 * exact)
         assert mine.score_tolerance(QUERY, SparseVector([3], [1.0])) == 0.0
     else:
-        kept = QUERY.dot(mine.stored_form(VECTOR))
-        assert mine.stored_form(VECTOR) == SparseVector([1, 7], [0.0999755859375, 0.333251953125])
+        kept = QUERY.dot(mine.quantized(VECTOR))
+        assert mine.quantized(VECTOR) == SparseVector([1, 7], [0.0999755859375, 0.333251953125])
         assert mine.score_tolerance(QUERY, VECTOR) == pytest.approx(exact - kept + 1e-4 * kept)
 
 
