@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote
 
 from ..errors import ConfigError
@@ -13,30 +13,17 @@ from . import open_store
 from .base import Store
 from .model_stamp import UnknownOriginWarning
 
-
-@runtime_checkable
-class ServerStore(Protocol):
-    """The part of a store on a server that is about its collection as such."""
-
-    @property
-    def collection(self) -> str:
-        """The collection itself, where the store was opened by an alias."""
-        ...
-
-    def point_alias(self, alias: str) -> str | None:
-        """Let an alias mean this collection from now on, in one step; returns what it meant before."""
-        ...
-
-    def adopt(self) -> None:
-        """Write into a collection that does not say so that the store's encoder filled it."""
-        ...
+if TYPE_CHECKING:
+    from .remote import RemoteStore
 
 
-def on_server(store: Store) -> ServerStore:
+def on_server(store: Store) -> RemoteStore[Any]:
     """The same store, if it is on a server. Raises ConfigError for an embedded one."""
-    if not isinstance(store, ServerStore):
+    from .remote import RemoteStore
+
+    if not isinstance(store, RemoteStore):
         raise ConfigError(f"{store.url} is not a server store: only those have aliases and can be adopted.")
-    return cast(ServerStore, store)
+    return store
 
 
 def collection_name(url: str) -> str:

@@ -6,7 +6,7 @@ opensearch+https://host:9200/laws?shards=3&replicas=1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, InstanceOf, NonNegativeFloat, SkipValidation, field_validator
 
@@ -16,7 +16,9 @@ from ..numerals import value_of
 from ..strict import Strict
 from ..text import check_text
 from .credentials import Credentials
-from .retrying import RetryPolicy
+
+if TYPE_CHECKING:
+    from .retrying import RetryPolicy
 
 MAX_TENANT_BYTES = 256
 MAX_DENSE_SIZE = 65_536
@@ -50,6 +52,8 @@ class ServerSettings(StoreSettings):
 
     def policy(self) -> RetryPolicy:
         """How calls are tried again."""
+        from .retrying import RetryPolicy  # with tenacity, which a store in a folder has no use for
+
         return RetryPolicy(deadline_s=self.deadline_s, load_deadline_s=self.load_deadline_s)
 
 

@@ -110,9 +110,8 @@ class Queries(Schema):
 
     def _ranked(self, arguments: Mapping[str, Any], top_k: int, with_payload: bool) -> Operation[list[Hit]]:
         """One query, and where the cut falls into a tie another: the server cuts it as it likes, we by document id."""
-        wanted = True if with_payload else self._id_fields
-        answer = yield from ask(lambda client: client.query_points(self.collection, **arguments, limit=top_k + 1, with_payload=wanted))
-        points = _scoring(answer.points)
+        wanted = {**arguments, "with_payload": True if with_payload else self._id_fields}
+        points = _scoring((yield from self._points(wanted, top_k + 1)))
         if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
             return (yield from self._ranked_with_all_ties(arguments, points[top_k].score, top_k, with_payload))
         read = to_hit if with_payload else to_bare_hit
@@ -135,13 +134,13 @@ class Queries(Schema):
         wanted = {**arguments, "score_threshold": below, "with_payload": self._id_fields}
         limit = top_k + FIRST_TIES
         while True:
-            points = (yield from self._query_points(wanted, limit)).points
+            points = yield from self._points(wanted, limit)
             if len(points) < limit:
                 return points
             limit *= 4
 
-    def _query_points(self, arguments: Mapping[str, Any], limit: int) -> Operation[models.QueryResponse]:
-        return (yield from ask(lambda client: client.query_points(self.collection, **arguments, limit=limit)))
+    def _points(self, arguments: Mapping[str, Any], limit: int) -> Operation[list[models.ScoredPoint]]:
+        return (yield from ask(lambda client: client.query_points(self.collection, **arguments, limit=limit))).points
 
     @property
     def _id_fields(self) -> list[str] | bool:
