@@ -17,7 +17,7 @@ import splade_ptbr_connectors
 from splade_ptbr_connectors import SparseVector, SpladeEncoder, open_store
 from splade_ptbr_connectors.ingestion.engine import ingest as ingest_records
 from splade_ptbr_connectors.records import Record
-from splade_ptbr_connectors.stores.point_ids import point_id
+from splade_ptbr_connectors.stores.payloads import point_id
 
 from .report import compare, measure, show
 

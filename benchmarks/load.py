@@ -137,7 +137,7 @@ def _streaming_bulk(ready: Documents, url: str) -> float:
     """The helper's loop as its documentation shows it: the same documents as ours, into an index with the same mapping."""
     from opensearchpy import OpenSearch, helpers
 
-    from splade_ptbr_connectors.stores.opensearch.filters import facets
+    from splade_ptbr_connectors.stores.opensearch.wire import facets
 
     def actions() -> Iterator[dict[str, Any]]:
         for doc_id, vector, payload in ready:
@@ -186,7 +186,7 @@ def _into_qdrant(ready: Documents, url: str) -> Callable[[], float]:
 def _upload_points(ready: Documents, url: str) -> float:
     from qdrant_client import models
 
-    from splade_ptbr_connectors.stores.point_ids import point_id
+    from splade_ptbr_connectors.stores.payloads import point_id
 
     def points() -> Iterator[models.PointStruct]:
         for doc_id, vector, payload in ready:
@@ -240,7 +240,7 @@ def _raw_edge(ready: Documents, folder: Path | None) -> float:
     """The shortest correct loop over the engine's own API, its index built at the end as ours is."""
     import qdrant_edge
 
-    from splade_ptbr_connectors.stores.point_ids import point_id
+    from splade_ptbr_connectors.stores.payloads import point_id
 
     def point(doc_id: str, vector: SparseVector, payload: dict[str, Any]) -> Any:
         sparse = {"splade": qdrant_edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())}

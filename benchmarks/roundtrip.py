@@ -18,7 +18,7 @@ from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import SparseVector, open_store
 from splade_ptbr_connectors.ingestion.engine import ingest
-from splade_ptbr_connectors.stores.point_ids import point_id
+from splade_ptbr_connectors.stores.payloads import point_id
 
 from .load import UPLOAD_BATCH, Documents, make_documents
 from .ready_vectors import ReadyVectors

@@ -16,7 +16,7 @@
     │   ├── StoreNotFoundError        nothing there to open
     │   ├── StoreLockedError          another process holds it
     │   ├── StoreFormatError          not a store, or of a future format version
-    │   ├── StoreWriteError           the medium refused a write: disk full, no permission
+    │   ├── StoreWriteError           the disk rejected a write: full, no permission
     │   ├── StoreRefusedError         the engine refused single documents; the others of their batch are stored
     │   ├── StoreRequestTooLargeError one document is more than a server takes in a request
     │   ├── StoreUnavailableError     a server cannot be reached, or stayed overloaded beyond the deadline
@@ -103,7 +103,7 @@ class StoreFormatError(StoreError):
 
 
 class StoreWriteError(StoreError):
-    """The medium refused a write: disk full, no permission, read-only."""
+    """The disk rejected a write: full, no permission, read-only."""
 
 
 class StoreRefusedError(StoreError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from splade_ptbr_connectors.stores.edge.settings import EdgeSettings
 from splade_ptbr_connectors.stores.opensearch.settings import OpenSearchSettings
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
+from splade_ptbr_connectors.stores.settings import StoreSettings
 from tests.support.qdrant_server import stand_in
 
 ROOT = Path(__file__).parents[1]
@@ -62,11 +62,11 @@ def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("settings", [EdgeSettings, OpenSearchSettings, QdrantSettings])
-def test_the_page_about_servers_names_every_setting(settings: type) -> None:
+def test_the_page_about_servers_names_every_setting(settings: type[StoreSettings]) -> None:
     page = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
     rows = {name: row for row in re.findall(r"^\| `.*$", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    for field in dataclasses.fields(settings):
-        assert field.name in rows, field.name
+    for name in settings.model_fields:
+        assert name in rows, name
 
 
 @pytest.mark.parametrize(

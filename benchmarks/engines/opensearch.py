@@ -14,9 +14,9 @@ from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.stores.credentials import Credentials
 from splade_ptbr_connectors.stores.opensearch.failures import read_failure
-from splade_ptbr_connectors.stores.opensearch.features import FeatureLayout
-from splade_ptbr_connectors.stores.opensearch.index import read_index
-from splade_ptbr_connectors.stores.opensearch.queries import rank_feature
+from splade_ptbr_connectors.stores.opensearch.query import rank_feature
+from splade_ptbr_connectors.stores.opensearch.schema import read_index
+from splade_ptbr_connectors.stores.opensearch.wire import FeatureLayout
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
 from .base import Found, Query

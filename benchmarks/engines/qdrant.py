@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient, models
 from splade_ptbr_connectors.errors import ConfigError, StoreError, StoreUnavailableError
 from splade_ptbr_connectors.stores.address import parse_address
 from splade_ptbr_connectors.stores.credentials import Credentials, environment_names
-from splade_ptbr_connectors.stores.qdrant.client import Connection
+from splade_ptbr_connectors.stores.qdrant.client import Clients
 from splade_ptbr_connectors.stores.qdrant.failures import read_failure
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
 from splade_ptbr_connectors.vectors import SparseVector
@@ -131,9 +131,9 @@ def make_client(url: str, timeout_s: int) -> QdrantClient:
     environment = environment_names("qdrant")["api_key"]
     address = parse_address(f"qdrant+{url}/collection", default_port=PORTS[scheme], environment=environment)
     settings = QdrantSettings(timeout_s=timeout_s, max_in_flight=64)
-    connection = Connection(address, Credentials.from_environment("qdrant"), settings)
-    connection.check()
-    return connection.client()
+    clients = Clients(address, Credentials.from_environment("qdrant"), settings)
+    clients.check()
+    return clients.client()
 
 
 @contextlib.contextmanager

@@ -44,9 +44,9 @@ class StoreEngine(Engine):
 
     def stored_form(self, vectors: SparseBatch) -> SparseBatch | None:
         with self._opened() as store:
-            if type(store).stored_form is Store.stored_form:
+            if type(store).quantized is Store.quantized:
                 return None
-            return SparseBatch.from_vectors(map(store.stored_form, vectors))
+            return SparseBatch.from_vectors(map(store.quantized, vectors))
 
     def facts(self) -> dict[str, Any]:
         with self._opened() as store:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
-from ..numerals import integer, number
+from ..numerals import value_of
 
 if TYPE_CHECKING:
     from ..encoding.encoder import SpladeEncoder
@@ -98,13 +98,5 @@ def read_settings(given: Sequence[str] | None) -> dict[str, str | int | float | 
             raise ConfigError(f"--setting {text!r} is not NAME=VALUE, such as datatype=float16.")
         if name in settings:
             raise ConfigError(f"--setting {name} is given twice: leave one out.")
-        settings[name] = _typed(value)
+        settings[name] = value_of(value)
     return settings
-
-
-def _typed(text: str) -> str | int | float | bool:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    whole = integer(text)
-    value = number(text) if whole is None else whole
-    return text if value is None else value

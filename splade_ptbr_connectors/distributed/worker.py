@@ -13,7 +13,7 @@ from ..errors import SpladeConnectorsError
 from ..ingestion.encoding import with_vectors
 from ..ingestion.items import Item, read_items, without_unchanged
 from ..ingestion.ready import ReadyVectors
-from ..stores.base import Entry, Store
+from ..stores.base import CheckedEntry, Entry, Store
 from .rows import COLUMN, Outcome, Table, error_of, read_batch
 
 SAMPLE = 4  # written documents of a batch that may be read back in the end
@@ -74,4 +74,4 @@ def _load(store: Store, items: list[Item], outcome: Outcome) -> None:
 def _entry(item: Item) -> Entry:
     if item.record is None or item.vector is None:
         raise RuntimeError("an item without record and vector cannot be written")
-    return Entry(item.record.doc_id, item.vector, item.record.payload, item.mark, item.record.dense)
+    return CheckedEntry(item.record.doc_id, item.vector, item.record.payload, item.mark, item.record.dense)

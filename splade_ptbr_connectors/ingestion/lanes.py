@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
-from ..errors import StoreRequestTooLargeError
 from ..stores.base import Entry, Refusal, Store
-from ..stores.calls import Call, Operation, drive, drive_async
+from ..stores.calls import drive, drive_async
+from ..stores.oversize import load_in_halves
 
 
 class LoadSkipped(Exception):
@@ -63,7 +63,7 @@ class ThreadLanes(Lanes):
     def _load(self, number: int, entries: list[Entry]) -> list[Refusal]:
         self._check(number)
         try:
-            return drive(_load(entries), lambda call: call.on(self._store))
+            return drive(load_in_halves(entries, _whole), self._store.load)
         except BaseException:
             self.fail(number)
             raise
@@ -84,23 +84,11 @@ class LoopLanes(Lanes):
         async with self._free:
             self._check(number)
             try:
-                return await drive_async(_load(entries), self._perform)
+                return await drive_async(load_in_halves(entries, _whole), self._store.aload)
             except BaseException:
                 self.fail(number)
                 raise
 
-    async def _perform(self, call: Call) -> Any:
-        return await self._store.aload(**call.arguments)
 
-
-def _load(entries: list[Entry]) -> Operation[list[Refusal]]:
-    """One batch, halved as long as it is more than the engine takes at once; a document that is too large by itself is refused."""
-    try:
-        refusals: list[Refusal] = yield Call("load", {"entries": entries})
-        return refusals
-    except StoreRequestTooLargeError as error:
-        if len(entries) == 1:
-            return [Refusal(entries[0].doc_id, str(error))]
-    middle = len(entries) // 2
-    first = yield from _load(entries[:middle])
-    return first + (yield from _load(entries[middle:]))
+def _whole(entries: Sequence[Entry]) -> Generator[Sequence[Entry], list[Refusal], list[Refusal]]:
+    return (yield entries)

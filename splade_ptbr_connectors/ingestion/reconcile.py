@@ -90,7 +90,7 @@ def _verdict(store: Store, item: Item, entry: Entry | None) -> Verdict:
         return Verdict.missing
     if entry.content_hash != item.mark or item.vector is None:
         return Verdict.rewritten
-    kept = store.stored_form(item.vector)
+    kept = store.quantized(item.vector)
     if entry.vector not in (item.vector, kept):
         return Verdict.damaged
     return _searched(store, entry.doc_id, item.vector)
@@ -98,7 +98,7 @@ def _verdict(store: Store, item: Item, entry: Entry | None) -> Verdict:
 
 def _searched(store: Store, doc_id: str, vector: SparseVector) -> Verdict:
     """Whether a search by the document's heaviest terms finds it with the score it must have, unless better ones fill the page."""
-    kept = store.stored_form(vector)
+    kept = store.quantized(vector)
     query = kept.prune(max_terms=QUERY_TERMS)
     if not len(query):
         return Verdict.sound

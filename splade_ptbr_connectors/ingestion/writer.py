@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ..errors import IngestError
-from ..stores.base import Entry, Refusal, Store
+from ..stores.base import CheckedEntry, Entry, Refusal, Store
 from .checkpoint import Checkpoint, Progress
 from .dead_letter import DeadLetter
 from .items import Item
@@ -158,4 +158,4 @@ def _mark_refused(batch: Batch, refusals: list[Refusal]) -> None:
 def _entry(item: Item) -> Entry:
     if item.record is None or item.vector is None:
         raise RuntimeError("an item without record and vector cannot be written")
-    return Entry(item.record.doc_id, item.vector, item.record.payload, item.mark, item.record.dense)
+    return CheckedEntry(item.record.doc_id, item.vector, item.record.payload, item.mark, item.record.dense)

@@ -5,7 +5,7 @@
     qdrant+http(s)://HOST:6333/COLLECTION   a Qdrant server or cluster; qdrant+grpc(s)://HOST:6334/COLLECTION by gRPC
     opensearch+http(s)://HOST:9200/INDEX    an OpenSearch server or cluster
 
-An engine is a module with `connect(address, options: OpenOptions) -> Store`, loaded at first use.
+An engine is a module with `connect(options: OpenOptions) -> Store`, loaded at first use.
 """
 
 from __future__ import annotations
@@ -18,23 +18,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConfigError
 from .address import without_login
-from .options import OpenOptions
+from .settings import OpenOptions
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
     from .base import Store
     from .credentials import Credentials
 
-# scheme -> module of this package; what follows the first ":" is the engine's to read
+# scheme -> module of this package
 ENGINES = {
     "edge": ".edge",
     "numba": ".numba",
-    "qdrant+http": ".qdrant",
-    "qdrant+https": ".qdrant",
-    "qdrant+grpc": ".qdrant",
-    "qdrant+grpcs": ".qdrant",
-    "opensearch+http": ".opensearch",
-    "opensearch+https": ".opensearch",
+    **{f"qdrant+{protocol}": ".qdrant" for protocol in ("http", "https", "grpc", "grpcs")},
+    **{f"opensearch+{protocol}": ".opensearch" for protocol in ("http", "https")},
 }
 
 
@@ -68,7 +64,7 @@ def open_store(
         StoreError: StoreNotFoundError, StoreLockedError, StoreFormatError, StoreWriteError, StoreCorruptError, StoreUnavailableError
             or StoreAccessError.
     """
-    scheme, address = _split(url)
+    module = ENGINES[_scheme(url)]
     options = OpenOptions(
         url=url,
         encoder=encoder,
@@ -77,22 +73,22 @@ def open_store(
         batch_size=batch_size,
         tenant=tenant,
         credentials=credentials,
-        settings=dict(settings or {}),
+        settings=settings or {},
     )
-    return cast("Store", importlib.import_module(ENGINES[scheme], __name__).connect(address, options))
+    return cast("Store", importlib.import_module(module, __name__).connect(options))
 
 
-def _split(url: object) -> tuple[str, str]:
+def _scheme(url: object) -> str:
     if not isinstance(url, str):
         raise ConfigError(f"a store URL is a string such as 'edge:./index', got {type(url).__name__}.")
-    scheme, colon, address = url.partition(":")
+    scheme, colon, _ = url.partition(":")
     if colon and scheme in ENGINES:
-        return scheme, address
+        return scheme
     known = ", ".join(f"{name}:" for name in ENGINES)
     forgotten = next((name for name in ENGINES if url.startswith(f"{name}//")), None)
     if forgotten:
         raise ConfigError(f"the store URL lacks the colon behind its scheme: write it as '{forgotten}://HOST:PORT/COLLECTION'.")
-    scheme, shown = without_login(scheme), without_login(url)  # a password may stand anywhere in what is no URL
+    scheme, shown = without_login(scheme), without_login(url)  # a password may stand anywhere in what is not a URL
     if not colon or os.sep in scheme:
         raise ConfigError(f"store URL {shown!r} has no scheme: write it as 'edge:{shown}' (known schemes: {known}).")
     near = difflib.get_close_matches(scheme, ENGINES, 1)

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote
 
 from ..errors import ConfigError
 from ..vectors import SparseVector
 from . import open_store
 from .base import Store
-from .binding import UnknownOriginWarning
+from .model_stamp import UnknownOriginWarning
+
+if TYPE_CHECKING:
+    from .remote import RemoteStore
 
 
-@runtime_checkable
-class ServerStore(Protocol):
-    """The part of a store on a server that is about its collection as such."""
-
-    @property
-    def collection(self) -> str:
-        """The collection itself, where the store was opened by an alias."""
-        ...
-
-    def point_alias(self, alias: str) -> str | None:
-        """Let an alias mean this collection from now on, in one step; returns what it meant before."""
-        ...
-
-    def adopt(self) -> None:
-        """Write into a collection that does not say so that the store's encoder filled it."""
-        ...
-
-
-def on_server(store: Store) -> ServerStore:
+def on_server(store: Store) -> RemoteStore[Any]:
     """The same store, if it is on a server. Raises ConfigError for an embedded one."""
-    if not isinstance(store, ServerStore):
-        raise ConfigError(f"{store.url} is no store on a server: only those have aliases and can be adopted.")
-    return cast(ServerStore, store)
+    from .remote import RemoteStore
+
+    if not isinstance(store, RemoteStore):
+        raise ConfigError(f"{store.url} is not a server store: only those have aliases and can be adopted.")
+    return store
 
 
 def collection_name(url: str) -> str:

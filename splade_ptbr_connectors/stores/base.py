@@ -8,65 +8,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..errors import ConfigError, StoreClosedError, StoreRefusedError, VectorError
-from ..filters import Condition, parse_filter
+from ..batches import batched
+from ..errors import ConfigError, StoreClosedError, StoreRefusedError
 from ..records import check_doc_id
-from ..text import check_text
 from ..vectors import SparseVector
-from .payloads import check_filtered, check_payload
+from .entries import (
+    MAX_TOP_K,
+    SCORE_TOLERANCE,
+    CheckedEntry,
+    EngineFilter,
+    Entry,
+    Filter,
+    Hit,
+    HybridSearch,
+    ParsedFilter,
+    Refusal,
+    check_dense,
+    check_entry,
+    check_fusion,
+    check_positive,
+    check_top_k,
+    parsed,
+)
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
-    from .description import StoreDescription
+    from .model_stamp import StoreDescription
 
-T = TypeVar("T")
-Filter = Mapping[str, Any] | tuple[Condition, ...] | Any  # a mapping of filters.py, its parsed form, or the engine's own
-MAX_HASH = 1000  # characters of a content hash
-MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
-SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
-
-
-class Hit(NamedTuple):
-    """One search result. `score` is the plain dot product as the engine computed it, never rescaled."""
-
-    doc_id: str
-    score: float
-    payload: Mapping[str, Any]
-
-
-class Entry(NamedTuple):
-    """One document as a store keeps it. `content_hash` is None when it was written without one, `dense` without a dense vector."""
-
-    doc_id: str
-    vector: SparseVector
-    payload: Mapping[str, Any] = {}
-    content_hash: str | None = None
-    dense: tuple[float, ...] | None = None
-
-
-class HybridSearch(NamedTuple):
-    """A checked hybrid search: the arguments of Store.search_hybrid(), the filter parsed."""
-
-    query: SparseVector
-    dense: tuple[float, ...]
-    top_k: int
-    prefetch: int
-    rrf_k: int
-    filter: tuple[Condition, ...] | Any | None
-
-
-class Refusal(NamedTuple):
-    """A document that the engine itself refused, and why; the others of its batch are stored."""
-
-    doc_id: str
-    reason: str
+__all__ = [
+    "MAX_TOP_K",
+    "SCORE_TOLERANCE",
+    "CheckedEntry",
+    "EngineFilter",
+    "Entry",
+    "Filter",
+    "Hit",
+    "HybridSearch",
+    "ParsedFilter",
+    "Refusal",
+    "Store",
+    "check_top_k",
+]
 
 
 class Store(ABC):
@@ -181,7 +168,12 @@ class Store(ABC):
     def count(self, *, filter: Filter | None = None) -> int:
         """Number of stored documents, exact; with a filter, of those that it lets pass."""
         self._check_open()
-        return self._count(_conditions(filter))
+        return self._count(parsed(filter))
+
+    async def acount(self, *, filter: Filter | None = None) -> int:
+        """count() without blocking the event loop."""
+        self._check_open()
+        return await self._acount(parsed(filter))
 
     def scan(self, *, with_vectors: bool = True, page_size: int = 1000) -> Iterator[Entry]:
         """Every stored entry once, in no promised order, a page at a time; documents written meanwhile may or may not come.
@@ -189,8 +181,7 @@ class Store(ABC):
         Args:
             with_vectors: False leaves vectors and payloads empty, which is faster: ids and content hashes only.
         """
-        if isinstance(page_size, bool) or not isinstance(page_size, int) or page_size < 1:
-            raise ConfigError(f"page_size is {page_size!r}: it must be an integer of at least 1.")
+        check_positive("page_size", page_size)
         cursor: Any = None
         while True:
             self._check_open()
@@ -199,13 +190,13 @@ class Store(ABC):
             if cursor is None:
                 return
 
-    def stored_form(self, vector: SparseVector) -> SparseVector:
+    def quantized(self, vector: SparseVector) -> SparseVector:
         """A document's vector as the engine's scores see it: with its weights rounded to what the engine keeps of them."""
         return vector
 
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
-        """How far search() may score this document from `query.dot(stored_form(vector))`: what adding up and rounding take."""
-        return SCORE_TOLERANCE * query.dot(self.stored_form(vector))
+        """How far search() may score this document from `query.dot(quantized(vector))`: what adding up and rounding take."""
+        return SCORE_TOLERANCE * query.dot(self.quantized(vector))
 
     def info(self) -> dict[str, Any]:
         """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""
@@ -224,7 +215,7 @@ class Store(ABC):
             VectorError, RecordError, TextError: for the first bad entry; the batches before it are stored, its own is not.
         """
         written, refusals = 0, []
-        for batch in _batches(entries, self.batch_size):
+        for batch in batched(entries, self.batch_size):
             refused = self.load(batch)
             written += len(batch) - len(refused)
             refusals += refused
@@ -245,34 +236,40 @@ class Store(ABC):
             VectorError, RecordError, TextError: for the first bad entry; nothing of the batch is sent.
         """
         self._check_open()
-        return self._upsert(list(map(self._check_entry, entries)))
+        return self._upsert(self._checked(entries))
 
     async def aload(self, entries: Sequence[tuple[Any, ...]]) -> list[Refusal]:
         """load() without blocking the event loop."""
         self._check_open()
-        return await self._aupsert(await asyncio.to_thread(lambda: list(map(self._check_entry, entries))))
+        return await self._aupsert(await asyncio.to_thread(self._checked, entries))
 
     def delete(self, doc_ids: Iterable[str]) -> int:
         """Delete documents by id; ids that are not stored are no error. Returns how many were deleted."""
         self._check_open()
-        return sum(self._delete(batch) for batch in _batches(map(check_doc_id, doc_ids), self.batch_size))
+        return sum(self._delete(batch) for batch in batched(map(check_doc_id, doc_ids), self.batch_size))
+
+    async def adelete(self, doc_ids: Iterable[str]) -> int:
+        """delete() without blocking the event loop."""
+        self._check_open()
+        deleted = [await self._adelete(batch) for batch in batched(map(check_doc_id, doc_ids), self.batch_size)]
+        return sum(deleted)
 
     def delete_where(self, filter: Filter) -> int:
         """Delete the documents that a filter lets pass. Returns how many. An empty filter is a ConfigError: name what is to go."""
         self._check_open()
-        conditions = _conditions(filter)
+        conditions = parsed(filter)
         if not conditions:
             raise ConfigError("delete_where() was given an empty filter, which is every document: name the ones to delete.")
         return self._delete_where(conditions)
 
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
-        """Around a bulk load: an engine may change settings for its time, and restores them whatever happens."""
+        """Around a bulk load: an engine may tune settings during the load, and restores them whatever happens."""
         self._check_open()
         yield
 
     def flush(self) -> None:  # noqa: B027 (optional)
-        """Put what was acknowledged on the medium, so that it survives a power cut too. A checkpoint is written after it."""
+        """Flush acknowledged writes to disk, so that they survive a power cut too. A checkpoint is written after it."""
 
     def finish_loading(self) -> None:  # noqa: B027 (optional)
         """Called once after a bulk load: what was loaded is found from then on. The engine may build or merge its index."""
@@ -284,6 +281,10 @@ class Store(ABC):
         if not self._closed:
             self._closed = True
             self._close()
+
+    async def aclose(self) -> None:
+        """close() without blocking the event loop; of a server's store also the asynchronous client of this loop."""
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Self:
         return self
@@ -298,38 +299,28 @@ class Store(ABC):
         if self._closed:
             raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
 
-    def _prepared(self, query: str | SparseVector, top_k: int, filter: Filter | None) -> tuple[SparseVector, Any]:
+    def _prepared(self, query: str | SparseVector, top_k: int, filter: Filter | None) -> tuple[SparseVector, ParsedFilter]:
         """The checked vector and filter of a search."""
         self._check_open()
         check_top_k("top_k", top_k)
         vector = query if isinstance(query, SparseVector) else self.encoder.encode_query(query)
         vector.check_vocabulary(self.encoder.vocab_size)
-        return vector, _conditions(filter)
+        return vector, parsed(filter)
 
     def _prepared_hybrid(
         self, query: str | SparseVector, dense: Sequence[float], top_k: int, prefetch: int | None, rrf_k: int, filter: Filter | None
     ) -> HybridSearch:
         vector, conditions = self._prepared(query, top_k, filter)
-        return HybridSearch(vector, _checked_dense(dense), top_k, *_fusion(top_k, prefetch, rrf_k), conditions)
+        return HybridSearch(vector, check_dense(dense), top_k, *check_fusion(top_k, prefetch, rrf_k), conditions)
 
-    def _check_entry(self, entry: tuple[Any, ...]) -> Entry:
-        if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 5:
-            raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {entry!r:.80}.")
-        checked = entry if isinstance(entry, Entry) else Entry(*entry)
-        check_doc_id(checked.doc_id)
-        if not isinstance(checked.vector, SparseVector):
-            raise VectorError(f"the vector of {checked.doc_id!r} is {type(checked.vector).__name__}: it must be a SparseVector.")
-        checked.vector.check_vocabulary(self.encoder.vocab_size)
-        payload = check_payload(checked.doc_id, checked.payload)
-        if checked.content_hash is not None:
-            check_text(checked.content_hash, f"the content hash of {checked.doc_id!r}", max_characters=MAX_HASH)
-        dense = None if checked.dense is None else _checked_dense(checked.dense)
-        return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense)
+    def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
+        vocab_size = self.encoder.vocab_size
+        return [check_entry(entry, vocab_size) for entry in entries]
 
     # -- what an engine implements -----------------------------------------------------------------------------------
 
     @abstractmethod
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         """The hits, best first; without payloads each has an empty one."""
 
     @abstractmethod
@@ -339,7 +330,7 @@ class Store(ABC):
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]: ...
 
     @abstractmethod
-    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int: ...
+    def _count(self, filter: ParsedFilter) -> int: ...
 
     @abstractmethod
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
@@ -352,18 +343,24 @@ class Store(ABC):
     def _delete(self, doc_ids: list[str]) -> int: ...
 
     @abstractmethod
-    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int: ...
+    def _delete_where(self, filter: ParsedFilter) -> int: ...
 
     @abstractmethod
     def _close(self) -> None: ...
 
     # -- what an engine may do better ----------------------------------------------------------------------------------
 
-    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+    async def _asearch(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         return await asyncio.to_thread(self._search, query, top_k, filter, with_payload)
 
     async def _aget(self, doc_ids: list[str]) -> dict[str, Entry]:
         return await asyncio.to_thread(self._get, doc_ids)
+
+    async def _acount(self, filter: ParsedFilter) -> int:
+        return await asyncio.to_thread(self._count, filter)
+
+    async def _adelete(self, doc_ids: list[str]) -> int:
+        return await asyncio.to_thread(self._delete, doc_ids)
 
     async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
         return await asyncio.to_thread(self._upsert, entries)
@@ -373,42 +370,3 @@ class Store(ABC):
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
-
-
-def _conditions(filter: Filter | None) -> tuple[Condition, ...] | Any | None:
-    """A filter as the engines take it. Raises ConfigError."""
-    conditions = parse_filter(filter) if isinstance(filter, Mapping) else filter
-    if isinstance(conditions, tuple):
-        check_filtered(conditions)
-    return conditions
-
-
-def _fusion(top_k: int, prefetch: int | None, rrf_k: int) -> tuple[int, int]:
-    """Checked prefetch depth and ranking constant."""
-    depth = max(100, 5 * top_k) if prefetch is None else check_top_k("prefetch", prefetch)
-    if isinstance(rrf_k, bool) or not isinstance(rrf_k, int) or rrf_k < 1:
-        raise ConfigError(f"rrf_k is {rrf_k!r}: it must be an integer of at least 1.")
-    return min(depth, MAX_TOP_K), rrf_k
-
-
-def check_top_k(name: str, value: object) -> int:
-    """Return `value` if a store can be asked for so many hits, else raise ConfigError; `name` is what the caller calls it."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
-        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
-    return value
-
-
-def _checked_dense(dense: object) -> tuple[float, ...]:
-    try:
-        values = tuple(float(value) for value in dense)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
-        raise VectorError(f"a dense vector is {type(dense).__name__}: it must be a sequence of numbers.") from error
-    if not values or not all(map(math.isfinite, values)):
-        raise VectorError("a dense vector is empty or holds NaN or infinity: it must hold finite numbers.")
-    return values
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

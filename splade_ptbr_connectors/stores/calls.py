@@ -6,13 +6,15 @@ decides how a call is made; a StoreError of a call is raised inside the operatio
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..errors import StoreError
 
 T = TypeVar("T")
+Step = TypeVar("Step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,55 +22,61 @@ class Call:
     """One call of a client's method.
 
     Attributes:
-        name: the method, with dots for the parts of a client, such as "indices.create".
-        arguments: its keyword arguments.
+        make: makes the call on a client; with an asynchronous one the result is to be awaited.
+        read: what is made of the answer, as a part of the attempt: what it raises may be tried again.
         patient: part of a bulk load: worth minutes of retries, where a search has seconds.
         retry: False for a call that may not be made twice.
     """
 
-    name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    make: Callable[[Any], Any]
+    read: Callable[[Any], Any] | None = None
     patient: bool = False
     retry: bool = True
-
-    def on(self, client: Any) -> Any:
-        """Make the call; with an asynchronous client the result is to be awaited."""
-        method = client
-        for part in self.name.split("."):
-            method = getattr(method, part)
-        return method(**self.arguments)
 
 
 Operation = Generator[Call, Any, T]
 
 
-def drive(operation: Operation[T], perform: Callable[[Call], Any]) -> T:
-    """Run an operation, each of its calls made by `perform`."""
-    answer, error = None, None
-    while True:
-        try:
-            call = operation.send(answer) if error is None else operation.throw(error)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+class _Ended(NamedTuple, Generic[T]):
+    result: T
+
+
+def _advance(operation: Generator[Step, Any, T], answer: Any, error: StoreError | None) -> Step | _Ended[T]:
+    try:
+        return operation.send(answer) if error is None else operation.throw(error)
+    except StopIteration as end:
+        return _Ended(end.value)
+
+
+def drive(operation: Generator[Step, Any, T], perform: Callable[[Step], Any]) -> T:
+    """Run an operation, each of its steps done by `perform`."""
+    answer: Any = None
+    error: StoreError | None = None
+    while not isinstance(step := _advance(operation, answer, error), _Ended):
         answer, error = None, None
         try:
-            answer = perform(call)
+            answer = perform(step)
         except StoreError as caught:
             error = caught
+    result: T = step.result
+    return result
 
 
-async def drive_async(operation: Operation[T], perform: Callable[[Call], Awaitable[Any]]) -> T:
-    """The same with calls that are awaited."""
-    answer, error = None, None
+async def drive_async(operation: Generator[Step, Any, T], perform: Callable[[Step], Awaitable[Any]], *, in_threads: bool = False) -> T:
+    """The same with steps that are awaited.
+
+    Args:
+        in_threads: what the operation does between its steps takes long enough to hold up the event loop: do it in a thread.
+    """
+    answer: Any = None
+    error: StoreError | None = None
     while True:
-        try:
-            call = operation.send(answer) if error is None else operation.throw(error)
-        except StopIteration as end:
-            result: T = end.value
+        step = await asyncio.to_thread(_advance, operation, answer, error) if in_threads else _advance(operation, answer, error)
+        if isinstance(step, _Ended):
+            result: T = step.result
             return result
         answer, error = None, None
         try:
-            answer = await perform(call)
+            answer = await perform(step)
         except StoreError as caught:
             error = caught

@@ -20,7 +20,7 @@ UINT8_STEPS = 255
 LargestWeights = Callable[[list[int]], list[float]]
 
 
-def stored_form(vector: SparseVector, datatype: str) -> SparseVector:
+def quantized(vector: SparseVector, datatype: str) -> SparseVector:
     """The vector as scores see it once its part of the index is built; under uint8, which depends on its neighbours, as it is."""
     if datatype != "float16":
         return vector
@@ -31,7 +31,7 @@ def stored_form(vector: SparseVector, datatype: str) -> SparseVector:
 
 
 def score_tolerance(query: SparseVector, vector: SparseVector, datatype: str, largest_weights: LargestWeights) -> float:
-    """How far the score of a document may be from query.dot(stored_form(vector, datatype)).
+    """How far the score of a document may be from query.dot(quantized(vector, datatype)).
 
     Rounding to the nearest of 256 steps is off by half a step, (largest - smallest) / 510. Allowed is a whole step of the
     largest weight, since the index keeps the range that it was built with: documents deleted since may have had weights of up
@@ -40,7 +40,7 @@ def score_tolerance(query: SparseVector, vector: SparseVector, datatype: str, la
     Args:
         largest_weights: the largest weight in the collection of each of these terms; asked only under uint8.
     """
-    kept = query.dot(stored_form(vector, datatype))
+    kept = query.dot(quantized(vector, datatype))
     tolerance = SCORE_TOLERANCE * kept
     if datatype == "float16":
         return tolerance + abs(query.dot(vector) - kept)

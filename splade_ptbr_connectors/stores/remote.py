@@ -1,149 +1,284 @@
-"""A store on a server: operations (calls.py) run on a blocking or an asynchronous client, with retries."""
+"""A store on a server: what its engine can do as operations (calls.py), run on a blocking or an asynchronous client (connection.py)."""
 
 from __future__ import annotations
 
 import asyncio
-import weakref
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-import tenacity
-
-from ..filters import Condition
+from ..errors import ConfigError, ModelMismatchError, StoreNotFoundError
 from ..vectors import SparseVector
-from .base import Entry, Hit, Refusal, Store
-from .calls import Call, Operation, drive_async
-from .credentials import Credentials
-from .performing import Performer
-from .retrying import RetryPolicy
+from .base import Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
+from .calls import Operation
+from .connection import Connection
+from .model_stamp import ModelStamp, StoreDescription, resolve_encoder, warn_unknown_origin
+from .settings import OpenOptions
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
 
 T = TypeVar("T")
+SAMPLE = 256  # stored vectors looked at by adopt()
 
 
-class RemoteStore(Performer, Store):
-    """The part that all servers share. An engine gives operations, two clients, and reads what a client raised.
+class Operations(ABC):
+    """What an engine can do on its server, each act written once, as a generator of the calls that it takes.
 
-    An asynchronous client belongs to one event loop, so that each loop gets its own, closed by aclose() in that loop.
+    Attributes:
+        url: of the store, for messages.
+        collection: its name; from open() on that of the collection itself, where it was opened by an alias.
+        tenant: whose documents are meant, None: everybody's.
+        description: what the collection says of its origin, None: nothing.
     """
 
-    def __init__(
-        self,
-        url: str,
-        encoder: Encoder,
-        client: Any,
-        *,
-        batch_size: int,
-        tenant: str | None,
-        max_in_flight: int,
-        policy: RetryPolicy,
-        credentials: Credentials | None = None,
-    ) -> None:
-        super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
-        self._credentials = credentials or Credentials()
-        self.max_in_flight = max_in_flight
-        self._client = client
-        self._policy = policy
-        self._async_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+    engine: ClassVar[str]
 
-    # -- running operations ------------------------------------------------------------------------------------------
+    def __init__(self, url: str, collection: str, tenant: str | None = None) -> None:
+        self.url = url
+        self.collection = collection
+        self.tenant = tenant
+        self.description: StoreDescription | None = None
 
-    async def _run_async(self, operation: Operation[T]) -> T:
-        return await drive_async(operation, self._perform_async)
+    # -- the collection ------------------------------------------------------------------------------------------------
 
-    async def _perform_async(self, call: Call) -> Any:
-        return await tenacity.AsyncRetrying(**self._policy.arguments(patient=call.patient, retry=call.retry))(self._attempt_async, call)
+    def open(self, options: OpenOptions) -> Operation[Encoder]:
+        """Find the collection, or create it. Returns the encoder to use it with.
 
-    async def _attempt_async(self, call: Call) -> Any:
+        Raises:
+            StoreNotFoundError: it is not there, and is not to be created.
+            StoreFormatError, ModelMismatchError, ConfigError: it is not what was asked for.
+        """
+        encoder = options.encoder
+        if not (yield from self._is_there()):
+            if not options.create:
+                raise StoreNotFoundError(f"there is no store at {self.url}: fill one with ingest, or check the address.")
+            encoder = resolve_encoder(encoder, None, self.url)
+            yield from self.create(ModelStamp.of(encoder))
+        self.settle()
+        if self.description is None:
+            warn_unknown_origin(encoder, self.url)
+        model = self.description.model if self.description else None
+        return resolve_encoder(encoder, model, self.url, allow_mismatch=options.allow_mismatch)
+
+    def adopt(self, encoder: Encoder) -> Operation[None]:
+        """Write into a collection that does not say so that this encoder filled it. Said already, nothing happens.
+
+        Raises:
+            ModelMismatchError: the collection names another model.
+            VectorError: stored vectors hold terms that the model does not have.
+        """
+        model = ModelStamp.of(encoder)
+        yield from self.look()
+        if self.description is not None and self.description.model.fingerprint != model.fingerprint:
+            raise ModelMismatchError(
+                f"the store {self.url} was filled with the model {self.description.model}, not with {model}: it is not adopted."
+            )
+        for entry in (yield from self.sample(SAMPLE)):
+            entry.vector.check_vocabulary(encoder.vocab_size)
+        if self.description is None:
+            yield from self.describe(StoreDescription(self.engine, model, self.stored_settings()))
+
+    def _is_there(self) -> Operation[bool]:
         try:
-            return await call.on(self._async_client())
-        except Exception as error:
-            raise self._failed(error, call) from self._shown(error)
+            yield from self.look()
+        except StoreNotFoundError:
+            return False
+        return True
 
-    def _async_client(self) -> Any:
-        loop = asyncio.get_running_loop()
-        if loop not in self._async_clients:
-            self._async_clients[loop] = self._new_async_client()
-        return self._async_clients[loop]
+    @abstractmethod
+    def look(self) -> Operation[None]:
+        """Read what the collection is and says of itself. Raises StoreNotFoundError."""
+
+    @abstractmethod
+    def create(self, model: ModelStamp) -> Operation[None]:
+        """Create the collection, and look; another process may have been faster."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Take over the settings that the collection has fixed. Raises StoreFormatError for others that were asked for."""
+
+    @abstractmethod
+    def stored_settings(self) -> dict[str, Any]:
+        """The settings that the collection keeps for good, for its description."""
+
+    @abstractmethod
+    def describe(self, description: StoreDescription) -> Operation[None]:
+        """Write a description into the collection."""
+
+    @abstractmethod
+    def point_alias(self, alias: str) -> Operation[str | None]:
+        """Let an alias mean the collection, in one step. Returns what it meant before. Raises ConfigError for a collection's name."""
+
+    @abstractmethod
+    def info(self) -> Operation[dict[str, Any]]:
+        """What the server and the collection are."""
+
+    # -- documents -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
+        """The hits, best first."""
+
+    def search_hybrid(self, search: HybridSearch) -> Operation[list[Hit]]:
+        """The hits of both searches, fused."""
+        raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+
+    @abstractmethod
+    def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
+        """The stored entries."""
+
+    @abstractmethod
+    def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
+        """The content hashes of those that have one."""
+
+    @abstractmethod
+    def count(self, filter: ParsedFilter) -> Operation[int]:
+        """How many documents pass the filter, exact."""
+
+    @abstractmethod
+    def sample(self, size: int) -> Operation[list[Entry]]:
+        """Some of the entries, whichever."""
+
+    @abstractmethod
+    def scan_page(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
+        """Up to `size` entries behind the cursor (None: the start), and the cursor behind them (None: that was all)."""
+
+    @abstractmethod
+    def upsert(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        """Write the entries. Returns those that the server refused."""
+
+    @abstractmethod
+    def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
+        """Delete documents. Returns how many were there."""
+
+    @abstractmethod
+    def delete_where(self, filter: ParsedFilter) -> Operation[int]:
+        """Delete what passes the filter. Returns how many did."""
+
+
+O = TypeVar("O", bound=Operations)  # noqa: E741
+
+
+class RemoteStore(Store, Generic[O]):
+    """A collection on a server; any number of threads and event loops.
+
+    A store that was opened by an alias stays with the collection that the alias meant then: another one may hold vectors of another model.
+    """
+
+    def __init__(self, encoder: Encoder, connection: Connection, operations: O, *, batch_size: int = 256, max_in_flight: int = 1) -> None:
+        super().__init__(operations.url, encoder, batch_size=batch_size, tenant=operations.tenant)
+        self.max_in_flight = max_in_flight
+        self._connection = connection
+        self._operations = operations
+        self._description = operations.description
+
+    @classmethod
+    def _open(cls, connection: Connection, operations: O, options: OpenOptions, *, max_in_flight: int) -> Self:
+        """Open or create the collection; the connection is closed if that fails."""
+        try:
+            encoder = connection.run(operations.open(options))
+            return cls(encoder, connection, operations, batch_size=options.batch_size, max_in_flight=max_in_flight)
+        except BaseException:
+            connection.close()
+            raise
+
+    # -- the collection ------------------------------------------------------------------------------------------------
+
+    @property
+    def collection(self) -> str:
+        """The collection itself, where the store was opened by an alias."""
+        return self._operations.collection
+
+    @property
+    def identity(self) -> str:
+        return f"{self.engine}:{self._description.store_id if self._description else self.url}"
+
+    def info(self) -> dict[str, Any]:
+        """Engine, server and collection, and what they lack."""
+        self._check_open()
+        return {
+            **super().info(),
+            **self._run(self._operations.info()),
+            "documents": self._count(()),
+            "described": self._description is not None,
+        }
+
+    def adopt(self) -> None:
+        """Write into a collection that does not say so that the store's encoder filled it. Said already, nothing happens.
+
+        Raises:
+            ModelMismatchError: the collection names another model.
+            VectorError: stored vectors hold terms that the model does not have.
+        """
+        self._check_open()
+        self._run(self._operations.adopt(self.encoder))
+        self._description = self._operations.description
+
+    def point_alias(self, alias: str) -> str | None:
+        """Let an alias mean this collection from now on, in one step. Returns the collection that it meant before, if any.
+
+        Raises:
+            ConfigError: a collection has that name.
+        """
+        self._check_open()
+        return self._run(self._operations.point_alias(alias))
 
     async def aclose(self) -> None:
         """Close the asynchronous client of this event loop, then the store."""
-        client = self._async_clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
-        self.close()
+        await self._connection.aclose()
+        await asyncio.to_thread(self.close)
 
     def _close(self) -> None:
-        self._client.close()
+        self._connection.close()
 
-    # -- the operations, blocking and not ------------------------------------------------------------------------------
+    # -- documents: each operation on either client --------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
-        return self._run(self._search_operation(query, top_k, filter, with_payload))
+    def _run(self, operation: Operation[T]) -> T:
+        return self._connection.run(operation)
 
-    async def _asearch(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
-        return await self._run_async(self._search_operation(query, top_k, filter, with_payload))
+    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
+        return self._run(self._operations.search(query, top_k, filter, with_payload))
+
+    async def _asearch(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
+        return await self._connection.run_async(self._operations.search(query, top_k, filter, with_payload))
+
+    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
+        return self._run(self._operations.search_hybrid(search))
+
+    async def _asearch_hybrid(self, search: HybridSearch) -> list[Hit]:
+        return await self._connection.run_async(self._operations.search_hybrid(search))
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
-        return self._run(self._get_operation(doc_ids))
+        return self._run(self._operations.get(doc_ids))
 
     async def _aget(self, doc_ids: list[str]) -> dict[str, Entry]:
-        return await self._run_async(self._get_operation(doc_ids))
+        return await self._connection.run_async(self._operations.get(doc_ids))
 
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
-        return self._run(self._content_hashes_operation(doc_ids))
+        return self._run(self._operations.content_hashes(doc_ids))
 
-    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
-        return self._run(self._count_operation(filter))
+    def _count(self, filter: ParsedFilter) -> int:
+        return self._run(self._operations.count(filter))
+
+    async def _acount(self, filter: ParsedFilter) -> int:
+        return await self._connection.run_async(self._operations.count(filter))
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
-        return self._run(self._scan_page_operation(cursor, size, with_vectors))
+        return self._run(self._operations.scan_page(cursor, size, with_vectors))
 
     def _upsert(self, entries: list[Entry]) -> list[Refusal]:
-        return self._told(self._run(self._upsert_operation(entries)))
+        return self._connection.without_secrets(self._run(self._operations.upsert(entries)))
 
     async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
-        return self._told(await self._run_async(self._upsert_operation(entries)))
-
-    def _told(self, refusals: list[Refusal]) -> list[Refusal]:
-        return [refusal._replace(reason=self._credentials.hide(refusal.reason)) for refusal in refusals]
+        refusals = await self._connection.run_async(self._operations.upsert(entries), in_threads=True)
+        return self._connection.without_secrets(refusals)
 
     def _delete(self, doc_ids: list[str]) -> int:
-        return self._run(self._delete_operation(doc_ids))
+        return self._run(self._operations.delete(doc_ids))
 
-    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
-        return self._run(self._delete_where_operation(filter))
+    async def _adelete(self, doc_ids: list[str]) -> int:
+        return await self._connection.run_async(self._operations.delete(doc_ids))
 
-    # -- what an engine implements -----------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _new_async_client(self) -> Any: ...
-
-    @abstractmethod
-    def _search_operation(
-        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
-    ) -> Operation[list[Hit]]: ...
-
-    @abstractmethod
-    def _get_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]: ...
-
-    @abstractmethod
-    def _content_hashes_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]: ...
-
-    @abstractmethod
-    def _count_operation(self, filter: tuple[Condition, ...] | Any | None) -> Operation[int]: ...
-
-    @abstractmethod
-    def _scan_page_operation(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]: ...
-
-    @abstractmethod
-    def _upsert_operation(self, entries: list[Entry]) -> Operation[list[Refusal]]: ...
-
-    @abstractmethod
-    def _delete_operation(self, doc_ids: Sequence[str]) -> Operation[int]: ...
-
-    @abstractmethod
-    def _delete_where_operation(self, filter: tuple[Condition, ...] | Any) -> Operation[int]: ...
+    def _delete_where(self, filter: ParsedFilter) -> int:
+        return self._run(self._operations.delete_where(filter))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import tenacity
+from pydantic import NonNegativeFloat
 
-from ..errors import ConfigError, StoreError
+from ..errors import StoreError
+from ..strict import Strict
 
 logger = logging.getLogger(__name__)
 
@@ -29,32 +31,27 @@ class Failure:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """How long a call is tried.
+class RetryPolicy(Strict):
+    """How long a call is tried, in seconds.
 
     Attributes:
-        deadline_s: seconds after which an ordinary call is given up; no new attempt begins later.
-        patient_deadline_s: the same for calls of a bulk load, long enough for a server to restart.
+        deadline_s: after this an ordinary call is given up; no new attempt begins later.
+        load_deadline_s: the same for calls of a bulk load, long enough for a server to restart.
         first_wait_s, longest_wait_s: the random exponential wait between attempts grows from one to the other.
         longest_retry_after_s: a Retry-After beyond this is cut to it.
     """
 
-    deadline_s: float = 15.0
-    patient_deadline_s: float = 300.0
-    first_wait_s: float = 0.25
-    longest_wait_s: float = 15.0
-    longest_retry_after_s: float = 60.0
+    noun: ClassVar[str] = "the retry policy's"
 
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
-                raise ConfigError(f"{name} is {value!r}: it must be a number of seconds, 0 or more.")
+    deadline_s: NonNegativeFloat = 15.0
+    load_deadline_s: NonNegativeFloat = 300.0
+    first_wait_s: NonNegativeFloat = 0.25
+    longest_wait_s: NonNegativeFloat = 15.0
+    longest_retry_after_s: NonNegativeFloat = 60.0
 
     def arguments(self, *, patient: bool, retry: bool) -> dict[str, Any]:
         """Arguments of tenacity.Retrying and tenacity.AsyncRetrying for attempts that raise AttemptFailed."""
-        deadline = self.patient_deadline_s if patient else self.deadline_s
+        deadline = self.load_deadline_s if patient else self.deadline_s
         return {
             "retry": tenacity.retry_if_exception_type(AttemptFailed),
             "wait": self._wait(),
@@ -71,6 +68,10 @@ class RetryPolicy:
             return jittered(state) if asked is None else min(asked, self.longest_retry_after_s)
 
         return wait
+
+
+class UnfinishedError(Exception):
+    """A server answered a write, and has done none or only a part of it: what is left is to be sent again. Never leaves the stores."""
 
 
 class AttemptFailed(Exception):

@@ -1,107 +1,126 @@
-"""Settings of an engine: frozen dataclasses, filled from open_store(settings=...) and from the query part of a URL.
+"""Settings of an engine and the arguments of open_store(): pydantic models, filled from the call and from the query part of a URL.
 
 opensearch+https://host:9200/laws?shards=3&replicas=1
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import math
-import types
-import typing
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
+from pydantic import ConfigDict, Field, InstanceOf, NonNegativeFloat, SkipValidation, field_validator
+
+from ..encoding.protocol import Encoder
 from ..errors import ConfigError, StoreFormatError
-from ..numerals import integer, number
+from ..numerals import value_of
+from ..strict import Strict
+from ..text import check_text
+from .credentials import Credentials
 
-S = TypeVar("S")
-_WORDS = {"true": True, "false": False}
-_READERS: dict[Any, Callable[[str], object]] = {bool: lambda text: _WORDS.get(text.lower()), int: integer, float: number, str: str}
+if TYPE_CHECKING:
+    from .retrying import RetryPolicy
+
+MAX_TENANT_BYTES = 256
+MAX_DENSE_SIZE = 65_536
+Datatype = Literal["float32", "float16", "uint8"]  # of the weights in an index of Qdrant's; see datatypes.py
+Distance = Literal["dot", "cosine", "euclid"]  # of dense vectors
+Timeout = Annotated[float, Field(gt=0, le=86_400)]  # seconds
+
+
+class StoreSettings(Strict):
+    """Settings by name, for open_store(settings=...) or the query part of a URL; `model_fields_set` names those that were asked for."""
+
+    noun: ClassVar[str] = "store setting"
+
+
+S = TypeVar("S", bound=StoreSettings)
+
+
+class ServerSettings(StoreSettings):
+    """What the settings of every server have in common.
+
+    Attributes:
+        max_in_flight: how many loads may run at once.
+        timeout_s: seconds for one answer.
+        deadline_s, load_deadline_s: how long a call, and a call of a bulk load, is tried again (retrying.py).
+    """
+
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 4
+    timeout_s: Timeout = 60.0
+    deadline_s: NonNegativeFloat = 15.0
+    load_deadline_s: NonNegativeFloat = 300.0
+
+    def policy(self) -> RetryPolicy:
+        """How calls are tried again."""
+        from .retrying import RetryPolicy  # with tenacity, which a store in a folder has no use for
+
+        return RetryPolicy(deadline_s=self.deadline_s, load_deadline_s=self.load_deadline_s)
+
+
+class OpenOptions(Strict):
+    """The arguments of open_store(); see there."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)  # an encoder is whatever has the methods of one
+    noun: ClassVar[str] = "the argument"
+
+    url: str
+    encoder: SkipValidation[Encoder | str | None] = None
+    create: bool = True
+    allow_mismatch: bool = False
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 256
+    tenant: str | None = None
+    credentials: InstanceOf[Credentials] | None = None
+    settings: Annotated[Mapping[str, Any], SkipValidation] = {}
+
+    @field_validator("tenant")
+    @classmethod
+    def _usable(cls, tenant: str | None) -> str | None:
+        if tenant is not None and (not tenant.strip() or len(check_text(tenant, "tenant").encode()) > MAX_TENANT_BYTES):
+            raise ConfigError(f"tenant is {tenant!r:.60}: it must be a string of 1 to {MAX_TENANT_BYTES} bytes, not blank.")
+        return tenant
+
+    @property
+    def address(self) -> str:
+        """What follows the scheme of the URL."""
+        return self.url.partition(":")[2]
 
 
 def read_settings(kind: type[S], given: Mapping[str, Any], in_url: Mapping[str, str] | None = None) -> S:
-    """Fill a frozen dataclass; what it refuses itself (`__post_init__`) is its own ConfigError.
+    """The settings of an engine.
 
     Args:
-        kind: the engine's dataclass of settings; its fields are bool, int, float, str, or one of these or None.
         given: values by name, of the right type.
-        in_url: texts by name, converted to the right type.
+        in_url: texts by name.
 
     Raises:
-        ConfigError: a name that the engine does not know, a value of another type, or one given in both places.
+        ConfigError: a name that the engine does not know, a value that it does not accept, or one given in both places.
     """
-    hints = typing.get_type_hints(kind)
-    known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
     texts = in_url or {}
-    for name in [*given, *texts]:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ConfigError(f"unknown store setting {name!r}{hint}; known: {', '.join(known) or 'none'}.")
-    for name in texts:
-        if name in given:
-            raise ConfigError(f"the store setting {name!r} is given in the URL and as a setting: leave one out.")
-    values = {name: _checked(name, value, hints[name]) for name, value in given.items()}
-    return kind(**values, **{name: _converted(name, text, hints[name]) for name, text in texts.items()})
+    twice = next((name for name in texts if name in given), None)
+    if twice is not None:
+        raise ConfigError(f"the store setting {twice!r} is given in the URL and as a setting: leave one out.")
+    return kind(**{str(name): value for name, value in given.items()}, **{name: _meant(text, kind, name) for name, text in texts.items()})
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return tuple(part for part in parts)
+def _meant(text: str, kind: type[Strict], name: str) -> object:
+    field = kind.model_fields.get(name)
+    return text if field is not None and field.annotation in (str, str | None) else value_of(text)
 
 
-def _checked(name: str, value: object, hint: Any) -> object:
-    kinds = _kinds(hint)
-    if type(value) in kinds and (not isinstance(value, float) or math.isfinite(value)):
-        return value
-    if float in kinds and type(value) is int and abs(value) < 2**53:
-        return float(value)
-    raise ConfigError(f"store setting {name} is {value!r}: it must be {_described(kinds)}.")
-
-
-def _converted(name: str, text: str, hint: Any) -> object:
-    kinds = _kinds(hint)
-    for kind in kinds:
-        value = _READERS[kind](text) if kind in _READERS else None
-        if value is not None:
-            return value
-    raise ConfigError(f"store setting {name} is {text!r}: it must be {_described(kinds)}.")
-
-
-def _described(kinds: tuple[type, ...]) -> str:
-    names = {types.NoneType: "none", float: "a finite float"}
-    return " or ".join(names.get(kind, kind.__name__) for kind in kinds)
-
-
-def check_choice(name: str, value: object, accepted: Collection[str]) -> None:
-    """Raise ConfigError unless the setting is one of the accepted words."""
-    if value not in accepted:
-        raise ConfigError(f"store setting {name} is {value!r}: it must be one of {', '.join(accepted)}.")
-
-
-def check_count(name: str, value: int | None, largest: int) -> None:
-    """Raise ConfigError unless the setting is None or an integer from 1 to `largest`."""
-    if value is not None and not 1 <= value <= largest:
-        raise ConfigError(f"store setting {name} is {value!r}: it must be an integer from 1 to {largest:,}.")
-
-
-def as_stored(settings: S, given: Collection[str], stored: Mapping[str, Any], url: str) -> S:
+def as_stored(settings: S, stored: Mapping[str, Any], url: str) -> S:
     """The settings with those that an existing store has fixed.
 
     Args:
         settings: as asked for, defaults included.
-        given: names of those that were really asked for.
         stored: what the store was created with, by name.
 
     Raises:
         StoreFormatError: one was asked for that the store does not have.
     """
     for name, value in stored.items():
-        if name in given and getattr(settings, name) != value:
+        if name in settings.model_fields_set and getattr(settings, name) != value:
             raise StoreFormatError(
                 f"the store {url} has {name}={value!r}, but is opened with {name}={getattr(settings, name)!r}: leave the setting out, "
                 "or ingest into a new store."
             )
-    return dataclasses.replace(settings, **stored)  # type: ignore[type-var]
+    return type(settings)(**{**settings.model_dump(include=settings.model_fields_set), **stored})

@@ -199,7 +199,7 @@ def test_adopt_describes_a_collection_that_has_no_description(cli: Command, url:
 
 def test_adopt_refuses_what_is_not_there_and_what_is_no_server(cli: Command, url: str, filled: str, server: StandIn) -> None:
     assert_fails(cli("adopt", "--store", url, "--model", "mini"), 5, "no store")
-    assert_fails(cli("adopt", "--store", filled, "--model", "mini"), 2, "no store on a server")
+    assert_fails(cli("adopt", "--store", filled, "--model", "mini"), 2, "not a server store")
     assert names(server) == set()
 
 
@@ -229,7 +229,7 @@ def test_an_alias_is_made_shown_and_moved(cli: Command, corpus: Path, url: str) 
     assert cli("alias", "--store", alias, "--to", "leis-2", "--json").json["previous"] == "leis"
     assert cli("alias", "--store", alias).out == "atual means leis-2\n"
     assert cli("alias", "--store", url).out == "leis is a collection, not an alias\n"
-    assert_fails(cli("alias", "--store", url, "--to", "leis-2"), 5, "leis")
+    assert_fails(cli("alias", "--store", url, "--to", "leis-2"), 2, "leis")
     assert_fails(cli("alias", "--store", alias, "--to", "nada"), 5, "nada")
     assert cli("alias", "--store", alias, "--json").json["collection"] == "leis-2"
 

@@ -10,8 +10,8 @@ from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import StoreUnavailableError
 from splade_ptbr_connectors.stores import ENGINES
 from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal, Store
-from splade_ptbr_connectors.stores.binding import resolve_encoder
-from splade_ptbr_connectors.stores.options import OpenOptions
+from splade_ptbr_connectors.stores.model_stamp import resolve_encoder
+from splade_ptbr_connectors.stores.settings import OpenOptions
 from splade_ptbr_connectors.vectors import SparseVector
 
 TABLES = """
@@ -25,8 +25,8 @@ def register() -> None:
     ENGINES["sqlite"] = "tests.distributed.sqlite_store"
 
 
-def connect(address: str, options: OpenOptions) -> SqliteStore:
-    return SqliteStore(options.url, resolve_encoder(options.encoder, None, options.url), address)
+def connect(options: OpenOptions) -> SqliteStore:
+    return SqliteStore(options.url, resolve_encoder(options.encoder, None, options.url), options.address)
 
 
 class SqliteStore(Store):

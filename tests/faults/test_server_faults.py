@@ -78,7 +78,7 @@ def test_retry_after_is_kept_to(run: Ingest) -> None:
         times.append(time.monotonic())
         return Fault("429", retry_after_s=0.3) if number == 1 else None
 
-    store = _store(plan, max_in_flight=1, policy=RetryPolicy(first_wait_s=0.001, longest_wait_s=0.002, patient_deadline_s=5.0))
+    store = _store(plan, max_in_flight=1, policy=RetryPolicy(first_wait_s=0.001, longest_wait_s=0.002, load_deadline_s=5.0))
     _assert_whole(store, run(documents(COUNT), store))
     assert times[1] - times[0] >= 0.3
 
@@ -108,7 +108,7 @@ def test_item_level_failures_are_set_aside_one_by_one(run: Ingest, tmp_path: Pat
 
 @pytest.mark.parametrize("kind", ["503", "reset", "401", "400"])
 def test_a_server_that_stays_away_ends_the_run_and_the_next_one_goes_on(run: Ingest, tmp_path: Path, kind: str) -> None:
-    policy = RetryPolicy(first_wait_s=0.001, longest_wait_s=0.01, patient_deadline_s=0.1)
+    policy = RetryPolicy(first_wait_s=0.001, longest_wait_s=0.01, load_deadline_s=0.1)
     store = _store(lambda number, entries: Fault(kind) if number > 5 else None, policy=policy)
     with pytest.raises(errors.StoreError, match=f"answered {kind}"):
         run(documents(COUNT), store, checkpoint=tmp_path / "checkpoint")

@@ -190,7 +190,7 @@ def test_every_float32_comes_back_bit_by_bit(shared: OpenSearchStore) -> None:
     one = SparseVector([3], [1.0])
     scores = {hit.doc_id: hit.score for hit in shared.search(one, 10_000) if hit.doc_id in vectors}
     assert scores == {doc_id: rank_features_score(one, vector) for doc_id, vector in vectors.items()}
-    assert all(shared.stored_form(vector).dot(one) == scores[doc_id] for doc_id, vector in vectors.items())
+    assert all(shared.quantized(vector).dot(one) == scores[doc_id] for doc_id, vector in vectors.items())
     shared.delete(vectors)
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import errors
-from splade_ptbr_connectors.stores import binding, open_store
+from splade_ptbr_connectors.stores import model_stamp, open_store
 from splade_ptbr_connectors.stores.base import Entry, Hit, Store
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
@@ -201,7 +201,7 @@ def test_an_alias_is_swapped_without_a_gap(opening: Open, name: str) -> None:
     again = opening("-alias")
     assert [hit.doc_id for hit in again.search(QUERY)] == ["new"]
     assert (behind.collection, again.collection) == (old.collection, new.collection)
-    with pytest.raises(errors.StoreError, match="is a collection, not an alias"):
+    with pytest.raises(errors.ConfigError, match="is a collection, not an alias"):
         new.point_alias(old.collection)
 
 
@@ -218,7 +218,7 @@ def test_a_collection_remembers_its_model_and_settings(opening: Open) -> None:
 
 def test_a_collection_of_others_is_warned_about_and_adopted(opening: Open, client: QdrantClient, name: str) -> None:
     client.create_collection(name, vectors_config={}, sparse_vectors_config={"splade": models.SparseVectorParams()})
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         store = opening()
     store.upsert_vectors([("a", QUERY)])
     store.adopt()
@@ -270,4 +270,4 @@ def test_grpc_reads_and_writes_the_same(qdrant_url: str) -> None:
             assert_same_hits(store.search(vector, 20), rest.search(vector, 20))
         assert store.get(list(vectors)) == rest.get(list(vectors))
         assert_same_hits(ASYNC.search(store, QUERY, 10), rest.search(QUERY, 10))
-        rest._client.delete_collection(name)
+        rest._connection.client.delete_collection(name)

@@ -12,16 +12,16 @@ from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import StoreError, StoreNotFoundError, StoreRequestTooLargeError, StoreUnavailableError
-from splade_ptbr_connectors.filters import Condition
-from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal
+from splade_ptbr_connectors.stores.base import Entry, Hit, ParsedFilter, Refusal
 from splade_ptbr_connectors.stores.calls import Call, Operation
-from splade_ptbr_connectors.stores.remote import RemoteStore
+from splade_ptbr_connectors.stores.connection import Connection
+from splade_ptbr_connectors.stores.remote import Operations, RemoteStore
 from splade_ptbr_connectors.stores.retrying import Failure, RetryPolicy
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.stores import MemoryStore
 
 RETRIED = ("reset", "timeout", "invalid JSON", "429", "502", "503", "504")
-POLICY = RetryPolicy(first_wait_s=0.001, longest_wait_s=0.005, patient_deadline_s=60.0, longest_retry_after_s=0.05)
+POLICY = RetryPolicy(first_wait_s=0.001, longest_wait_s=0.005, load_deadline_s=60.0, longest_retry_after_s=0.05)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,50 @@ class AsyncServer:
         pass
 
 
-class FaultyStore(RemoteStore):
+class FaultyOperations(Operations):
+    """What a MemoryStore can do, as operations."""
+
+    engine: ClassVar[str] = "faulty"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "")
+        self.loading_threads: set[int] = set()
+
+    def upsert(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        self.loading_threads.add(threading.get_ident())
+        return (yield Call(lambda server: server.write(entries=entries), patient=True))
+
+    def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
+        return (yield Call(lambda server: server._search(query=query, top_k=top_k, filter=filter, with_payload=with_payload)))
+
+    def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
+        return (yield Call(lambda server: server._get(doc_ids=doc_ids)))
+
+    def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
+        return (yield Call(lambda server: server._content_hashes(doc_ids=doc_ids)))
+
+    def count(self, filter: ParsedFilter) -> Operation[int]:
+        return (yield Call(lambda server: server._count(filter=filter)))
+
+    def sample(self, size: int) -> Operation[list[Entry]]:
+        return (yield from self.scan_page(None, size, True))[0]
+
+    def scan_page(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
+        return (yield Call(lambda server: server._scan_page(cursor=cursor, size=size, with_vectors=with_vectors)))
+
+    def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
+        return (yield Call(lambda server: server._delete(doc_ids=doc_ids)))
+
+    def delete_where(self, filter: ParsedFilter) -> Operation[int]:
+        return (yield Call(lambda server: server._delete_where(filter=filter)))
+
+    def _none(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    look = create = settle = stored_settings = describe = point_alias = info = _none
+
+
+class FaultyStore(RemoteStore[FaultyOperations]):
     """A store on a FaultyServer, with the retries of every server's store."""
 
     engine: ClassVar[str] = "faulty"
@@ -149,52 +192,22 @@ class FaultyStore(RemoteStore):
         url: str = "faulty:",
     ) -> None:
         self.server = server or FaultyServer(encoder)
-        super().__init__(url, encoder, self.server, batch_size=batch_size, tenant=None, max_in_flight=max_in_flight, policy=policy)
         self.async_server = AsyncServer(self.server)
+        connection = Connection(url, self.server, read_failure, policy, new_async_client=lambda: self.async_server)
+        super().__init__(encoder, connection, FaultyOperations(url), batch_size=batch_size, max_in_flight=max_in_flight)
         self.flushes = 0
-        self.loading_threads: set[int] = set()
+
+    @property
+    def loading_threads(self) -> set[int]:
+        return self._operations.loading_threads
 
     def flush(self) -> None:
         self.flushes += 1
 
-    def _new_async_client(self) -> Any:
-        return self.async_server
 
-    def _read_failure(self, error: Exception, call: Call) -> Failure:
-        if not isinstance(error, ServerError):
-            raise error
-        kinds = {"413": StoreRequestTooLargeError, "404": StoreNotFoundError}
-        kind = StoreUnavailableError if error.fault.kind in RETRIED else kinds.get(error.fault.kind, StoreError)
-        return Failure(kind(f"the server answered {error.fault.kind}."), error.fault.kind in RETRIED, error.fault.retry_after_s)
-
-    def _upsert_operation(self, entries: list[Entry]) -> Operation[list[Refusal]]:
-        self.loading_threads.add(threading.get_ident())
-        refusals: list[Refusal] = yield Call("write", {"entries": entries}, patient=True)
-        return refusals
-
-    def _search_operation(
-        self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool
-    ) -> Operation[list[Hit]]:
-        return _one(Call("_search", {"query": query, "top_k": top_k, "filter": filter, "with_payload": with_payload}))
-
-    def _get_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
-        return _one(Call("_get", {"doc_ids": doc_ids}))
-
-    def _content_hashes_operation(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
-        return _one(Call("_content_hashes", {"doc_ids": doc_ids}))
-
-    def _count_operation(self, filter: tuple[Condition, ...] | Any | None) -> Operation[int]:
-        return _one(Call("_count", {"filter": filter}))
-
-    def _scan_page_operation(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
-        return _one(Call("_scan_page", {"cursor": cursor, "size": size, "with_vectors": with_vectors}))
-
-    def _delete_operation(self, doc_ids: Sequence[str]) -> Operation[int]:
-        return _one(Call("_delete", {"doc_ids": doc_ids}))
-
-    def _delete_where_operation(self, filter: tuple[Condition, ...] | Any) -> Operation[int]:
-        return _one(Call("_delete_where", {"filter": filter}))
-
-
-def _one(call: Call) -> Operation[Any]:
-    return (yield call)
+def read_failure(error: Exception, url: str) -> Failure:
+    if not isinstance(error, ServerError):
+        raise error
+    kinds = {"413": StoreRequestTooLargeError, "404": StoreNotFoundError}
+    kind = StoreUnavailableError if error.fault.kind in RETRIED else kinds.get(error.fault.kind, StoreError)
+    return Failure(kind(f"the server answered {error.fault.kind}."), error.fault.kind in RETRIED, error.fault.retry_after_s)

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.stores.base import Hit, Store
+from splade_ptbr_connectors.stores.remote import RemoteStore
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.filtering import NANOSECONDS
 from tests.support.oracle import Oracle
@@ -116,10 +117,8 @@ async def _got(store: Store, ids: Sequence[str]) -> Mapping[str, Any]:
 
 async def close_async_client(store: Store) -> None:
     """Close the client of this event loop, not the store, which has other loops to come."""
-    clients = getattr(store, "_async_clients", {})
-    client = clients.pop(asyncio.get_running_loop(), None)
-    if client is not None:
-        await client.close()
+    if isinstance(store, RemoteStore):
+        await store._connection.aclose()
 
 
 BLOCKING = Way("blocking", lambda store, *arguments, **named: store.search(*arguments, **named), lambda store, ids: store.get(ids))

@@ -22,11 +22,11 @@ class Oracle:
     A document belongs to a tenant or to none; asked without a tenant, the oracle answers about all of them.
 
     Args:
-        stored_form: a document's vector as the engine's scores see it: `float16`, say.
+        quantized: a document's vector as the engine's scores see it: `float16`, say.
     """
 
-    def __init__(self, stored_form: Callable[[SparseVector], SparseVector] = lambda vector: vector) -> None:
-        self.stored_form = stored_form
+    def __init__(self, quantized: Callable[[SparseVector], SparseVector] = lambda vector: vector) -> None:
+        self.quantized = quantized
         self.contents: dict[Key, Document] = {}
         self.dense: dict[Key, Sequence[float]] = {}
 
@@ -62,7 +62,7 @@ class Oracle:
     def search(
         self, query: SparseVector, top_k: int, filter: Mapping[str, Any] | None = None, tenant: str | None = None
     ) -> list[tuple[str, float]]:
-        scores = {key: dot(query, self.stored_form(self.contents[key][0])) for key in self._passing(filter, tenant)}
+        scores = {key: dot(query, self.quantized(self.contents[key][0])) for key in self._passing(filter, tenant)}
         ranked = sorted(((-score, doc_id) for (_, doc_id), score in scores.items() if score > 0))
         return [(doc_id, -score) for score, doc_id in ranked[:top_k]]
 

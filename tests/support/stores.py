@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.filters import AnyOf, Condition
-from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal, Store
+from splade_ptbr_connectors.stores.base import EngineFilter, Entry, Hit, ParsedFilter, Refusal, Store
 from splade_ptbr_connectors.vectors import SparseVector
 
 
@@ -34,7 +34,7 @@ class MemoryStore(Store):
         self.threads: set[str] = set()
         self._lock = threading.Lock()
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         self._enter()
         try:
             self._meeting.wait()
@@ -57,7 +57,7 @@ class MemoryStore(Store):
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
         return {doc_id: entry.content_hash for doc_id, entry in self._get(doc_ids).items() if entry.content_hash}
 
-    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
+    def _count(self, filter: ParsedFilter) -> int:
         return sum(_holds(entry.payload, filter) for entry in self.entries.values())
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
@@ -69,7 +69,7 @@ class MemoryStore(Store):
             self.entries.update({entry.doc_id: entry for entry in entries})
         return []
 
-    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
+    def _delete_where(self, filter: ParsedFilter) -> int:
         return self._delete([doc_id for doc_id, entry in self.entries.items() if _holds(entry.payload, filter)])
 
     def _delete(self, doc_ids: list[str]) -> int:
@@ -79,8 +79,9 @@ class MemoryStore(Store):
         pass
 
 
-def _holds(payload: Any, conditions: tuple[Condition, ...] | None) -> bool:
-    return all(_one_holds(_at(payload, condition.field), condition) for condition in conditions or ())
+def _holds(payload: Any, conditions: ParsedFilter) -> bool:
+    assert not isinstance(conditions, EngineFilter)
+    return all(_one_holds(_at(payload, condition.field), condition) for condition in conditions)
 
 
 def _at(payload: Any, path: str) -> Any:

@@ -17,9 +17,7 @@ from splade_ptbr_connectors.encoding.sentence_transformers_format import write_s
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from splade_ptbr_connectors.ingestion.checkpoint import Checkpoint, Progress, Run
 from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter, dead_line
-from splade_ptbr_connectors.stores.binding import ModelStamp
-from splade_ptbr_connectors.stores.description import StoreDescription
-from splade_ptbr_connectors.stores.sidecar import write_sidecar
+from splade_ptbr_connectors.stores.model_stamp import ModelStamp, StoreDescription, write_sidecar
 from training.runlog import RunLog
 
 LINE = dead_line(1, "because", {"_id": "a"})

@@ -18,7 +18,7 @@ from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter
 from splade_ptbr_connectors.ingestion.reindex import _Unfinished
 from splade_ptbr_connectors.interchange.manifest import manifest_path, read_manifest
 from splade_ptbr_connectors.json_values import MAX_FILE_DEPTH, parse_json
-from splade_ptbr_connectors.stores.sidecar import FILE_NAME, read_sidecar
+from splade_ptbr_connectors.stores.model_stamp import FILE_NAME, read_sidecar
 
 DEPTHS = [MAX_FILE_DEPTH + 1, 900, 990, 5000, 100_000]
 values = st.recursive(

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from ...errors import StoreCorruptError, VectorError
 from ...vectors import SparseVector
-from ..payloads import CHECK_FIELD, ID_FIELD, TENANT_FIELD
-from ..point_ids import point_id
+from ..payloads import CHECK_FIELD, ID_FIELD, TENANT_FIELD, point_id
 
 ADVICE = (
     "repair it with splade_ptbr_connectors.stores.edge.repair(path), then run the last ingest again (or restore the folder from a backup)."
@@ -77,7 +76,7 @@ def checked_names(record: Any, url: str) -> dict[str, Any]:
 
 
 def checked_vector(record: Any, name: str, url: str) -> SparseVector:
-    """The sparse vector of a record. Raises StoreCorruptError for one that is none."""
+    """The sparse vector of a record. Raises StoreCorruptError for one that is not valid."""
     vectors = record.vector or {}
     try:
         return SparseVector.from_qdrant(vectors[name]) if name in vectors else SparseVector([], [])

@@ -24,8 +24,8 @@ from typing import Any
 import qdrant_edge as edge
 
 from ...errors import StoreCorruptError, StoreNotFoundError
+from ..model_stamp import read_sidecar, write_sidecar
 from ..payloads import CHECK_FIELD
-from ..sidecar import read_sidecar, write_sidecar
 from .checks import ADVICE, Checks, Tally, checks_of
 from .engine import EdgeEngine
 from .ledger import Ledger

@@ -27,7 +27,7 @@ from ...errors import (
 from .checks import ADVICE
 from .ledger import ONE_PROCESS, locked_error
 
-RESERVE_BYTES = 32 * 2**20  # left free on the medium
+RESERVE_BYTES = 32 * 2**20  # left free on the disk
 _LOCKED = re.compile("WouldBlock")
 _REFUSED = re.compile(r"os error (1|13|28|30)\b|PermissionDenied|StorageFull|ReadOnlyFilesystem|No space left|Permission denied|Read-only")
 
@@ -77,7 +77,7 @@ class EdgeEngine:
                 yield self._shard
 
     def check_space(self, expected_bytes: int) -> None:
-        """Raise StoreWriteError before a write for which the medium has no room.
+        """Raise StoreWriteError before a write for which the disk has no room.
 
         Edge writes through sparse memory maps: on a full disk the system kills the process (SIGBUS), no error is raised.
         """
@@ -141,7 +141,7 @@ class EdgeEngine:
         if shard is None:
             return
         try:
-            shard.close()  # puts what was good before the panic on the medium
+            shard.close()  # flushes what was good before the panic to disk
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a second panic changes nothing
@@ -175,7 +175,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_space(folder: Path, wanted_bytes: int) -> None:
-    """Raise StoreWriteError when the medium of `folder` has less than this free."""
+    """Raise StoreWriteError when the disk of `folder` has less than this free."""
     free = shutil.disk_usage(folder).free
     if free < wanted_bytes:
         raise StoreWriteError(

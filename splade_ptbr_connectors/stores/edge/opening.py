@@ -11,11 +11,8 @@ from typing import Any, NamedTuple
 import qdrant_edge as edge
 
 from ...errors import StoreCorruptError, StoreNotFoundError, StoreWriteError
-from ..binding import ModelStamp, resolve_encoder
-from ..description import StoreDescription
-from ..options import OpenOptions
-from ..settings import as_stored, read_settings
-from ..sidecar import find_store, read_sidecar, store_folder, write_sidecar
+from ..model_stamp import ModelStamp, StoreDescription, find_store, read_sidecar, resolve_encoder, store_folder, write_sidecar
+from ..settings import OpenOptions, as_stored, read_settings
 from .checks import checked_payload, checked_vector
 from .contents import SHARD, Contents, count, every_record, new_contents
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
@@ -40,9 +37,9 @@ class Repair(NamedTuple):
     damaged: int = 0
 
 
-def connect(address: str, options: OpenOptions) -> EdgeStore:
-    """Open or create the store in the folder `address`; see open_store()."""
-    folder, url = store_folder(address, options.url, EdgeStore.engine), options.url
+def connect(options: OpenOptions) -> EdgeStore:
+    """Open or create the store in the folder that the URL names; see open_store()."""
+    folder, url = store_folder(options.address, options.url, EdgeStore.engine), options.url
     settings = read_settings(EdgeSettings, options.settings)
     with translated(url, "open"):
         found = find_store(folder, url, EdgeStore.engine, create=options.create)
@@ -50,7 +47,7 @@ def connect(address: str, options: OpenOptions) -> EdgeStore:
     if found is None:
         _describe(folder, ModelStamp.of(resolved), settings, url)
     else:
-        as_stored(settings, options.settings, stored_settings(found.settings), url)
+        as_stored(settings, stored_settings(found.settings), url)
     engine, contents = _opened(folder, url)
     return EdgeStore(url, resolved, engine, contents, batch_size=options.batch_size, tenant=options.tenant)
 
@@ -99,7 +96,7 @@ def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
 
 
 def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str) -> None:
-    """The sidecar first: a folder with a sidecar and no shard is taken up again, one with a shard alone would be no store."""
+    """The sidecar first: a folder with a sidecar and no shard is resumed, one with a shard alone would be no store."""
     with translated(url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, RESERVE_BYTES)

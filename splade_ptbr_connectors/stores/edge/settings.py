@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import qdrant_edge as edge
+from pydantic import Field
 
 from ...errors import VectorError
-from ..settings import check_choice, check_count
+from ..settings import MAX_DENSE_SIZE, Datatype, Distance, StoreSettings
 
 VECTOR = "splade"
 DENSE = "dense"
@@ -19,11 +19,9 @@ DATATYPES = {
     "uint8": edge.VectorStorageDatatype.Uint8,
 }
 DISTANCES = {"dot": edge.Distance.Dot, "cosine": edge.Distance.Cosine, "euclid": edge.Distance.Euclid}
-MAX_DENSE_SIZE = 65_536
 
 
-@dataclass(frozen=True, kw_only=True)
-class EdgeSettings:
+class EdgeSettings(StoreSettings):
     """Settings by name, for open_store(settings=...).
 
     Attributes:
@@ -32,14 +30,9 @@ class EdgeSettings:
         dense_distance: how dense vectors are compared: dot, cosine (they are kept at length 1) or euclid.
     """
 
-    datatype: str = "float32"
-    dense_size: int | None = None
-    dense_distance: str = "dot"
-
-    def __post_init__(self) -> None:
-        check_choice("datatype", self.datatype, DATATYPES)
-        check_choice("dense_distance", self.dense_distance, DISTANCES)
-        check_count("dense_size", self.dense_size, MAX_DENSE_SIZE)
+    datatype: Datatype = "float32"
+    dense_size: Annotated[int, Field(ge=1, le=MAX_DENSE_SIZE)] | None = None
+    dense_distance: Distance = "dot"
 
     def to_mapping(self) -> dict[str, Any]:
         """What the store's description keeps."""

@@ -15,12 +15,11 @@ import numpy as np
 import qdrant_edge as edge
 
 from ...errors import ConfigError, StoreWriteError
-from ...filters import AnyOf, Condition
+from ...filters import AnyOf
 from ...vectors import SparseVector
 from .. import datatypes
-from ..base import Entry, Hit, HybridSearch, Refusal, Store
-from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, to_stored
-from ..point_ids import point_id
+from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
+from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, point_id, to_stored
 from .checks import Checks, checked_names, checked_payload, checked_vector, checks_of, with_check
 from .contents import ENGINE, ONLY_CHECKS, Contents, count, every_record
 from .engine import EdgeEngine, translated
@@ -38,7 +37,7 @@ BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the 
 class EdgeStore(Store):
     """An embedded Qdrant in a folder; one process at a time, any number of threads.
 
-    What upsert_vectors() has acknowledged survives the death of the process; flush() puts it on the medium as well.
+    What upsert_vectors() has acknowledged survives the death of the process; flush() writes it to disk as well.
     """
 
     engine: ClassVar[str] = "edge"
@@ -63,8 +62,8 @@ class EdgeStore(Store):
     def identity(self) -> str:
         return f"edge:{self._contents.description.store_id}"
 
-    def stored_form(self, vector: SparseVector) -> SparseVector:
-        return datatypes.stored_form(vector, self.settings.datatype)
+    def quantized(self, vector: SparseVector) -> SparseVector:
+        return datatypes.quantized(vector, self.settings.datatype)
 
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
         return datatypes.score_tolerance(query, vector, self.settings.datatype, self._largest_weights)
@@ -77,7 +76,7 @@ class EdgeStore(Store):
         return {
             **super().info(),
             "version": ENGINE,
-            "documents": self._count(None),
+            "documents": self._count(()),
             "segments": int(found.segments_count),
             "bytes": size,
             "described": True,
@@ -103,15 +102,15 @@ class EdgeStore(Store):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
-        return self._ranked({"query": nearest, "filter": self._scoped(filter)}, top_k, with_payload)
+        return self._ranked({"query": nearest, "filter": self._restrict_to_tenant(filter)}, top_k, with_payload)
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         self.settings.check_dense("the dense query", search.dense, self.url)
-        native = self._scoped(search.filter)
+        native = self._restrict_to_tenant(search.filter)
         searches = [edge.Prefetch(search.prefetch, query=edge.Query.Nearest(list(search.dense), using=DENSE), filter=native)]
         if len(search.query):
             nearest = edge.Query.Nearest(_to_edge_vector(search.query), using=VECTOR)
@@ -145,13 +144,14 @@ class EdgeStore(Store):
         found = [_name(record, self.url) for record in records]
         return {entry.doc_id: entry.content_hash for entry in found if entry.content_hash is not None}
 
-    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
+    def _count(self, filter: ParsedFilter) -> int:
         with self._edge.use("count") as shard:
-            return count(shard, self._scoped(filter))
+            return count(shard, self._restrict_to_tenant(filter))
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
         payload, read = (True, _entry) if with_vectors else (ONLY_NAMES, _name)
-        request = edge.ScrollRequest(limit=size, offset=cursor, filter=self._scoped(None), with_payload=payload, with_vector=with_vectors)
+        mine = self._restrict_to_tenant(())
+        request = edge.ScrollRequest(limit=size, offset=cursor, filter=mine, with_payload=payload, with_vector=with_vectors)
         with self._edge.use("read") as shard:
             records, following = shard.scroll(request)
         return [read(record, self.url) for record in records], following
@@ -175,23 +175,23 @@ class EdgeStore(Store):
                 shard.update(edge.UpdateOperation.upsert_points(points))
         return refusals
 
-    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
-        native = self._scoped(filter)
+    def _delete_where(self, filter: ParsedFilter) -> int:
+        native = self._restrict_to_tenant(filter)
         with self._edge.use("delete") as shard:
-            doomed = checks_of(every_record(shard, ONLY_CHECKS, filter=native))
-            return self._remove(shard, doomed, edge.UpdateOperation.delete_points_by_filter(native))
+            to_delete = checks_of(every_record(shard, ONLY_CHECKS, filter=native))
+            return self._remove(shard, to_delete, edge.UpdateOperation.delete_points_by_filter(native))
 
     def _delete(self, doc_ids: list[str]) -> int:
         with self._edge.use("delete") as shard:
-            doomed = checks_of(shard.retrieve(self._point_ids(doc_ids), ONLY_CHECKS, False))
-            return self._remove(shard, doomed, edge.UpdateOperation.delete_points(list(doomed)))
+            to_delete = checks_of(shard.retrieve(self._point_ids(doc_ids), ONLY_CHECKS, False))
+            return self._remove(shard, to_delete, edge.UpdateOperation.delete_points(list(to_delete)))
 
-    def _remove(self, shard: Any, doomed: Checks, operation: Any) -> int:
-        if doomed:
+    def _remove(self, shard: Any, to_delete: Checks, operation: Any) -> int:
+        if to_delete:
             self._edge.check_space(0)
-            with self._contents.writing(shard, doomed, {}):
+            with self._contents.writing(shard, to_delete, {}):
                 shard.update(operation)
-        return len(doomed)
+        return len(to_delete)
 
     def _close(self) -> None:
         if self._edge.inherited:
@@ -214,11 +214,11 @@ class EdgeStore(Store):
 
     # -- the tenant --------------------------------------------------------------------------------------------------
 
-    def _scoped(self, filter: tuple[Condition, ...] | Any | None) -> Any:
-        """The engine's filter, confined to the tenant."""
-        native = to_edge(filter) if isinstance(filter, tuple) else filter
+    def _restrict_to_tenant(self, filter: ParsedFilter) -> Any:
+        """The engine's filter: whatever `filter` allows, only this tenant's documents pass."""
+        native = filter.filter if isinstance(filter, EngineFilter) else to_edge(filter) if filter else None
         if native is not None and not isinstance(native, edge.Filter):
-            raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping or a qdrant_edge.Filter.")
+            raise ConfigError(f"filter is {type(native).__name__}: it must be a mapping or a qdrant_edge.Filter.")
         if self.tenant is None:
             return native
         mine = to_edge((AnyOf(TENANT_FIELD, (self.tenant,)),))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ...errors import ConfigError
 from ...filters import Condition, Path, Range
+from ..base import EngineFilter, ParsedFilter
 from ..field_conditions import translate
 
 Test = Callable[[Mapping[str, Any]], bool]
@@ -18,11 +19,11 @@ def test_of(conditions: tuple[Condition, ...]) -> Test:
     return translate(conditions, _Tests())  # type: ignore[no-any-return]
 
 
-def checked(filter: object) -> tuple[Condition, ...]:
-    """The parsed filter of a search; this engine has no filters of its own. Raises ConfigError."""
-    if filter is None or isinstance(filter, tuple):
-        return filter or ()
-    raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping such as {{'metadata.subject': 'saúde'}}.")
+def checked(filter: ParsedFilter) -> tuple[Condition, ...]:
+    """The conditions of a filter; this engine has no filters of its own. Raises ConfigError."""
+    if not isinstance(filter, EngineFilter):
+        return filter
+    raise ConfigError(f"filter is {type(filter.filter).__name__}: it must be a mapping such as {{'metadata.subject': 'saúde'}}.")
 
 
 class _Step(NamedTuple):

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,12 +22,9 @@ import numpy as np
 from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
-from ..base import Entry, Hit, Refusal, Store
-from ..binding import ModelStamp, resolve_encoder
-from ..description import StoreDescription
-from ..options import OpenOptions
-from ..settings import read_settings
-from ..sidecar import find_store, store_folder
+from ..base import Entry, Hit, ParsedFilter, Refusal, Store
+from ..model_stamp import ModelStamp, StoreDescription, find_store, resolve_encoder, store_folder
+from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
 from .building import WINDOW
 from .compiled import numba
@@ -50,8 +46,7 @@ LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
 THREADS = 2  # that read segments when a store is opened
 
 
-@dataclass(frozen=True, kw_only=True)
-class NumbaSettings:
+class NumbaSettings(StoreSettings):
     """Settings by name, for open_store(settings=...).
 
     Attributes:
@@ -63,9 +58,9 @@ class NumbaSettings:
     verify: bool = False
 
 
-def connect(address: str, options: OpenOptions) -> NumbaStore:
-    """Open or create the store in the folder `address`; see open_store()."""
-    folder, url = store_folder(address, options.url, NumbaStore.engine).absolute(), options.url
+def connect(options: OpenOptions) -> NumbaStore:
+    """Open or create the store in the folder that the URL names; see open_store()."""
+    folder, url = store_folder(options.address, options.url, NumbaStore.engine).absolute(), options.url
     settings = read_settings(NumbaSettings, options.settings)
     try:
         str(folder).encode()
@@ -125,7 +120,7 @@ class NumbaStore(Store):
     def info(self) -> dict[str, Any]:
         """Engine, version, settings and size."""
         self._check_open()
-        with self._filtered(None) as (_, contents, passing):
+        with self._filtered(()) as (_, contents, passing):
             return {
                 **super().info(),
                 "version": str(numba.__version__),
@@ -163,7 +158,7 @@ class NumbaStore(Store):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _search(self, query: SparseVector, top_k: int, filter: tuple[Condition, ...] | Any | None, with_payload: bool) -> list[Hit]:
+    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
             found = contents.search(query, top_k, passing)
             best = sorted(zip(found.scores, found.doc_ids, found.numbers, strict=True), key=lambda hit: (-hit[0], hit[1]))[:top_k]
@@ -180,7 +175,7 @@ class NumbaStore(Store):
             found = self._found(connection, contents, doc_ids)
         return {doc_id: content_hash for doc_id, (_, content_hash) in found.items() if content_hash is not None}
 
-    def _count(self, filter: tuple[Condition, ...] | Any | None) -> int:
+    def _count(self, filter: ParsedFilter) -> int:
         with self._filtered(filter) as (_, contents, passing):
             return len(contents.numbers(passing))
 
@@ -211,7 +206,7 @@ class NumbaStore(Store):
         self._apply(change)
         return len(change.ended)
 
-    def _delete_where(self, filter: tuple[Condition, ...] | Any) -> int:
+    def _delete_where(self, filter: ParsedFilter) -> int:
         conditions = checked(filter)
         with self._writing() as (connection, contents):
             change = schema.delete(connection, contents.numbers(self._passing(connection, contents, conditions)).tolist())
@@ -231,7 +226,7 @@ class NumbaStore(Store):
             yield connection, self._synchronised(connection, renew=True)
 
     @contextlib.contextmanager
-    def _filtered(self, filter: tuple[Condition, ...] | Any | None) -> Iterator[tuple[Connection, Contents, Passing | None]]:
+    def _filtered(self, filter: ParsedFilter) -> Iterator[tuple[Connection, Contents, Passing | None]]:
         """The same, and who passes a filter (None: everyone)."""
         conditions = checked(filter)
         with self._snapshot() as (connection, contents):

@@ -20,18 +20,13 @@ from ...errors import (
 )
 from ..credentials import environment_names
 from ..retrying import Failure
-from .bulk import Unfinished, describe
-from .transport import RETRY_AFTER
+from .client import RETRY_AFTER
 
 OVERLOADED = (429, 502, 503, 504)
 
 
 def read_failure(error: Exception, url: str) -> Failure:
     """What went wrong with one request. An error of no server (a bug, a closed loop) is raised as it is."""
-    if isinstance(error, Unfinished):
-        return Failure(StoreUnavailableError(f"{url}: {error}; run the load again."), retry=True)
-    if isinstance(error, StoreError):
-        return Failure(error)
     if isinstance(error, exceptions.SSLError):
         return Failure(_untrusted(error, url))
     if isinstance(error, exceptions.ConnectionTimeout):
@@ -67,7 +62,7 @@ def _final(status: object, reason: str, url: str) -> StoreError:
     if status == 404:
         return StoreNotFoundError(f"there is nothing at {url} ({reason}): fill it with ingest, or check the address.")
     if status == 413:
-        return StoreRequestTooLargeError(f"{url} takes no request of this size (status 413): lower max_body_bytes.")
+        return StoreRequestTooLargeError(f"{url} takes no request of this size (status 413): lower max_request_bytes.")
     if isinstance(status, int) and 300 <= status < 400:
         return StoreError(f"{url} answered with a redirect (status {status}), which is not followed: give the real address.")
     return StoreError(f"{url} refused a request (status {status}: {reason}).")
@@ -92,6 +87,19 @@ def retry_after_s(header: str | None) -> float | None:
         except (TypeError, ValueError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def describe(error: Any) -> str:
+    """The server's reason in one line, with the innermost cause."""
+    reasons: list[str] = []
+    for _ in range(4):
+        if not isinstance(error, Mapping):
+            break
+        reason = " ".join(str(error.get("reason") or error.get("type") or "").split())[:200]
+        if reason and reason not in reasons:
+            reasons.append(reason)
+        error = error.get("caused_by")
+    return ": ".join(reasons).rstrip(".")
 
 
 def _kind(error: exceptions.TransportError) -> str:

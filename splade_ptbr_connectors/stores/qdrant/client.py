@@ -1,8 +1,7 @@
-"""The clients of a Qdrant server: made from an address and credentials, or stood in for by a blocking one in threads."""
+"""The clients of a Qdrant server, made from an address and credentials."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import socket
@@ -11,22 +10,40 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
-from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from ...errors import ConfigError
 from ..address import ServerAddress
+from ..calls import Call, Operation
 from ..credentials import Credentials, InsecureConnectionWarning, environment_names
+from ..retrying import UnfinishedError
 from .settings import QdrantSettings
 
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 KEPT_S = 4.0  # the server closes a connection that was idle for 5 s
 
 
+T = TypeVar("T")
+
+
+def ask(make: Callable[[QdrantClient], T], *, patient: bool = False) -> Operation[T]:
+    """The answer to one call; see Call."""
+    answer: T = yield Call(make, _applied, patient)
+    return answer
+
+
+def _applied(answer: Any) -> Any:
+    """The answer of a write only when it is applied: "acknowledged" is merely queued, and may be lost or unseen."""
+    if isinstance(answer, models.UpdateResult) and answer.status != models.UpdateStatus.COMPLETED:
+        raise UnfinishedError(f"the server accepted a write but has not applied it ({answer.status})")
+    return answer
+
+
 @dataclass(frozen=True)
-class Connection:
+class Clients:
     """Makes clients for one server. The API key goes into a header and nowhere else."""
 
     address: ServerAddress
@@ -122,62 +139,24 @@ async def _acknowledge_async(response: httpx.Response) -> None:
     _acknowledge(response)
 
 
-class Borrowed:
-    """A client that the caller of from_client() made, and will close itself."""
+class OneAtATime:
+    """A client in local mode, which is not made for threads: its calls wait for each other."""
 
     def __init__(self, client: QdrantClient) -> None:
         self._client = client
-        self._lock = threading.Lock() if is_local(client) else None  # local mode is not made for threads
-        self.init_options = client.init_options
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        return method if self._lock is None else _locked(method, self._lock)
-
-    def close(self) -> None:
-        """Nothing: the client is not ours."""
-
-
-class BorrowedAsync:
-    """The same of an asynchronous client."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def close(self) -> None:
-        """Nothing: the client is not ours."""
-
-
-class InThreads:
-    """A blocking client looking like an asynchronous one: each call is made in a thread."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
+        self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
-        async def call(**arguments: Any) -> Any:
-            return await asyncio.to_thread(method, **arguments)
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                return method(*arguments, **named)
 
         return call
 
-    async def close(self) -> None:
-        """Nothing: the client is closed by the store."""
 
-
-def is_local(client: Any) -> bool:
+def is_local(client: QdrantClient) -> bool:
     """Whether a client is in local mode, without a server."""
-    options = getattr(client, "init_options", {})
+    options = client.init_options
     return options.get("location") == ":memory:" or options.get("path") is not None
-
-
-def _locked(method: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:
-    def call(**arguments: Any) -> Any:
-        with lock:
-            return method(**arguments)
-
-    return call

@@ -123,11 +123,11 @@ def test_documents_outranked_by_many_are_no_loss() -> None:
 
 def test_the_engines_own_rounding_is_no_change() -> None:
     class Rounding(MemoryStore):
-        def stored_form(self, vector: SparseVector) -> SparseVector:
+        def quantized(self, vector: SparseVector) -> SparseVector:
             return SparseVector(vector.term_ids, (vector.weights * 2).round() / 2 + 0.25)
 
         def _upsert(self, entries: list[Entry]) -> list[Refusal]:
-            return super()._upsert([entry._replace(vector=self.stored_form(entry.vector)) for entry in entries])
+            return super()._upsert([entry._replace(vector=self.quantized(entry.vector)) for entry in entries])
 
     report = ingest(documents(100), Rounding(HashingEncoder()))
     assert report.reconciled is not None and report.reconciled.ok

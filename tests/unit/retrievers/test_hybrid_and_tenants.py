@@ -75,7 +75,7 @@ async def test_langchain_asks_the_store_for_a_hybrid_search_with_its_settings() 
     retriever = LangChainRetriever(store=store, k=3, dense=dense, prefetch=7, rrf_k=11)
     found = [retriever.invoke("café", k=2), await retriever.ainvoke("café", k=2)]
     assert [[(document.id, document.metadata["score"]) for document in documents] for documents in found] == [[("d1", 0.5)]] * 2
-    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, None)] * 2
+    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, ())] * 2
     assert dense.calls == ["embed_query", "aembed_query"]
 
 
@@ -84,7 +84,7 @@ async def test_llama_index_asks_the_store_for_a_hybrid_search_with_its_settings(
     retriever = LlamaIndexRetriever(store, 2, dense=LetterEmbedding(), prefetch=7, rrf_k=11)
     found = [retriever.retrieve("café"), await retriever.aretrieve("café")]
     assert [[(node.node_id, node.score) for node in nodes] for nodes in found] == [[("d1", 0.5)]] * 2
-    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, None)] * 2
+    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, ())] * 2
 
 
 def test_an_embedding_that_a_query_bundle_brings_is_used() -> None:

@@ -63,7 +63,7 @@ def test_an_ingest_into_a_built_index_is_sound_and_its_scores_are_as_exact_as_pr
             for hit in store.search(query, 200):
                 vector = documents[hit.doc_id]
                 tolerance = store.score_tolerance(query, vector)
-                assert abs(hit.score - query.dot(store.stored_form(vector))) <= tolerance <= 0.05 * query.dot(query)
+                assert abs(hit.score - query.dot(store.quantized(vector))) <= tolerance <= 0.05 * query.dot(query)
                 differing += abs(hit.score - query.dot(vector)) > 1e-6 * hit.score
         assert (differing > 0) == (datatype != "float32")  # else there was no index, and nothing was shown
         assert store.get(list(documents)).keys() == documents.keys()
@@ -125,7 +125,7 @@ def test_a_weight_that_float16_rounds_to_nothing_is_no_loss_to_the_check(tmp_pat
     with opened(tmp_path, "float16") as store:
         report = ingest(list((documents | faint).items()), store, vectors=True, reconcile=2000)
         assert report.reconciled is not None and report.reconciled.ok
-        assert store.stored_form(faint["unseen1"]) == SparseVector([], [])
+        assert store.quantized(faint["unseen1"]) == SparseVector([], [])
 
 
 @given(query=vectors, document=vectors, others=st.lists(vectors, max_size=20))
@@ -143,7 +143,7 @@ def test_the_tolerance_covers_the_documented_rounding(query: SparseVector, docum
     largest = lambda terms: [max(weights[term]) for term in terms]  # noqa: E731
     tolerance = datatypes.score_tolerance(query, document, "uint8", largest)
     assert abs(score - query.dot(document)) <= tolerance
-    half = datatypes.stored_form(document, "float16")
+    half = datatypes.quantized(document, "float16")
     tolerance = datatypes.score_tolerance(query, document, "float16", largest)
     assert abs(query.dot(document) - query.dot(half)) <= tolerance
     assert datatypes.score_tolerance(query, document, "float32", largest) == pytest.approx(SCORE_TOLERANCE * query.dot(document))

@@ -14,7 +14,8 @@ from splade_ptbr_connectors.errors import RecordError
 from splade_ptbr_connectors.filters import AnyOf, field_path, parse_filter, readings
 from splade_ptbr_connectors.stores.dotted_names import gathered, spread
 from splade_ptbr_connectors.stores.numba.matching import test_of as matching
-from splade_ptbr_connectors.stores.opensearch.filters import facets, to_query
+from splade_ptbr_connectors.stores.opensearch.query import restrict_to_tenant
+from splade_ptbr_connectors.stores.opensearch.wire import facets
 from splade_ptbr_connectors.stores.payloads import from_stored, to_stored
 
 names = st.sampled_from(["a", "b", "a.b", "b.a", "a.a.b", "a.b.a", "a.", ""])  # few, so that they meet
@@ -58,7 +59,7 @@ def test_what_is_stored_comes_back_and_is_left_alone(payload: dict[str, Any]) ->
 
 CONDITIONS = {(field, wanted): parse_filter({field: wanted}) for field in FIELDS for wanted in (0, 1)}
 TESTS = {asked: matching(conditions) for asked, conditions in CONDITIONS.items()}
-TERMS = {asked: to_query(conditions, None)["filter"][0]["terms"]["facets"][0] for asked, conditions in CONDITIONS.items()}
+TERMS = {asked: restrict_to_tenant(conditions, None)["filter"][0]["terms"]["facets"][0] for asked, conditions in CONDITIONS.items()}
 
 
 @given(payloads)

@@ -17,7 +17,7 @@ from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, Store
 from splade_ptbr_connectors.stores.edge import EdgeStore
-from splade_ptbr_connectors.stores.point_ids import NAMESPACE, point_id
+from splade_ptbr_connectors.stores.payloads import NAMESPACE, point_id
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 

@@ -20,8 +20,8 @@ from splade_ptbr_connectors.stores.base import Entry, Store
 from splade_ptbr_connectors.stores.edge import EdgeStore, contents, repair, seal
 from splade_ptbr_connectors.stores.edge.checks import Tally
 from splade_ptbr_connectors.stores.edge.ledger import Ledger
-from splade_ptbr_connectors.stores.point_ids import point_id
-from splade_ptbr_connectors.stores.sidecar import write_sidecar
+from splade_ptbr_connectors.stores.model_stamp import write_sidecar
+from splade_ptbr_connectors.stores.payloads import point_id
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.faults.injection import copy_store
 from tests.support.encoders import HashingEncoder

@@ -12,7 +12,7 @@ from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry
 from splade_ptbr_connectors.stores.edge import EdgeStore
-from splade_ptbr_connectors.stores.sidecar import FILE_NAME
+from splade_ptbr_connectors.stores.model_stamp import FILE_NAME
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 
@@ -55,7 +55,7 @@ def test_other_settings_than_the_store_has(url: str, created: dict[str, Any], as
         ({"datatyp": "float16"}, "unknown store setting 'datatyp' .did you mean 'datatype'"),
         ({"vector": "mine"}, "unknown store setting 'vector'"),
         ({"datatype": "float64"}, "datatype is 'float64': it must be one of float32, float16, uint8"),
-        ({"datatype": None}, "datatype is None: it must be str"),
+        ({"datatype": None}, "datatype is None: it must be one of float32, float16, uint8"),
         ({"dense_size": 0}, "dense_size is 0"),
         ({"dense_size": 10**6}, "dense_size is 1000000"),
         ({"dense_size": 2.0}, "dense_size is 2.0"),

@@ -11,7 +11,7 @@ import pytest
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.edge.engine import EdgeEngine
-from splade_ptbr_connectors.stores.sidecar import FILE_NAME
+from splade_ptbr_connectors.stores.model_stamp import FILE_NAME
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 

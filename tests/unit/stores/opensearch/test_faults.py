@@ -95,7 +95,7 @@ def test_a_load_that_never_gets_through_is_an_error_and_not_a_silence(opening: O
     store = opening(settings={"load_deadline_s": 0.6})
     server.fail("_bulk", *[Fault(item_status=(429,)) for _ in range(100)])
     with pytest.raises(
-        errors.StoreUnavailableError, match=r"1 documents were not taken \(rejected with 429\).*given up after \d+ attempts"
+        errors.StoreUnavailableError, match=r"1 documents were not accepted \(rejected with 429\).*given up after \d+ attempts"
     ):
         store.load(TEN)
     assert sorted(server.documents) == IDS[1:]
@@ -150,7 +150,7 @@ def test_a_document_that_is_too_large_alone_is_refused_and_the_rest_is_stored(st
 
 
 def test_bodies_are_cut_at_the_given_size(opening: Open, server: StandIn) -> None:
-    store = opening(settings={"max_body_bytes": 3000})
+    store = opening(settings={"max_request_bytes": 3000})
     store.load([(f"d{n}", VECTOR, {"text": "x" * 500}) for n in range(20)])
     assert len(server.documents) == 20
     assert all(size <= 3000 for _, size, _ in server.bulks)

@@ -14,20 +14,34 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.filters import parse_filter
-from splade_ptbr_connectors.stores.base import Entry
-from splade_ptbr_connectors.stores.binding import ModelStamp
-from splade_ptbr_connectors.stores.calls import Call, Operation, drive
-from splade_ptbr_connectors.stores.description import StoreDescription
-from splade_ptbr_connectors.stores.opensearch import NativeFilter, OpenSearchSettings, queries
-from splade_ptbr_connectors.stores.opensearch.bulk import Action, split
-from splade_ptbr_connectors.stores.opensearch.capabilities import Capabilities, detect, max_clauses, plugin_names, version_tuple
-from splade_ptbr_connectors.stores.opensearch.documents import index_actions, to_entry
-from splade_ptbr_connectors.stores.opensearch.features import LARGEST, SMALLEST, FeatureLayout, one_by_one, to_vector
-from splade_ptbr_connectors.stores.opensearch.filters import MAX_TEXT_BYTES, _number_key, clause_count, facets, to_query
-from splade_ptbr_connectors.stores.opensearch.index import check_name, creation, fixed_settings, guard_name, read_index, with_note
-from splade_ptbr_connectors.stores.opensearch.opening import create
-from splade_ptbr_connectors.stores.opensearch.searching import Searcher
-from splade_ptbr_connectors.stores.opensearch.writing import index_lines
+from splade_ptbr_connectors.stores.base import EngineFilter, Entry
+from splade_ptbr_connectors.stores.calls import Operation, drive
+from splade_ptbr_connectors.stores.model_stamp import ModelStamp, StoreDescription
+from splade_ptbr_connectors.stores.opensearch import NativeFilter, OpenSearchSettings, query
+from splade_ptbr_connectors.stores.opensearch.client import Capabilities, detect, max_clauses, plugin_names, version_tuple
+from splade_ptbr_connectors.stores.opensearch.query import clause_count, restrict_to_tenant
+from splade_ptbr_connectors.stores.opensearch.schema import (
+    check_name,
+    creation,
+    fixed_settings,
+    read_index,
+    with_saved_settings,
+    write_alias_name,
+)
+from splade_ptbr_connectors.stores.opensearch.wire import (
+    LARGEST,
+    MAX_TEXT_BYTES,
+    SMALLEST,
+    FeatureLayout,
+    facets,
+    index_actions,
+    number_key,
+    serialize_slow,
+    to_entry,
+    to_vector,
+)
+from splade_ptbr_connectors.stores.opensearch.write import Action, Writes, index_lines
+from splade_ptbr_connectors.stores.oversize import batched_by_bytes
 from splade_ptbr_connectors.stores.settings import read_settings
 from splade_ptbr_connectors.vectors import SparseVector
 
@@ -53,11 +67,11 @@ def parsed(text: bytes) -> SparseVector:
 
 @given(st.lists(vectors, max_size=6), layouts)
 def test_a_reader_of_json_gets_the_same_float32_back(batch: list[SparseVector], layout: FeatureLayout) -> None:
-    texts = layout.texts(batch)
+    texts = layout.serialize(batch)
     assert [parsed(text) for text in texts] == batch
     for text, vector in zip(texts, batch, strict=True):
         stored = json.loads(b"{" + text + b"}")
-        assert json.loads(b"{" + one_by_one(layout._groups(vector)) + b"}").keys() == stored.keys()
+        assert json.loads(b"{" + serialize_slow(layout._groups(vector)) + b"}").keys() == stored.keys()
         for term in vector.term_ids.tolist():  # it lies where a query looks for it
             value: Any = {"sparse": stored}
             for name in layout.path(term).split("."):
@@ -66,7 +80,7 @@ def test_a_reader_of_json_gets_the_same_float32_back(batch: list[SparseVector], 
 
 
 def test_names_recur_so_that_the_server_keeps_them() -> None:
-    text = FeatureLayout().texts([SparseVector(np.arange(30_000), np.ones(30_000))])[0]
+    text = FeatureLayout().serialize([SparseVector(np.arange(30_000), np.ones(30_000))])[0]
     names = {name for block in json.loads(b"{" + text + b"}").values() for name in block}
     assert len(names) <= 2048
 
@@ -97,7 +111,7 @@ def test_every_kind_of_float32_in_the_usual_range(layout: FeatureLayout) -> None
     bits[:2000], bits[2000:4000] = np.arange(low, low + 2000), np.arange(high - 2000, high)
     vector = SparseVector(np.arange(100_000), bits[:100_000].view(np.float32))
     other = SparseVector(np.arange(100_000), bits[100_000:].view(np.float32))
-    texts = layout.texts([vector, other])
+    texts = layout.serialize([vector, other])
     assert parsed(texts[0]) == vector
     assert parsed(texts[1]) == other
     assert not any(b"e" in text for text in texts)  # all of the fast kind
@@ -141,12 +155,12 @@ def test_a_document_of_somebody_else() -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(1, 60))
-def test_lots_keep_order_and_size(bodies: list[bytes], max_bytes: int) -> None:
+def test_batches_keep_order_and_size(bodies: list[bytes], max_bytes: int) -> None:
     actions = [Action(str(n), body) for n, body in enumerate(bodies)]
-    lots = list(split(actions, max_bytes))
-    assert [action for lot in lots for action in lot] == actions
-    assert all(lot and (len(lot) == 1 or sum(len(action.lines) for action in lot) <= max_bytes) for lot in lots)
-    for one, following in itertools.pairwise(lots):
+    batches = list(batched_by_bytes(actions, lambda action: len(action.lines), max_bytes))
+    assert [action for batch in batches for action in batch] == actions
+    assert all(batch and (len(batch) == 1 or sum(len(action.lines) for action in batch) <= max_bytes) for batch in batches)
+    for one, following in itertools.pairwise(batches):
         assert sum(len(action.lines) for action in one) + len(following[0].lines) > max_bytes
 
 
@@ -157,7 +171,7 @@ numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_in
 
 @given(numbers, numbers)
 def test_keys_are_ordered_as_the_numbers_are(one: float, other: float) -> None:
-    first, second = _number_key(one), _number_key(other)
+    first, second = number_key(one), number_key(other)
     assert (first < second, first == second) == (one < other, one == other)
     assert len(first) == 19
 
@@ -169,7 +183,7 @@ bound_values = st.fixed_dictionaries({}, optional={key: near for key in ("gt", "
 @given(near | numbers, bound_values)
 def test_a_range_of_numbers_is_a_range_of_terms(value: float, bounds: dict[str, float]) -> None:
     [condition] = parse_filter({"a": bounds})
-    [clause] = to_query((condition,), None)["filter"]
+    [clause] = restrict_to_tenant((condition,), None)["filter"]
     terms = clause["range"]["facets"]
     [term] = facets({"a": value})
     within = all(
@@ -227,7 +241,7 @@ def test_terms_are_short_whatever_a_payload_holds(name: str, value: str) -> None
 )
 def test_bad_filters(filter: Any) -> None:
     with pytest.raises(errors.ConfigError) as caught:
-        to_query(parse_filter(filter), None)
+        restrict_to_tenant(parse_filter(filter), None)
     assert "\n" not in str(caught.value)
 
 
@@ -237,13 +251,13 @@ def test_a_native_filter_nested_beyond_what_a_server_takes() -> None:
         query = {"bool": {"filter": query}}
     for deep in (NativeFilter(query), NativeFilter({"bool": {"filter": [query]}})):
         with pytest.raises(errors.ConfigError, match="nested more than 200 levels"):
-            to_query(deep, "a")
+            restrict_to_tenant(EngineFilter(deep), "a")
 
 
 @pytest.mark.parametrize("filter", [7, "a", [1], object(), NativeFilter])
 def test_what_is_no_filter(filter: Any) -> None:
     with pytest.raises(errors.ConfigError, match="must be a mapping, a NativeFilter"):
-        to_query(filter, None)
+        restrict_to_tenant(EngineFilter(filter), None)
 
 
 @pytest.mark.parametrize("query", [{}, {"a": 1, "b": 2}, [], None, "match_all"])
@@ -254,11 +268,11 @@ def test_what_is_no_native_filter(query: Any) -> None:
 
 def test_the_tenant_is_a_clause_of_its_own_beside_any_filter() -> None:
     mine = {"term": {"tenant": "a"}}
-    assert to_query(None, "a") == {"filter": [mine]}
-    assert to_query(None, None) == {}
-    assert to_query(NativeFilter({"match_all": {}}), "a")["filter"] == [{"match_all": {}}, mine]
-    assert to_query(parse_filter({"x": {"not": "y"}}), "a") == {"filter": [mine], "must_not": [{"terms": {"facets": ["x=s:y"]}}]}
-    assert clause_count(to_query(parse_filter({"x": 1, "y": {"gt": 1, "not": 5}}), "a")) >= 4
+    assert restrict_to_tenant((), "a") == {"filter": [mine]}
+    assert restrict_to_tenant((), None) == {}
+    assert restrict_to_tenant(EngineFilter(NativeFilter({"match_all": {}})), "a")["filter"] == [{"match_all": {}}, mine]
+    assert restrict_to_tenant(parse_filter({"x": {"not": "y"}}), "a") == {"filter": [mine], "must_not": [{"terms": {"facets": ["x=s:y"]}}]}
+    assert clause_count(restrict_to_tenant(parse_filter({"x": 1, "y": {"gt": 1, "not": 5}}), "a")) >= 4
 
 
 # -- names and mappings --------------------------------------------------------------------------------------------------
@@ -267,8 +281,8 @@ def test_the_tenant_is_a_clause_of_its_own_beside_any_filter() -> None:
 @pytest.mark.parametrize("name", ["laws", "leis-2020", "ação", "0", "a" * 255, "a.b", "a-b_c+d"])
 def test_good_index_names(name: str) -> None:
     assert check_name(name) == name
-    assert len(guard_name(name, "x").encode()) <= 255
-    assert check_name(guard_name(name, "x"))
+    assert len(write_alias_name(name, "x").encode()) <= 255
+    assert check_name(write_alias_name(name, "x"))
 
 
 @pytest.mark.parametrize(
@@ -313,11 +327,11 @@ def test_an_index_is_read_as_it_was_made(field_type: str, terms: int) -> None:
     assert body["settings"]["index.number_of_shards"] == 3
     assert body["mappings"]["dynamic"] == "strict"
     index = read_index({"laws": {**body, "settings": {**body["settings"], "index.uuid": "u"}}}, "laws")
-    assert (index.name, index.field_type, index.guard, index.aliases) == ("laws", field_type, next(iter(body["aliases"])), ())
+    assert (index.name, index.field_type, index.write_alias, index.aliases) == ("laws", field_type, next(iter(body["aliases"])), ())
     assert index.layout == FeatureLayout(terms if field_type == "rank_features" else 0)
     assert index.description is not None
     assert index.description.model == MODEL
-    assert with_note(with_note(index.meta, {"a": None})["_meta"], None)["_meta"] == index.meta
+    assert with_saved_settings(with_saved_settings(index.meta, {"a": None})["_meta"], None)["_meta"] == index.meta
 
 
 def test_a_mapping_of_another_kind_is_named() -> None:
@@ -336,6 +350,7 @@ def test_a_mapping_of_another_kind_is_named() -> None:
         {"field_type": "dense"},
         {"query": "match"},
         {"max_in_flight": 0},
+        {"max_request_bytes": 0},
         {"max_body_bytes": 0},
         {"timeout_s": 0.0},
         {"load_timeout_s": math.nan},
@@ -355,11 +370,11 @@ def test_bad_settings(bad: dict[str, Any]) -> None:
 # -- queries -------------------------------------------------------------------------------------------------------------
 
 QUERY = SparseVector([3, 7], [0.5, 2.0])
-MINE: queries.Clauses = {"filter": [{"term": {"tenant": "a"}}]}
+MINE: query.Clauses = {"filter": [{"term": {"tenant": "a"}}]}
 
 
 def test_rank_feature_has_to_match_and_is_linear() -> None:
-    assert queries.rank_feature(QUERY, MINE, FeatureLayout(0))["bool"] == {
+    assert query.rank_feature(QUERY, MINE, FeatureLayout(0))["bool"] == {
         "should": [
             {"rank_feature": {"field": "sparse.3", "linear": {}, "boost": 0.5}},
             {"rank_feature": {"field": "sparse.7", "linear": {}, "boost": 2.0}},
@@ -371,38 +386,38 @@ def test_rank_feature_has_to_match_and_is_linear() -> None:
 
 @given(vectors)
 def test_a_query_carries_every_weight_bit_by_bit(vector: SparseVector) -> None:
-    assert SparseVector(vector.term_ids, json.loads(json.dumps(queries.boosts(vector)))) == vector
+    assert SparseVector(vector.term_ids, json.loads(json.dumps(query.boosts(vector)))) == vector
 
 
 def test_neural_sparse_takes_tokens_within_its_bounds() -> None:
-    assert queries.neural_sparse(QUERY, MINE) == {
+    assert query.neural_sparse(QUERY, MINE) == {
         "bool": {"must": [{"neural_sparse": {"sparse": {"query_tokens": {"3": 0.5, "7": 2.0}}}}], **MINE}
     }
     with pytest.raises(errors.ConfigError, match=r"weight of 64\.5"):
-        queries.neural_sparse(SparseVector([1], [64.5]), {})
+        query.neural_sparse(SparseVector([1], [64.5]), {})
 
 
 def test_sparse_vector_uses_all_terms_and_is_exact_under_a_filter() -> None:
     def method(body: dict[str, Any]) -> Any:
         return body["bool"]["must"][0]["neural_sparse"]["sparse"].get("method_parameters")
 
-    assert method(queries.sparse_vector(QUERY, {}, 50, 1.5)) == {"top_n": 2, "k": 50, "heap_factor": 1.5}
-    assert method(queries.sparse_vector(QUERY, MINE, 50, 1.5)) is None
+    assert method(query.sparse_vector(QUERY, {}, 50, 1.5)) == {"top_n": 2, "k": 50, "heap_factor": 1.5}
+    assert method(query.sparse_vector(QUERY, MINE, 50, 1.5)) is None
 
 
 def test_scores_are_float32_and_zero_is_no_hit() -> None:
     rows = [{"_score": score, "sort": [score, str(score)]} for score in (0.99902344, 0.1, 0.0)]
-    assert [hit.score for hit in queries.hits({"hits": {"hits": rows}}, "url")] == [0.9990234375, float(np.float32(0.1))]
+    assert [hit.score for hit in query.hits({"hits": {"hits": rows}}, "url")] == [0.9990234375, float(np.float32(0.1))]
 
 
 def test_a_hit_without_a_document_id_is_a_foreign_document() -> None:
     with pytest.raises(errors.StoreFormatError, match="without a doc_id"):
-        queries.hits({"hits": {"hits": [{"_score": 1.0, "sort": [1.0, None], "_source": {}}]}}, "url")
+        query.hits({"hits": {"hits": [{"_score": 1.0, "sort": [1.0, None], "_source": {}}]}}, "url")
 
 
 def test_a_search_reads_payloads_or_no_document_at_all() -> None:
-    assert queries.search({}, 5, True)["_source"] == ["payload"]
-    bare = queries.search({}, 5, False)
+    assert query.search_body({}, 5, True)["_source"] == ["payload"]
+    bare = query.search_body({}, 5, False)
     assert (bare["_source"], bare["stored_fields"]) == (False, "_none_")
 
 
@@ -410,13 +425,30 @@ def test_a_search_reads_payloads_or_no_document_at_all() -> None:
 
 
 def answering(operation: Operation[Any], answers: dict[str, Any]) -> Any:
-    def perform(call: Call) -> Any:
-        answer = answers[call.name]
+    return drive(operation, lambda call: call.make(Answering(answers)))
+
+
+class Answering:
+    """A client whose methods answer what is planned for their name, such as "cat.plugins"."""
+
+    def __init__(self, answers: dict[str, Any], name: str = "") -> None:
+        self._answers, self._name = answers, name
+
+    def __getattr__(self, name: str) -> Answering:
+        return Answering(self._answers, f"{self._name}.{name}".removeprefix("."))
+
+    def __call__(self, **arguments: Any) -> Any:
+        answer = self._answers[self._name]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return drive(operation, perform)
+
+def reading(settings: OpenSearchSettings) -> Writes:
+    """The operations on an index that was made with these settings."""
+    operations = Writes("url", "laws", settings)
+    operations.take(read_index({"laws": made(settings)}, "laws"))
+    return operations
 
 
 WITH_PLUGIN = {
@@ -438,14 +470,14 @@ WITHOUT_PLUGIN = {**WITH_PLUGIN, "cat.plugins": []}
     ],
 )
 def test_the_form_follows_what_the_server_has(answers: dict[str, Any], weights: list[float], form: str) -> None:
-    searcher = Searcher("url", "rank_features", FeatureLayout(0), OpenSearchSettings())
-    body = answering(searcher.query(SparseVector([3, 7], weights), 10, {}), answers)
+    operations = reading(OpenSearchSettings(terms_per_field=0))
+    body = answering(operations.query(SparseVector([3, 7], weights), 10, {}), answers)
     assert form in json.dumps(body)
 
 
 def test_several_fields_are_searched_without_the_plugin() -> None:
-    searcher = Searcher("url", "rank_features", FeatureLayout(), OpenSearchSettings())
-    assert "rank_feature" in answering(searcher.query(QUERY, 10, {}), WITH_PLUGIN)["bool"]["should"][0]
+    operations = reading(OpenSearchSettings())
+    assert "rank_feature" in answering(operations.query(QUERY, 10, {}), WITH_PLUGIN)["bool"]["should"][0]
     split = read_index({"laws": made(OpenSearchSettings())}, "laws")
     with pytest.raises(errors.StoreFormatError, match="terms_per_field=0"):
         fixed_settings(split, OpenSearchSettings(query="neural_sparse"))
@@ -458,13 +490,13 @@ def test_a_server_that_is_down_is_not_taken_for_one_without_plugins() -> None:
 
 
 def test_the_limit_of_clauses_is_the_servers_own() -> None:
-    searcher = Searcher("url", "rank_features", FeatureLayout(), OpenSearchSettings(query="rank_feature"))
+    operations = reading(OpenSearchSettings(query="rank_feature"))
     query = SparseVector(np.arange(2050), np.arange(1, 2051))
-    body = answering(searcher.query(query, 10, MINE), WITH_PLUGIN)
+    body = answering(operations.query(query, 10, MINE), WITH_PLUGIN)
     kept = len(body["bool"]["should"])
     assert 2040 <= kept < 2048
     assert body["bool"]["should"][0]["rank_feature"]["field"] == FeatureLayout().path(2050 - kept)
-    assert searcher.pruned == 1
+    assert operations.pruned == 1
 
 
 def test_what_a_cluster_says_about_itself() -> None:
@@ -490,9 +522,9 @@ def test_sparse_vector_is_refused_where_it_cannot_be_had() -> None:
     settings = OpenSearchSettings(field_type="sparse_vector")
     large = ModelStamp("multilingual", "f" * 64, 105_000, {})
     with pytest.raises(errors.ConfigError, match="105,000 terms, a sparse_vector field keeps 32,768 apart"):
-        answering(create("laws", large, settings), WITH_PLUGIN)
+        answering(Writes("url", "laws", settings).create(large), WITH_PLUGIN)
     with pytest.raises(errors.ConfigError, match="needs the neural-search plugin"):
-        answering(create("laws", MODEL, settings), WITHOUT_PLUGIN)
+        answering(Writes("url", "laws", settings).create(MODEL), WITHOUT_PLUGIN)
 
 
 def test_a_weight_that_would_be_clipped_is_refused() -> None:

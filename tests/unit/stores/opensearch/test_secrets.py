@@ -46,13 +46,21 @@ def test_credentials_are_sent_and_shown_nowhere(
 
         async def search() -> tuple[int, str]:
             hits = await store.asearch(VECTOR)
-            shown = repr(store._async_client())
+            shown = repr(store._connection.async_client())
             await store.aclose()
             return len(hits), shown
 
         hits, shown = asyncio.run(search())
         assert hits == 1
-        texts = [shown, repr(store), repr(store._client), repr(store._client.transport), repr(vars(store)), store.url, store.identity]
+        texts = [
+            shown,
+            repr(store),
+            repr(store._connection.client),
+            repr(store._connection.client.transport),
+            repr(vars(store)),
+            store.url,
+            store.identity,
+        ]
         server.authorization = "other"
         with pytest.raises(errors.StoreAccessError, match="SPLADE_PTBR_OPENSEARCH_PASSWORD") as caught:
             opening(credentials=credentials)
@@ -79,7 +87,7 @@ def test_a_server_that_repeats_the_credentials_brings_them_into_no_error_and_no_
         try:
             return await store.asearch(VECTOR)
         finally:
-            await store._async_client().close()
+            await store._connection.async_client().close()
 
     uses["_search"] = lambda: asyncio.run(search())
     for body in bodies:
@@ -194,8 +202,8 @@ def test_an_authority_of_ones_own_is_trusted(secure: StandIn, certificate: tuple
 def test_the_asynchronous_client_checks_certificates_too(secure: StandIn, certificate: tuple[Path, Path]) -> None:
     store = secure_store(secure, credentials=Credentials(ca_certs=certificate[0]))
     strict = secure_store(secure, credentials=Credentials(ca_certs=certificate[0]))
-    connecting = strict._make_async_client.__self__
-    store._make_async_client = dataclasses.replace(connecting, credentials=Credentials()).async_client
+    clients = strict._connection._new_async_client.__self__
+    store._connection._new_async_client = dataclasses.replace(clients, credentials=Credentials()).async_client
 
     async def search() -> None:
         try:

@@ -38,7 +38,7 @@ def test_one_connection_serves_one_request_after_the_other_and_acknowledges_each
     store = opening()
     store.upsert_vectors([("a", QUERY)])
     seen: list[bool] = []
-    store._client.http.client._client.event_hooks["response"].append(lambda response: seen.append(acknowledging(response)))
+    store._connection.client.http.client._client.event_hooks["response"].append(lambda response: seen.append(acknowledging(response)))
     for _ in range(10):
         assert [hit.doc_id for hit in store.search(QUERY)] == ["a"]
     assert seen == [True] * 10
@@ -55,7 +55,7 @@ def test_so_do_connections_of_an_event_loop(opening: Open, server: StandIn) -> N
         seen.append(acknowledging(response))
 
     async def run() -> None:
-        store._async_client().http.client._async_client.event_hooks["response"].append(note)
+        store._connection.async_client().http.client._async_client.event_hooks["response"].append(note)
         for _ in range(10):
             assert [hit.doc_id for hit in await store.asearch(QUERY)] == ["a"]
         await store.aclose()

@@ -61,7 +61,7 @@ def test_a_load_survives_what_passes(opening: Open, server: StandIn, name: str, 
 
 async def _aload(store: QdrantStore) -> None:
     assert await store.aload(ENTRIES) == []
-    await store._async_clients.pop(asyncio.get_running_loop()).close()
+    await store._connection.async_clients.pop(asyncio.get_running_loop()).close()
 
 
 def test_a_load_survives_a_time_out_after_it_was_applied(opening: Open, server: StandIn) -> None:
@@ -176,7 +176,7 @@ def test_the_last_of_a_batch_wins_also_when_it_is_halved(store: QdrantStore, ser
 
 
 def test_giving_up_says_how_often_it_was_tried(opening: Open, server: StandIn, ticking: None) -> None:
-    store = opening(query="?patient_deadline_s=0.2&deadline_s=0.1")
+    store = opening(query="?load_deadline_s=0.2&deadline_s=0.1")
     server.faults = [Fault(503) for _ in range(100_000)]
     with pytest.raises(errors.StoreUnavailableError, match=r"answered 503 \(made up\).*given up after \d+ attempts"):
         store.load(ENTRIES)

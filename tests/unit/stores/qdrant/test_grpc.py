@@ -36,7 +36,7 @@ def server() -> Iterator[GrpcStandIn]:
 @pytest.fixture
 def store(server: GrpcStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantStore]:
     monkeypatch.setattr(RetryPolicy, "_wait", lambda self: lambda state: 0.001)
-    with open_store(f"qdrant+{server.url}/laws?patient_deadline_s=5&deadline_s=5", encoder=HashingEncoder()) as opened:
+    with open_store(f"qdrant+{server.url}/laws?load_deadline_s=5&deadline_s=5", encoder=HashingEncoder()) as opened:
         assert isinstance(opened, QdrantStore)
         yield opened
 
@@ -74,7 +74,7 @@ def test_a_load_survives_what_passes(store: QdrantStore, server: GrpcStandIn, fa
 
 async def _aload(store: QdrantStore) -> None:
     assert await store.aload(ENTRIES) == []
-    await store._async_clients.pop(asyncio.get_running_loop()).close()
+    await store._connection.async_clients.pop(asyncio.get_running_loop()).close()
 
 
 @pytest.mark.parametrize(

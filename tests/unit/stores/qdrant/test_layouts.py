@@ -14,10 +14,10 @@ from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import errors
-from splade_ptbr_connectors.stores import binding
+from splade_ptbr_connectors.stores import model_stamp
 from splade_ptbr_connectors.stores.base import Entry
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
-from splade_ptbr_connectors.stores.qdrant.layouts import LAYOUTS
+from splade_ptbr_connectors.stores.qdrant.wire import LAYOUTS
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 
@@ -27,7 +27,7 @@ QUERY = SparseVector([1], [1.0])
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantClient]:
-    monkeypatch.setattr(binding, "_WARNED", set())
+    monkeypatch.setattr(model_stamp, "_WARNED", set())
     client = QdrantClient(":memory:")
     yield client
     client.close()
@@ -49,7 +49,7 @@ def langchain(client: QdrantClient) -> QdrantClient:
 
 
 def opened(client: QdrantClient, layout: str, **arguments: object) -> QdrantStore:
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         return QdrantStore.from_client(client, "docs", encoder=HashingEncoder(), settings={"layout": layout, **arguments})
 
 

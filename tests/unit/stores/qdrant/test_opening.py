@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import errors
-from splade_ptbr_connectors.stores import binding, open_store
+from splade_ptbr_connectors.stores import model_stamp, open_store
 from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
-from splade_ptbr_connectors.stores.qdrant import QdrantStore, collection
+from splade_ptbr_connectors.stores.qdrant import QdrantStore, schema
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import Fault, StandIn
@@ -25,7 +25,7 @@ SPARSE = {"splade": models.SparseVectorParams()}
 
 @pytest.fixture(autouse=True)
 def nothing_warned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binding, "_WARNED", set())
+    monkeypatch.setattr(model_stamp, "_WARNED", set())
 
 
 def made_by_others(server: StandIn, name: str = "laws", **arguments: Any) -> None:
@@ -91,14 +91,14 @@ def test_a_collection_of_unknown_origin_warns_once_and_needs_a_model(opening: Op
     made_by_others(server)
     with pytest.raises(errors.ConfigError, match="does not say which model filled it"):
         opening(encoder=None)
-    with pytest.warns(binding.UnknownOriginWarning, match="does not say which model filled it.*adopt"):
+    with pytest.warns(model_stamp.UnknownOriginWarning, match="does not say which model filled it.*adopt"):
         assert opening().fingerprint is None
     opening()  # no second warning: warnings are errors here
 
 
 def test_adopt_writes_the_model_into_a_collection(opening: Open, server: StandIn) -> None:
     made_by_others(server, metadata={"team": "jurídico"})
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         store = opening()
     store.upsert_vectors([("a", VECTOR)])
     store.adopt()
@@ -114,7 +114,7 @@ def test_adopt_writes_the_model_into_a_collection(opening: Open, server: StandIn
 
 def test_adopt_refuses_vectors_of_a_larger_vocabulary(opening: Open, server: StandIn) -> None:
     made_by_others(server)
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         opening().upsert_vectors([("a", SparseVector([4000], [1.0]))])
     with pytest.raises(errors.VectorError, match="outside the vocabulary"):
         opening(encoder=HashingEncoder(vocab_size=100)).adopt()
@@ -142,7 +142,7 @@ def test_collections_that_do_not_fit(opening: Open, server: StandIn, arguments: 
 
 def test_a_modifier_is_accepted_when_asked_for(opening: Open, server: StandIn) -> None:
     made_by_others(server, sparse_vectors_config={"splade": models.SparseVectorParams(modifier=models.Modifier.IDF)})
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         opening(query="?allow_idf=true")
 
 
@@ -184,7 +184,7 @@ def test_a_collection_made_anew_has_another_identity(opening: Open, server: Stan
 
 def test_the_tenant_index_is_made_where_it_is_missing(opening: Open, server: StandIn) -> None:
     made_by_others(server)
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         opening()
     assert "laws" not in server.indexes
     opening(tenant="A")
@@ -195,7 +195,7 @@ def test_a_key_that_may_not_make_an_index_still_opens(opening: Open, server: Sta
     made_by_others(server)
     locked = b'{"status":{"error":"Storage locked: Write operations are forbidden"}}'
     server.faults = [Fault(403, path="/index"), Fault(403, locked, path="/index")]
-    with pytest.warns(binding.UnknownOriginWarning):
+    with pytest.warns(model_stamp.UnknownOriginWarning):
         assert opening(tenant="A").count() == 0
     assert opening(tenant="A").count() == 0
     assert not server.faults
@@ -215,14 +215,14 @@ def test_a_key_that_may_not_make_an_index_still_opens(opening: Open, server: Sta
         ("/laws?datatype=float8", "datatype is 'float8': it must be one of float32, float16, uint8"),
         ("/laws?datatyp=float16", "unknown store setting 'datatyp' .did you mean 'datatype'"),
         ("/laws?shards=0", "shards is 0"),
-        ("/laws?shards=many", "shards is 'many': it must be int"),
+        ("/laws?shards=many", "shards is 'many': it must be an integer from 1 to 10,000 or none"),
         ("/laws?dense_size=0", "dense_size is 0"),
         ("/laws?dense_size=2&dense_distance=manhattan", "dense_distance"),
-        ("/laws?timeout_s=0", "timeout_s is 0.0"),
+        ("/laws?timeout_s=0", "timeout_s is 0: it must be a finite number above 0, at most 86,400"),
         ("/laws?timeout_s=nan", "timeout_s is 'nan'"),
         ("/laws?vector=", "vector is ''"),
         ("/laws?vector=dense", "give two different names"),
-        ("/laws?deadline_s=-1", "deadline_s is -1.0"),
+        ("/laws?deadline_s=-1", "deadline_s is -1: it must be a finite number of at least 0"),
         ("/laws?max_in_flight=0", "max_in_flight is 0"),
         ("/laws?a=1&a=2", "given twice"),
         ("/laws?a", "not name=value"),
@@ -272,11 +272,11 @@ def test_a_name_of_255_bytes_is_a_collection(opening: Open) -> None:
 
 @pytest.mark.parametrize("name", ["c#", "50% off", "a%41", "a+b &c=d;e", "ação"])
 def test_a_name_reaches_its_own_collection_or_none(opening: Open, server: StandIn, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if collection.QUOTES_NAMES or not set(name) & set("#%"):
+    if schema.QUOTES_NAMES or not set(name) & set("#%"):
         with opening(quote(name)) as store:
             store.upsert_vectors([("a", VECTOR)])
         assert [found.name for found in server.client.get_collections().collections] == [name]
-    monkeypatch.setattr(collection, "QUOTES_NAMES", False)
+    monkeypatch.setattr(schema, "QUOTES_NAMES", False)
     before = len(server.seen)
     if set(name) & set("#%"):
         with pytest.raises(errors.ConfigError, match=r"would reach another collection: upgrade it to 1\.20"):

@@ -34,14 +34,22 @@ def test_the_key_shows_nowhere(opening: Open, server: StandIn, status: int, capl
     server.api_key = KEY
     shown: list[str] = []
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as caught:
-        store = opening(query="?patient_deadline_s=0.1", credentials=Credentials(api_key=SecretStr(KEY)))
+        store = opening(query="?load_deadline_s=0.1", credentials=Credentials(api_key=SecretStr(KEY)))
         server.faults = [Fault(status) if status else Fault(reset=True) for _ in range(10_000)]
         try:
             store.load([ENTRY])
         except errors.StoreError as error:
             shown += [str(error), repr(error), repr(error.__cause__), str(error.__cause__)]
         server.faults = []
-        shown += [repr(store), str(store), json.dumps(store.info()), repr(store._connection), repr(store._scope), store.url, store.identity]
+        shown += [
+            repr(store),
+            str(store),
+            json.dumps(store.info()),
+            repr(store._connection),
+            repr(store._operations),
+            store.url,
+            store.identity,
+        ]
         shown += [repr(value) for value in vars(store).values()]
     shown += [caplog.text, *(str(warning.message) for warning in caught)]
     assert not any(KEY in text for text in shown)
@@ -62,14 +70,14 @@ ECHOES = [
 def test_a_server_that_repeats_the_key_brings_it_into_no_error_and_no_refusal(
     opening: Open, server: StandIn, status: int, echo: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    how: dict[str, Any] = {"query": "?deadline_s=0.05&patient_deadline_s=0.05", "credentials": Credentials(api_key=SecretStr(KEY))}
+    how: dict[str, Any] = {"query": "?deadline_s=0.05&load_deadline_s=0.05", "credentials": Credentials(api_key=SecretStr(KEY))}
     store = opening(**how)
 
     async def search() -> object:
         try:
             return await store.asearch(ENTRY[1])
         finally:
-            await store._async_client().close()
+            await store._connection.async_client().close()
 
     for use in (lambda: store.load([ENTRY]), store.count, lambda: asyncio.run(search()), lambda: opening(**how)):
         server.faults = [Fault(status, body=echo.encode()) for _ in range(100)]

@@ -13,8 +13,9 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores.base import Entry
+from splade_ptbr_connectors.stores.oversize import batched_by_bytes
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
-from splade_ptbr_connectors.stores.qdrant.points import in_parts, request_bytes
+from splade_ptbr_connectors.stores.qdrant.wire import request_bytes
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import StandIn
@@ -95,7 +96,7 @@ def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> N
     assert [hit.doc_id for hit in mine.search(QUERY, filter=wide)] == ["a", "b"]
     assert mine.delete_where(wide) == 2
     assert (mine.count(), theirs.count(), everything.count()) == (0, 2, 2)
-    with pytest.raises(errors.ConfigError, match="'_tenant' is no field of a payload"):
+    with pytest.raises(errors.ConfigError, match="'_tenant' is not a field of a payload"):
         theirs.search(QUERY, filter={"_tenant": "A"})
     with pytest.raises(errors.ConfigError, match=r"filter is str: it must be a mapping or a qdrant_client.models.Filter"):
         mine.search(QUERY, filter="n = 1")
@@ -110,12 +111,12 @@ def test_a_score_may_be_off_by_what_the_datatype_takes(opening: Open, datatype: 
     theirs.upsert_vectors([("b", SparseVector([7], [5.0]))])
     exact = QUERY.dot(VECTOR)
     if datatype == "uint8":
-        assert mine.stored_form(VECTOR) == VECTOR
+        assert mine.quantized(VECTOR) == VECTOR
         assert mine.score_tolerance(QUERY, VECTOR) == pytest.approx(3.0 * 5.0 / 255 + 1e-4 * exact)
         assert mine.score_tolerance(QUERY, SparseVector([3], [1.0])) == 0.0
     else:
-        kept = QUERY.dot(mine.stored_form(VECTOR))
-        assert mine.stored_form(VECTOR) == SparseVector([1, 7], [0.0999755859375, 0.333251953125])
+        kept = QUERY.dot(mine.quantized(VECTOR))
+        assert mine.quantized(VECTOR) == SparseVector([1, 7], [0.0999755859375, 0.333251953125])
         assert mine.score_tolerance(QUERY, VECTOR) == pytest.approx(exact - kept + 1e-4 * kept)
 
 
@@ -176,7 +177,7 @@ def test_an_alias_is_pointed_and_pointed_again_in_one_request(opening: Open, ser
 def test_an_alias_may_not_have_the_name_of_a_collection(opening: Open) -> None:
     opening("laws")
     store = opening("laws-2")
-    with pytest.raises(errors.StoreError, match="'laws' is a collection, not an alias"):
+    with pytest.raises(errors.ConfigError, match="'laws' is a collection, not an alias"):
         store.point_alias("laws")
     with pytest.raises(errors.ConfigError, match="is not accepted"):
         store.point_alias("a/b")
@@ -229,7 +230,7 @@ def test_each_event_loop_has_a_client_of_its_own(store: QdrantStore) -> None:
     async def once() -> Any:
         assert [hit.doc_id for hit in await store.asearch(QUERY)] == ["a"]
         assert "a" in await store.aget(["a"])
-        client = store._async_clients.pop(asyncio.get_running_loop())
+        client = store._connection.async_clients.pop(asyncio.get_running_loop())
         await client.close()
         return id(client)
 
@@ -287,7 +288,7 @@ def test_local_mode_takes_threads_one_at_a_time() -> None:
 def test_parts_hold_every_entry_once_and_in_order() -> None:
     entries = [Entry(f"d{n}", SparseVector(range(n), [1.0] * n), {"text": "é" * n}) for n in range(1, 60)]
     for limit in (1, 500, 5000, 10**9):
-        parts = list(in_parts(entries, limit))
+        parts = list(batched_by_bytes(entries, request_bytes, limit))
         assert [entry for part in parts for entry in part] == entries
         assert all(len(part) == 1 or sum(map(request_bytes, part)) <= limit for part in parts)
-    assert list(in_parts([], 10)) == []
+    assert list(batched_by_bytes([], request_bytes, 10)) == []

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, StoreFormatError
-from splade_ptbr_connectors.stores import binding
-from splade_ptbr_connectors.stores.binding import ModelStamp, UnknownOriginWarning, warn_unknown_origin
-from splade_ptbr_connectors.stores.description import StoreDescription
+from splade_ptbr_connectors.stores import model_stamp
+from splade_ptbr_connectors.stores.model_stamp import ModelStamp, StoreDescription, UnknownOriginWarning, warn_unknown_origin
 from tests.support.encoders import HashingEncoder
 
 scalars = st.text() | st.integers(-(2**53), 2**53) | st.booleans()
@@ -58,7 +57,7 @@ def test_what_is_not_even_a_mapping(raw: Any) -> None:
 
 
 def test_a_collection_of_unknown_origin_is_warned_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binding, "_WARNED", set())
+    monkeypatch.setattr(model_stamp, "_WARNED", set())
     with pytest.raises(ConfigError, match="does not say which model filled it: name it yourself"):
         warn_unknown_origin(None, "a")
     with pytest.warns(UnknownOriginWarning, match="the store a does not say"):

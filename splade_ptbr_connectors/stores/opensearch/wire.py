@@ -1,9 +1,16 @@
-"""How a sparse vector lies in an index: the fields, the names of its terms in them, the text of it in a bulk request."""
+"""What an index keeps of an entry, and back: its vector as features, its payload as it is and as terms to filter by, its `_id`.
+
+Built by hand as bytes: a bulk load waits for this.
+"""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
+import json
+import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StoreFormatError
+from ...filters import Scalar
 from ...vectors import SparseBatch, SparseVector
+from ..base import Entry
+from ..dotted_names import spread
+from ..payloads import point_id
 
-FIELD = "sparse"
+SPARSE, FACETS, TENANT = "sparse", "facets", "tenant"  # fields of a document
 TERMS_PER_FIELD = 2048
 ONE_FIELD = "vocabulary ids"
 _SPLIT = "vocabulary ids, split by "
@@ -72,11 +83,11 @@ class FeatureLayout:
     def path(self, term: int) -> str:
         """The name of a term in a query."""
         if not self.terms_per_field:
-            return f"{FIELD}.{term}"
+            return f"{SPARSE}.{term}"
         name = term % self.terms_per_field
-        return f"{FIELD}.{term - name}.{name}"
+        return f"{SPARSE}.{term - name}.{name}"
 
-    def texts(self, vectors: Sequence[SparseVector]) -> list[bytes]:
+    def serialize(self, vectors: Sequence[SparseVector]) -> list[bytes]:
         """For each vector the inside of its JSON object, from which a reader gets back the same float32."""
         batch = SparseBatch.from_vectors(vectors)
         names = self.terms_per_field or MAX_NAMES
@@ -84,7 +95,7 @@ class FeatureLayout:
         usual = (batch.weights >= SMALLEST) & (batch.weights < LARGEST) & (batch.term_ids - firsts < min(names, MAX_NAMES))
         unusual = np.concatenate([[0], np.cumsum(~usual)])[batch.indptr]
         rows = zip(vectors, self._of_usual_terms(batch, firsts, usual), unusual[1:] == unusual[:-1], strict=True)
-        return [text if is_usual else one_by_one(self._groups(vector)) for vector, text, is_usual in rows]
+        return [text if is_usual else serialize_slow(self._groups(vector)) for vector, text, is_usual in rows]
 
     def _of_usual_terms(self, batch: SparseBatch, firsts: NDArray[Any], usual: NDArray[np.bool_]) -> Iterator[bytes]:
         """The text of each row, right for rows of usual terms only."""
@@ -124,10 +135,10 @@ def to_vector(stored: Mapping[str, Any]) -> SparseVector:
     return SparseVector.from_dict(flat)
 
 
-def one_by_one(groups: Mapping[str, Any]) -> bytes:
+def serialize_slow(groups: Mapping[str, Any]) -> bytes:
     """The inside of a JSON object, for any float32; nine significant digits give each of them back."""
     parts = [
-        b'"%s":{%s}' % (name.encode(), one_by_one(value)) if isinstance(value, Mapping) else b'"%s":%.9g' % (name.encode(), value)
+        b'"%s":{%s}' % (name.encode(), serialize_slow(value)) if isinstance(value, Mapping) else b'"%s":%.9g' % (name.encode(), value)
         for name, value in groups.items()
     ]
     return b",".join(parts)
@@ -170,3 +181,111 @@ def _digits() -> NDArray[np.uint8]:
     """[100,000, 5] characters: numbers with leading zeros."""
     text = "".join([f"{number:05}" for number in range(10**5)])
     return np.frombuffer(text.encode(), np.uint8).reshape(10**5, 5)
+
+
+# -- payloads as terms: one keyword field for all paths ----------------------------------------------------------------
+#
+# No mapping grows with the data, no two documents can disagree about a field's type, and every comparison is exact. A term is
+# PATH=s:TEXT, PATH=h:HASH (of a long text), PATH=b:true or PATH=n:KEY, where the order of the keys is that of the numbers, so that a
+# range of numbers is a range of terms.
+
+MAX_TEXT_BYTES = 128  # a longer text or path is its hash: Lucene takes terms of up to 32 KB, the dictionary of terms is in memory
+_ESCAPES = str.maketrans({"\\": "\\\\", ".": "\\.", "=": "\\="})
+
+
+def facets(payload: Mapping[str, Any]) -> list[str]:
+    """The terms of a payload: one for every text, number and boolean in it; those of a list all under the list's path.
+
+    What stands under a name with dots has a term for that name, and one for the path that the name reads like.
+    """
+    return list(_terms(spread(payload, "")[0], ""))
+
+
+def _terms(payload: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name, value in payload.items():
+        path = prefix + escaped(name)
+        if isinstance(value, Mapping):
+            yield from _terms(value, f"{path}.")
+        elif isinstance(value, list | tuple):
+            start = term_start(path)
+            yield from (start + term_value(item) for item in value if isinstance(item, str | int | float))
+        elif value is not None:
+            yield term_start(path) + term_value(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def escaped(name: str) -> str:
+    return name.translate(_ESCAPES)
+
+
+def term_start(path: str) -> str:
+    if len(path) > MAX_TEXT_BYTES // 4 and len(path.encode()) > MAX_TEXT_BYTES:
+        return f"={_hash(path)}="  # no path begins with an equals sign that is not escaped
+    return f"{path}="
+
+
+def term_value(value: Scalar | float) -> str:
+    if isinstance(value, str):
+        short = len(value) <= MAX_TEXT_BYTES and (value.isascii() or len(value.encode()) <= MAX_TEXT_BYTES)
+        return f"s:{value}" if short else f"h:{_hash(value)}"
+    if isinstance(value, bool):
+        return "b:true" if value else "b:false"
+    return f"n:{number_key(value)}{'i' if isinstance(value, int) else 'f'}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def number_key(value: float) -> str:
+    """19 hex digits, ordered as the numbers are: those of the float64 at or below it, and how far an integer lies above that."""
+    below = float(value)
+    if isinstance(value, int) and int(below) > value:
+        below = math.nextafter(below, -math.inf)
+    rest = value - int(below) if isinstance(value, int) else 0
+    bits: int = struct.unpack(">Q", struct.pack(">d", below + 0.0))[0]  # adding 0.0 turns -0.0 into 0.0
+    return f"{bits ^ (2**64 - 1 if bits >> 63 else 2**63):016x}{rest:03x}"
+
+
+# -- documents ----------------------------------------------------------------------------------------------------------
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+def document_key(doc_id: str, tenant: str | None) -> str:
+    """`_id` of a document: its own id, or with a tenant one that no other tenant can have."""
+    return doc_id if tenant is None else point_id(doc_id, tenant)
+
+
+def index_actions(entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout) -> list[bytes]:
+    """For each entry the two lines of a bulk request that insert or replace it."""
+    owner = f',"tenant":{encode(tenant)}' if tenant is not None else ""
+    texts = layout.serialize([entry.vector for entry in entries])
+    return [_action(entry, features, tenant, owner) for entry, features in zip(entries, texts, strict=True)]
+
+
+def _action(entry: Entry, features: bytes, tenant: str | None, owner: str) -> bytes:
+    doc_id, payload = encode(entry.doc_id), entry.payload
+    key = doc_id if tenant is None else f'"{point_id(entry.doc_id, tenant)}"'
+    content_hash = f',"hash":{encode(entry.content_hash)}' if entry.content_hash is not None else ""
+    head = f'{{"index":{{"_id":{key}}}}}\n{{"doc_id":{doc_id}{content_hash}{owner},"n_terms":{len(entry.vector)},"sparse":{{'
+    return b"".join((head.encode(), features, f'}},"facets":{encode(facets(payload))},"payload":{encode(payload)}}}\n'.encode()))
+
+
+def delete_action(key: str) -> bytes:
+    """The line of a bulk request that deletes a document."""
+    return f'{{"delete":{{"_id":{encode(key)}}}}}\n'.encode()
+
+
+def checked_doc_id(found: object, where: str) -> str:
+    """Return what a document has as its id if it is one, else raise StoreFormatError."""
+    if not isinstance(found, str):
+        raise StoreFormatError(f"{where} holds a document without a doc_id, which this package did not write: delete it.")
+    return found
+
+
+def to_entry(source: Mapping[str, Any], where: str) -> Entry:
+    """The entry out of a document's `_source`; parts that were not asked for are empty. Raises StoreFormatError."""
+    doc_id = checked_doc_id(source.get("doc_id"), where)
+    return Entry(doc_id, to_vector(source.get("sparse") or {}), source.get("payload") or {}, source.get("hash"))

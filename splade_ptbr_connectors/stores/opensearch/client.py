@@ -1,11 +1,12 @@
-"""Clients of an OpenSearch server: connections that keep Retry-After and follow no redirect, and what their errors mean."""
+"""The clients of an OpenSearch server: connections that keep Retry-After and follow no redirect; and what the server is."""
 
 from __future__ import annotations
 
+import base64
 import io
 import ssl
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -14,12 +15,17 @@ import urllib3
 from opensearchpy import OpenSearch, exceptions
 from opensearchpy.connection import Urllib3HttpConnection
 
-from ...errors import ConfigError
+from ...errors import ConfigError, StoreError, StoreUnavailableError
 from ..address import ServerAddress
+from ..calls import Call, Operation
 from ..credentials import Credentials, InsecureConnectionWarning
 from .settings import OpenSearchSettings
 
 PIECE_BYTES = 2**18
+DEFAULT_MAX_CLAUSES = 1024
+NEURAL_SEARCH = "opensearch-neural-search"
+CLAUSES = "indices.query.bool.max_clause_count"
+NEURAL_SPARSE_SINCE, SPARSE_VECTOR_SINCE = (2, 14), (3, 3)
 RETRY_AFTER = "retry_after"  # attribute of an error: the header's text
 
 
@@ -116,8 +122,13 @@ def _async_connection() -> Any:
     return AsynchronousConnection
 
 
+def ask(make: Callable[[OpenSearch], Any], *, patient: bool = False, retry: bool = True) -> Operation[Any]:
+    """The answer to one call; see Call."""
+    return (yield Call(make, patient=patient, retry=retry))
+
+
 @dataclass(frozen=True)
-class Connecting:
+class Clients:
     """Makes clients for one server. Credentials go into a header and nowhere else."""
 
     address: ServerAddress
@@ -185,11 +196,77 @@ def _authorization(credentials: Credentials) -> dict[str, str]:
         return {"authorization": f"ApiKey {credentials.api_key.get_secret_value()}"}
     if credentials.user is not None and credentials.password is not None:
         pair = f"{credentials.user}:{credentials.password.get_secret_value()}"
-        return {"authorization": f"Basic {_base64(pair)}"}
+        return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     return {}
 
 
-def _base64(text: str) -> str:
-    import base64
+# -- what the server is and has ------------------------------------------------------------------------------------------
 
-    return base64.b64encode(text.encode()).decode()
+
+@dataclass(frozen=True)
+class Capabilities:
+    """A server as far as it matters to a store.
+
+    Attributes:
+        distribution: "opensearch", or what else answers.
+        plugins: their names; empty also where these credentials may not list them.
+        max_clauses: how many terms a query may have.
+    """
+
+    distribution: str
+    version: str
+    plugins: tuple[str, ...]
+    max_clauses: int
+
+    @property
+    def neural_sparse(self) -> bool:
+        """Whether a query may be written as neural_sparse with ready tokens."""
+        return NEURAL_SEARCH in self.plugins and version_tuple(self.version) >= NEURAL_SPARSE_SINCE
+
+    @property
+    def sparse_vector(self) -> bool:
+        """Whether an index may have a sparse_vector field."""
+        return NEURAL_SEARCH in self.plugins and version_tuple(self.version) >= SPARSE_VECTOR_SINCE
+
+
+def detect() -> Operation[Capabilities]:
+    """Ask the server. What these credentials may not see counts as absent, or as the server's default."""
+    about = yield from ask(lambda client: client.info())
+    version = about.get("version") or {} if isinstance(about, Mapping) else {}
+    plugins = yield from _allowed(ask(lambda client: client.cat.plugins(params={"format": "json", "h": "component"})))
+    asked = {"include_defaults": "true", "flat_settings": "true", "filter_path": f"*.{CLAUSES}"}
+    limits = yield from _allowed(ask(lambda client: client.cluster.get_settings(params=asked)))
+    return Capabilities(
+        str(version.get("distribution", "elasticsearch")), str(version.get("number", "")), plugin_names(plugins), max_clauses(limits)
+    )
+
+
+def _allowed(operation: Operation[Any]) -> Operation[Any]:
+    try:
+        return (yield from operation)
+    except StoreUnavailableError:
+        raise
+    except StoreError:
+        return None
+
+
+def plugin_names(answer: object) -> tuple[str, ...]:
+    """Out of the answer to GET /_cat/plugins: a cluster's nodes may each have their own, a plugin counts if one has it."""
+    rows = answer if isinstance(answer, list) else []
+    return tuple(sorted({str(row["component"]) for row in rows if isinstance(row, Mapping) and "component" in row}))
+
+
+def max_clauses(answer: object) -> int:
+    """Out of the cluster's settings: a transient one wins over a persistent one, that one over the default."""
+    settings = answer if isinstance(answer, Mapping) else {}
+    for level in ("transient", "persistent", "defaults"):
+        value = (settings.get(level) or {}).get(CLAUSES)
+        if value is not None and str(value).isdigit():
+            return int(value)
+    return DEFAULT_MAX_CLAUSES
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """(3, 6, 0) of "3.6.0-SNAPSHOT"; () of something else."""
+    numbers = version.partition("-")[0].split(".")
+    return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else ()

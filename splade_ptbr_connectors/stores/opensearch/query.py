@@ -1,0 +1,383 @@
+"""Reading: a sparse query in each of the forms that OpenSearch knows, restricted by a filter, and what the answers mean."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, StoreUnavailableError
+from ...filters import AnyOf, Range, field_path
+from ...vectors import SparseVector
+from ..base import EngineFilter, Entry, Hit, ParsedFilter
+from ..calls import Operation
+from .client import DEFAULT_MAX_CLAUSES, Capabilities, ask, detect
+from .schema import Schema
+from .settings import OpenSearchSettings
+from .wire import (
+    FACETS,
+    SPARSE,
+    TENANT,
+    FeatureLayout,
+    checked_doc_id,
+    document_key,
+    escaped,
+    number_key,
+    term_start,
+    term_value,
+    to_entry,
+)
+
+logger = logging.getLogger(__name__)
+MAX_TOKEN_WEIGHT = 64.0  # of a neural_sparse query
+MAX_VALUES = 65_536  # index.max_terms_count
+MAX_NATIVE_DEPTH = 200  # levels of JSON, far beyond the 20 of queries that a server takes; our own code recurses
+ORDER = [{"_score": "desc"}, {"doc_id": "asc"}]
+SCAN_KEEP_ALIVE = "10m"
+SCAN_ORDER = [{"doc_id": "asc"}, {"tenant": {"order": "asc", "missing": "_first"}}]
+IDS_ONLY = ["doc_id", "hash"]
+WHOLE = ["doc_id", "hash", "sparse", "payload", "tenant"]
+NO_PARTS = {"allow_partial_search_results": "false"}
+
+Clauses = Mapping[str, list[dict[str, Any]]]
+
+
+# -- filters ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NativeFilter:
+    """OpenSearch's own query, such as NativeFilter({"exists": {"field": "hash"}}); the tenant is ANDed to it."""
+
+    query: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, Mapping) or len(self.query) != 1:
+            raise ConfigError("a NativeFilter holds one OpenSearch query, such as {'term': {'tenant': 'a'}}.")
+
+
+def restrict_to_tenant(filter: ParsedFilter, tenant: str | None) -> Clauses:
+    """The clauses of a bool query that let pass what the filter lets pass, of this tenant only.
+
+    Args:
+        filter: conditions, a NativeFilter, or an object with to_dict() such as those of opensearch-py's DSL.
+
+    Raises:
+        ConfigError: none of these, or a field or value that nothing can be compared with.
+    """
+    must: list[dict[str, Any]] = []
+    must_not: list[dict[str, Any]] = []
+    for condition in () if isinstance(filter, EngineFilter) else filter:
+        if isinstance(condition, AnyOf) and condition.negated:
+            must_not += [_any_of(condition)] if condition.values else []
+        else:
+            must.append(_range(condition) if isinstance(condition, Range) else _any_of(condition))
+    if isinstance(filter, EngineFilter):
+        must.append(_native(filter.filter))
+    if tenant is not None:
+        must.append({"term": {TENANT: tenant}})
+    return {name: clauses for name, clauses in (("filter", must), ("must_not", must_not)) if clauses}
+
+
+def clause_count(clauses: Mapping[str, Any]) -> int:
+    """At least as many as the clauses that the server counts in them."""
+    return sum(map(_mappings_in, clauses.values()))
+
+
+def _mappings_in(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return 1 + sum(map(_mappings_in, value.values()))
+    return sum(map(_mappings_in, value)) if isinstance(value, list | tuple) else 0
+
+
+def _native(filter: object) -> dict[str, Any]:
+    query = filter.query if isinstance(filter, NativeFilter) else _from_dsl(filter)
+    if _deeper_than(query, MAX_NATIVE_DEPTH):
+        raise ConfigError(f"the native filter is nested more than {MAX_NATIVE_DEPTH} levels deep: no server takes so many.")
+    return dict(query)
+
+
+def _deeper_than(query: Any, levels: int) -> bool:
+    level = [query]
+    for _ in range(levels):
+        inner = [value.values() if isinstance(value, Mapping) else value for value in level if isinstance(value, Mapping | list | tuple)]
+        level = [value for values in inner for value in values]
+    return bool(level)
+
+
+def _from_dsl(filter: object) -> Mapping[str, Any]:
+    to_dict = getattr(filter, "to_dict", None)
+    if callable(to_dict) and isinstance(query := to_dict(), Mapping) and len(query) == 1:
+        return query
+    raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping, a NativeFilter, or a query of opensearch-py's DSL.")
+
+
+def _any_of(condition: AnyOf) -> dict[str, Any]:
+    start = term_start(_path(condition.field))
+    terms = [start + term_value(value) for value in condition.values]
+    if len(terms) > MAX_VALUES:
+        raise ConfigError(f"filter on {condition.field!r} compares with {len(terms):,} values: at most {MAX_VALUES:,} are accepted.")
+    return {"terms": {FACETS: terms}} if terms else {"match_none": {}}
+
+
+def _range(condition: Range) -> dict[str, Any]:
+    start = f"{term_start(_path(condition.field))}n:"
+    bounds = {"gte": start, "lt": f"{start}~"}  # every key lies between them: hex digits and letters sort before the tilde
+    lower = [(_key(bound, above), above) for bound, above in ((condition.gte, False), (condition.gt, True)) if bound is not None]
+    upper = [(_key(bound, above), above) for bound, above in ((condition.lt, False), (condition.lte, True)) if bound is not None]
+    if lower:
+        bounds["gte"] = start + max(key for key, _ in lower)
+    if upper:
+        bounds["lt"] = start + min(key for key, _ in upper)
+    return {"range": {FACETS: bounds}}
+
+
+def _key(bound: float, above: bool) -> str:
+    """Before every term of this number, or behind all of them."""
+    return number_key(bound) + ("~" if above else "")
+
+
+def _path(field: str) -> str:
+    parts = field_path(field)
+    for part in parts:
+        if part.item is not None:
+            raise ConfigError(
+                f"filter field {field!r} names a place in a list, which OpenSearch keeps none of: ask for the whole list by its name, or "
+                f"put a name with brackets in double quotes, such as '\"{part.name}[{part.item}]\"'."
+            )
+    return ".".join([escaped(part.name) for part in parts])
+
+
+# -- bodies ----------------------------------------------------------------------------------------------------------
+
+
+def boosts(query: SparseVector) -> list[float]:
+    """The weights, each with no more digits than tell a float32 from its neighbours."""
+    return [float(f"{weight:.9g}") for weight in query.weights.tolist()]
+
+
+def rank_feature(query: SparseVector, clauses: Clauses, layout: FeatureLayout) -> dict[str, Any]:
+    """A dot product as a disjunction of linear rank_feature queries; a document has to match one of them."""
+    paths = map(layout.path, query.term_ids.tolist())
+    should = [{"rank_feature": {"field": path, "linear": {}, "boost": boost}} for path, boost in zip(paths, boosts(query), strict=True)]
+    return {"bool": {"should": should, "minimum_should_match": 1, **clauses}}
+
+
+def neural_sparse(query: SparseVector, clauses: Clauses, method_parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The same, built by the neural-search plugin.
+
+    Raises:
+        ConfigError: a weight that it does not take.
+    """
+    if len(query) and query.weights.max() > MAX_TOKEN_WEIGHT:
+        raise ConfigError(
+            f"the query has a weight of {query.weights.max():g}, neural_sparse takes up to {MAX_TOKEN_WEIGHT:g}: scale it down, or set "
+            "query=rank_feature."
+        )
+    tokens: dict[str, Any] = {"query_tokens": dict(zip(map(str, query.term_ids.tolist()), boosts(query), strict=True))}
+    if method_parameters:
+        tokens["method_parameters"] = dict(method_parameters)
+    return {"bool": {"must": [{"neural_sparse": {SPARSE: tokens}}], **clauses}}
+
+
+def sparse_vector(query: SparseVector, clauses: Clauses, top_k: int, heap_factor: float) -> dict[str, Any]:
+    """An approximate search over all terms of the query, for as many hits as are wanted.
+
+    With a filter it is exact: the approximate search would filter what it found, and come back with too few.
+    """
+    approximate = {"top_n": len(query), "k": top_k, "heap_factor": heap_factor}
+    return neural_sparse(query, clauses, None if clauses else approximate)
+
+
+def search_body(query: Mapping[str, Any], top_k: int, with_payload: bool) -> dict[str, Any]:
+    """The body of a search: by score, ties by document id, counting nothing beyond the hits.
+
+    Document ids come with the order. Without payloads no document is read at all, of which the vector is the longest part.
+    """
+    returned: dict[str, Any] = {"_source": ["payload"]} if with_payload else {"_source": False, "stored_fields": "_none_"}
+    return {"query": query, "size": top_k, "sort": ORDER, "track_total_hits": False, **returned}
+
+
+def all_of(clauses: Clauses) -> dict[str, Any]:
+    """A query for all documents that the clauses let pass."""
+    return {"bool": dict(clauses)} if clauses else {"match_all": {}}
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
+    """Return the answer if all shards took part and none gave up, else raise StoreUnavailableError: no part is taken for the whole."""
+    shards = answer.get("_shards") if isinstance(answer, Mapping) else None
+    if not isinstance(shards, Mapping):
+        raise StoreUnavailableError(f"{url} answered with something else than the result of a search: check that no proxy is in between.")
+    if shards.get("failed") or shards.get("skipped", 0) < 0:
+        raise StoreUnavailableError(f"{shards['failed']} of {shards.get('total')} shards of {url} did not answer: see the server's log.")
+    if answer.get("timed_out"):
+        raise StoreUnavailableError(f"{url} ran out of time and found only a part: raise timeout_s, or see to the server.")
+    whole: Mapping[str, Any] = answer
+    return whole
+
+
+def hits(answer: Mapping[str, Any], url: str) -> list[Hit]:
+    """The hits of a search. A score of zero is none: the products were too small for a float32.
+
+    Raises:
+        StoreFormatError: a document without an id.
+    """
+    rows = answer["hits"]["hits"]
+    scores = np.array([row["_score"] for row in rows], np.float32).tolist()  # JSON holds the shortest text of a float32
+    found = [(row, score) for row, score in zip(rows, scores, strict=True) if score > 0]
+    return [Hit(checked_doc_id(row["sort"][1], url), score, row.get("_source", {}).get("payload") or {}) for row, score in found]
+
+
+# -- operations ------------------------------------------------------------------------------------------------------
+
+
+class Queries(Schema):
+    """The operations that read.
+
+    Attributes:
+        pruned: how many queries had more terms than the server takes.
+        loads: how many bulk loads are under way.
+        unseen: something was written that a search does not see yet.
+    """
+
+    def __init__(self, url: str, collection: str, settings: OpenSearchSettings, tenant: str | None = None) -> None:
+        super().__init__(url, collection, settings, tenant)
+        self.pruned = self.loads = 0
+        self.unseen = False
+        self._server: Capabilities | None = None
+
+    def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
+        clauses = restrict_to_tenant(filter, self.tenant)
+        yield from self.see_own_writes()
+        body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload)
+        answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
+        return hits(check_whole(answer, self.url), self.url)
+
+    def query(self, query: SparseVector, top_k: int, clauses: Clauses) -> Operation[dict[str, Any]]:
+        """The query in the form that the field and the server know, cut to the number of clauses that the server takes."""
+        query = yield from self._within_limit(query, clause_count(clauses))
+        if self.index.field_type == "sparse_vector":
+            return sparse_vector(query, clauses, top_k, self.settings.heap_factor)
+        form: str = self.settings.query
+        if form == "auto":
+            form = self.form((yield from self.server()))
+            if query.weights.max() > MAX_TOKEN_WEIGHT:
+                form = "rank_feature"  # the same scores, written out
+        return rank_feature(query, clauses, self.index.layout) if form == "rank_feature" else neural_sparse(query, clauses)
+
+    def form(self, server: Capabilities) -> str:
+        """Which form of query this server gets."""
+        if self.index.field_type == "sparse_vector":
+            return "neural_sparse"
+        if self.settings.query != "auto":
+            return self.settings.query
+        return "neural_sparse" if server.neural_sparse and not self.index.layout.terms_per_field else "rank_feature"
+
+    def server(self) -> Operation[Capabilities]:
+        """What the server is and has, asked once."""
+        if self._server is None:
+            self._server = yield from detect()
+        return self._server
+
+    def _within_limit(self, query: SparseVector, taken: int) -> Operation[SparseVector]:
+        if len(query) + taken <= DEFAULT_MAX_CLAUSES // 2:  # no server is set to so few
+            return query
+        server = yield from self.server()
+        room = max(1, server.max_clauses - taken)
+        if len(query) <= room:
+            return query
+        self.pruned += 1
+        logger.warning("%s: a query of %d terms was cut to the %d largest weights, the server takes no more", self.url, len(query), room)
+        return query.prune(max_terms=room)
+
+    def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
+        sources = yield from self.sources(doc_ids, WHOLE)
+        return {doc_id: to_entry(source, self.url) for doc_id, source in sources.items()}
+
+    def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
+        sources = yield from self.sources(doc_ids, [*IDS_ONLY, "tenant"])
+        return {doc_id: source["hash"] for doc_id, source in sources.items() if source.get("hash") is not None}
+
+    def sources(self, doc_ids: Sequence[str], fields: list[str]) -> Operation[dict[str, Mapping[str, Any]]]:
+        """What is stored under these ids, and is this tenant's own."""
+        keys = {document_key(doc_id, self.tenant): doc_id for doc_id in doc_ids}
+        body = {"docs": [{"_id": key, "_source": fields} for key in keys]}
+        answer = yield from ask(lambda client: client.mget(index=self.target, body=body))
+        sources: dict[str, Mapping[str, Any]] = {}
+        for doc in answer["docs"]:
+            if "error" in doc:
+                raise self.gone()
+            if doc.get("found") and doc["_source"].get("tenant") == self.tenant:
+                sources[keys[doc["_id"]]] = doc["_source"]
+        return sources
+
+    def count(self, filter: ParsedFilter) -> Operation[int]:
+        body = {"query": all_of(restrict_to_tenant(filter, self.tenant))}
+        yield from self.see_own_writes()
+        answer = yield from ask(lambda client: client.count(index=self.target, body=body))
+        return int(check_whole(answer, self.url)["count"])
+
+    def sample(self, size: int) -> Operation[list[Entry]]:
+        yield from self.see_own_writes()
+        body = {"query": all_of(restrict_to_tenant((), self.tenant)), "size": size, "_source": WHOLE}
+        answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
+        return [to_entry(hit["_source"], self.url) for hit in check_whole(answer, self.url)["hits"]["hits"]]
+
+    def scan_page(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
+        if cursor is None:
+            yield from self.see_own_writes()
+            opened = yield from ask(lambda client: client.create_pit(index=self.target, params={"keep_alive": SCAN_KEEP_ALIVE}))
+            cursor = (opened["pit_id"], None)
+        snapshot, after = cursor
+        body = {
+            "query": all_of(restrict_to_tenant((), self.tenant)),
+            "size": size,
+            "sort": SCAN_ORDER,
+            "track_total_hits": False,
+            "_source": WHOLE if with_vectors else IDS_ONLY,
+            "pit": {"id": snapshot, "keep_alive": SCAN_KEEP_ALIVE},
+            **({"search_after": after} if after is not None else {}),
+        }
+        answer = yield from ask(lambda client: client.search(body=body, params=NO_PARTS))
+        found = check_whole(answer, self.url)["hits"]["hits"]
+        entries = [to_entry(hit["_source"], self.url) for hit in found]
+        snapshot = answer.get("pit_id", snapshot)
+        if len(found) == size:
+            return entries, (snapshot, found[-1]["sort"])
+        yield from ask(lambda client: client.delete_pit(body={"pit_id": [snapshot]}))
+        return entries, None
+
+    def see_own_writes(self) -> Operation[None]:
+        """Refresh the index if this store has written since, so that what it wrote is found."""
+        if self.unseen and self.settings.read_own_writes and not self.loads:
+            self.unseen = False
+            yield from self.refresh()
+
+    def refresh(self, *, retry: bool = True, **params: Any) -> Operation[None]:
+        """Let searches see what was written."""
+        yield from ask(lambda client: client.indices.refresh(index=self.target, params=params), retry=retry)
+
+    def info(self) -> Operation[dict[str, Any]]:
+        server, index = (yield from self.server()), (yield from self.read())
+        return {
+            "index": index.name,
+            "aliases": list(index.aliases),
+            "distribution": server.distribution,
+            "version": server.version,
+            "plugins": list(server.plugins),
+            "max_clauses": server.max_clauses,
+            "neural_sparse": server.neural_sparse,
+            "sparse_vector": server.sparse_vector,
+            "field_type": index.field_type,
+            "terms_per_field": index.layout.terms_per_field,
+            "query": self.form(server),
+            "shards": int(index.settings.get("index.number_of_shards", 0)),
+            "replicas": int(index.settings.get("index.number_of_replicas", 0)),
+            "interrupted_load": index.saved_settings is not None and not self.loads,
+        }

@@ -1,0 +1,177 @@
+"""Writing: bulk requests, what their answers say about each document, and deletion by query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ...errors import StoreAccessError, StoreNotFoundError, StoreRequestTooLargeError, StoreWriteError, VectorError
+from ..base import Entry, ParsedFilter, Refusal
+from ..calls import Call, Operation
+from ..oversize import batched_by_bytes, load_in_halves
+from ..retrying import UnfinishedError
+from .client import ask
+from .failures import describe
+from .query import Queries, all_of, check_whole, restrict_to_tenant
+from .settings import OpenSearchSettings
+from .wire import FeatureLayout, delete_action, document_key, index_actions
+
+OUTCOMES = "errors,items.*.status,items.*.error"  # of an answer to a bulk request: the rest repeats what was sent
+RETRIED = (409, 429, 502, 503, 504)  # of an item, as of a request: the server could not, the document is not to blame
+
+
+class Action(NamedTuple):
+    """One document's lines of a bulk request."""
+
+    doc_id: str
+    lines: bytes
+
+
+class Pending:
+    """The documents of one bulk request, those that are done with left out of the next attempt.
+
+    Attributes:
+        waiting: actions that no answer has settled.
+        refusals: documents that the server refused.
+    """
+
+    def __init__(self, actions: Sequence[Action], index: str) -> None:
+        self.waiting = list(actions)
+        self.refusals: list[Refusal] = []
+        self._index = index
+
+    def body(self) -> bytes:
+        """What is to be sent now."""
+        return b"".join([action.lines for action in self.waiting])
+
+    def read(self, answer: object) -> None:
+        """Settle what the answer settles.
+
+        Raises:
+            UnfinishedError: something is to be sent again.
+            StoreNotFoundError, StoreAccessError, StoreWriteError: it concerns the whole index, not single documents.
+        """
+        items = answer.get("items") if isinstance(answer, Mapping) else None
+        if not isinstance(items, list) or len(items) > len(self.waiting):
+            raise UnfinishedError("the answer to a bulk request names no outcomes")
+        again: list[Action] = []
+        reason = ""
+        for action, item in zip(self.waiting, items, strict=False):
+            status, error = _outcome(item)
+            if status is None or status in RETRIED:
+                again.append(action)
+                reason = reason or describe(error) or f"status {status}"
+            elif status >= 400 and not _absent(item, status):
+                self._refuse(action, status, error)
+        missing = self.waiting[len(items) :]
+        self.waiting = again + missing
+        if self.waiting:
+            raise UnfinishedError(f"{len(self.waiting)} documents were not accepted ({reason or 'the answer names no outcome of them'})")
+
+    def _refuse(self, action: Action, status: int, error: Mapping[str, Any]) -> None:
+        kind = error.get("type")
+        if kind == "index_not_found_exception":
+            raise StoreNotFoundError(f"the index {self._index!r} is gone, deleted or replaced meanwhile: open the store again.")
+        if kind == "cluster_block_exception":
+            raise StoreWriteError(f"the index {self._index!r} takes no writes: {describe(error)}; free disk space or lift the block.")
+        if status in (401, 403):
+            raise StoreAccessError(f"the server does not let these credentials write to the index {self._index!r}: {describe(error)}.")
+        self.refusals.append(Refusal(action.doc_id, describe(error) or f"status {status}"))
+
+
+def _outcome(item: object) -> tuple[int | None, Mapping[str, Any]]:
+    outcome = next(iter(item.values()), None) if isinstance(item, Mapping) else None
+    if not isinstance(outcome, Mapping):
+        return None, {}
+    status, error = outcome.get("status"), outcome.get("error")
+    return (status if isinstance(status, int) else None), (error if isinstance(error, Mapping) else {"reason": error} if error else {})
+
+
+def _absent(item: Mapping[str, Any], status: int) -> bool:
+    """A document to be deleted that was not there."""
+    return status == 404 and "delete" in item and not _outcome(item)[1]
+
+
+def index_lines(
+    entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout, ceiling: float | None
+) -> tuple[list[Action], list[Refusal]]:
+    """The actions that store these entries, and the entries that the index cannot keep.
+
+    Args:
+        ceiling: the largest weight that a sparse_vector field keeps, None for rank_features, which keeps all.
+
+    Raises:
+        VectorError: an entry has a dense vector.
+    """
+    dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
+    if dense is not None:
+        raise VectorError(f"the dense vector of {dense!r} has nowhere to go: an OpenSearch store keeps sparse vectors only.")
+    if ceiling is None:
+        return list(map(Action, [entry.doc_id for entry in entries], index_actions(entries, tenant, layout))), []
+    kept = [entry for entry in entries if not len(entry.vector) or entry.vector.weights.max() <= ceiling]
+    lost = [entry for entry in entries if len(entry.vector) and entry.vector.weights.max() > ceiling]
+    reason = f"a weight above {ceiling:g}, the weight_ceiling of this sparse_vector index"
+    return index_lines(kept, tenant, layout, None)[0], [Refusal(entry.doc_id, reason) for entry in lost]
+
+
+# -- operations ------------------------------------------------------------------------------------------------------
+
+
+class Writes(Queries):
+    """The operations that write; no bulk request is larger than the server has shown to take."""
+
+    def __init__(self, url: str, collection: str, settings: OpenSearchSettings, tenant: str | None = None) -> None:
+        super().__init__(url, collection, settings, tenant)
+        self._max_bytes = settings.max_request_bytes
+
+    def upsert(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        actions, refusals = index_lines(entries, self.tenant, self.index.layout, self.index.weight_ceiling)
+        return refusals + (yield from self.write(actions))
+
+    def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
+        present = yield from self.sources(doc_ids, ["doc_id", "tenant"])
+        yield from self.write([Action(doc_id, delete_action(document_key(doc_id, self.tenant))) for doc_id in present])
+        return len(present)
+
+    def write(self, actions: Sequence[Action]) -> Operation[list[Refusal]]:
+        """Settle every action. Returns the documents that the server refused."""
+        yield from self.ensure_write_alias()
+        self.unseen = True
+        refusals: list[Refusal] = []
+        for batch in batched_by_bytes(actions, lambda action: len(action.lines), self._max_bytes):
+            refusals += yield from load_in_halves(batch, self._send)
+        self.unseen = True  # a search in between may have unset it
+        return refusals
+
+    def _send(self, actions: Sequence[Action]) -> Operation[list[Refusal]]:
+        pending = Pending(actions, self.collection)
+        # require_alias: a missing index is an error, and not made anew without its mapping
+        params = {"filter_path": OUTCOMES, "request_timeout": self.settings.load_timeout_s, "require_alias": "true"}
+        try:
+            yield Call(lambda client: client.bulk(index=self.target, params=params, body=pending.body()), pending.read, patient=True)
+        except StoreRequestTooLargeError:
+            size = len(pending.body())
+            self._max_bytes = min(self._max_bytes, max(1, size // 2))
+            raise StoreRequestTooLargeError(f"its {size:,} bytes are more than the server takes in a request") from None
+        return pending.refusals
+
+    def delete_where(self, filter: ParsedFilter) -> Operation[int]:
+        """Returns how many documents it found; also if a retry deleted the last of them."""
+        body = {"query": all_of(restrict_to_tenant(filter, self.tenant))}
+        params = {"conflicts": "proceed", "refresh": "true", "request_timeout": self.settings.load_timeout_s}
+        yield from self.refresh()
+        counted = check_whole((yield from ask(lambda client: client.count(index=self.target, body=body))), self.url)
+        while True:
+            answer = yield from ask(lambda client: client.delete_by_query(index=self.target, body=body, params=params), patient=True)
+            if answer.get("failures") or answer.get("timed_out"):
+                raise StoreWriteError(f"{self.url} could not delete all documents that were to go: see the server's log, and delete again.")
+            if not answer.get("version_conflicts"):  # a document that was written meanwhile is looked at again
+                return int(counted["count"])
+
+    def finish_load(self) -> Operation[None]:
+        """Let searches find what was loaded, and merge the index where that was asked for."""
+        self.unseen = False
+        yield from self.refresh(request_timeout=self.settings.load_timeout_s)
+        if self.settings.merge_segments is not None:
+            params = {"max_num_segments": self.settings.merge_segments, "request_timeout": self.settings.load_deadline_s}
+            yield from ask(lambda client: client.indices.forcemerge(index=self.target, params=params), patient=True)

@@ -1,0 +1,205 @@
+"""Reading: search, hybrid search, get, content hashes, count, scan; and filters as the client wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from qdrant_client import models
+
+from ...batches import batched
+from ...errors import ConfigError, VectorError
+from ...filters import AnyOf, Condition, Range
+from ...vectors import SparseVector
+from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
+from ..calls import Operation
+from ..field_conditions import QdrantDialect, translate
+from ..payloads import HASH_FIELD, TENANT_FIELD
+from .client import ask
+from .schema import Schema
+from .wire import PointId, to_bare_entry, to_bare_hit, to_entry, to_hit, wrong_dense
+
+FIRST_TIES = 1000
+GET_AT_ONCE = 1000
+
+
+# -- filters ---------------------------------------------------------------------------------------------------------
+
+
+def restrict_to_tenant(filter: ParsedFilter, tenant: str | None, rename: Callable[[str], str] = str) -> models.Filter | None:
+    """The client's filter: whatever `filter` allows, only this tenant's documents pass.
+
+    Args:
+        filter: conditions, or a `qdrant_client.models.Filter`.
+        rename: maps a JSON path of a payload to where the collection keeps it.
+
+    Raises:
+        ConfigError: another kind of filter, or a field name that no engine can be asked for.
+    """
+    native = _native(filter.filter) if isinstance(filter, EngineFilter) else to_qdrant(filter, rename) if filter else None
+    if tenant is None:
+        return native
+    mine = to_qdrant((AnyOf(TENANT_FIELD, (tenant,)),))
+    return mine if native is None else models.Filter(must=[native, mine])
+
+
+def to_qdrant(conditions: Iterable[Condition], rename: Callable[[str], str] = str) -> models.Filter:
+    """All conditions must hold."""
+    native: models.Filter = translate(conditions, _Client(rename))
+    return native
+
+
+def _native(filter: object) -> models.Filter:
+    if not isinstance(filter, models.Filter):
+        raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping or a qdrant_client.models.Filter.")
+    return filter
+
+
+class _Client(QdrantDialect):
+    slack: ClassVar[int] = 1  # the server's JSON reader may be off by the last bit of a float of many digits
+
+    def among(self, place: str, values: list[str] | list[int]) -> models.FieldCondition:
+        return models.FieldCondition(key=place, match=models.MatchAny(any=values))
+
+    def flag(self, place: str, value: bool) -> models.FieldCondition:
+        return models.FieldCondition(key=place, match=models.MatchValue(value=value))
+
+    def between(self, place: str, bounds: Range) -> models.FieldCondition:
+        limits = models.Range(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt)
+        return models.FieldCondition(key=place, range=limits)
+
+    def nothing(self) -> models.HasIdCondition:
+        return models.HasIdCondition(has_id=[])
+
+    def combined(self, must: list[Any] | None, must_not: list[Any] | None, should: list[Any] | None) -> models.Filter:
+        return models.Filter(must=must, must_not=must_not, should=should)
+
+
+# -- operations ------------------------------------------------------------------------------------------------------
+
+
+class Queries(Schema):
+    """The operations that read."""
+
+    def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
+        arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.restricted(filter)}
+        return (yield from self._ranked(arguments, top_k, with_payload))
+
+    def search_hybrid(self, search: HybridSearch) -> Operation[list[Hit]]:
+        """By reciprocal rank fusion of both searches, by the server.
+
+        The filter stands in each search, where it decides which documents are ranked, and not beside the fusion.
+        Qdrant scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours.
+        """
+        shape = self.shape
+        if shape.dense_size is None:
+            raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
+        if shape.dense_size != len(search.dense):
+            raise VectorError(wrong_dense("the dense query", len(search.dense), shape.dense_size, self.url))
+        native = self.restricted(search.filter)
+        searches = [models.Prefetch(query=list(search.dense), using=shape.dense_vector, filter=native, limit=search.prefetch)]
+        if len(search.query):  # an empty sparse query finds nothing, and the server refuses it
+            searches.insert(0, models.Prefetch(query=search.query.to_qdrant(), using=shape.vector, filter=native, limit=search.prefetch))
+        fusion = models.RrfQuery(rrf=models.Rrf(k=search.rrf_k + 1))
+        return (yield from self._ranked({"prefetch": searches, "query": fusion}, search.top_k, True))
+
+    def restricted(self, filter: ParsedFilter) -> models.Filter | None:
+        """The filter as the client wants it."""
+        return restrict_to_tenant(filter, self.tenant, self.shape.layout.field)
+
+    def _ranked(self, arguments: Mapping[str, Any], top_k: int, with_payload: bool) -> Operation[list[Hit]]:
+        """One query, and where the cut falls into a tie another: the server cuts it as it likes, we by document id."""
+        wanted = {**arguments, "with_payload": True if with_payload else self._id_fields}
+        points = _scoring((yield from self._points(wanted, top_k + 1)))
+        if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
+            return (yield from self._ranked_with_all_ties(arguments, points[top_k].score, top_k, with_payload))
+        read = to_hit if with_payload else to_bare_hit
+        return sorted([read(point, self.shape) for point in points], key=_rank)[:top_k]
+
+    def _ranked_with_all_ties(self, arguments: Mapping[str, Any], score: float, top_k: int, with_payload: bool) -> Operation[list[Hit]]:
+        points = _scoring((yield from self._all_from(arguments, score, top_k)))
+        doc_id = self.shape.layout.doc_id
+        best = sorted(points, key=lambda point: (-point.score, doc_id(point.id, point.payload or {})))[:top_k]
+        if not with_payload:
+            return [to_bare_hit(point, self.shape) for point in best]
+        records = yield from self._retrieve([point.id for point in best], with_payload=True, with_vectors=False)
+        payloads = {record.id: record.payload for record in records}
+        hits = [to_hit(point.model_copy(update={"payload": payloads[point.id]}), self.shape) for point in best if point.id in payloads]
+        return sorted(hits, key=_rank)
+
+    def _all_from(self, arguments: Mapping[str, Any], score: float, top_k: int) -> Operation[list[models.ScoredPoint]]:
+        """Every point of this score or a better one, with its id fields."""
+        below = float(np.nextafter(np.float32(score), np.float32(0)))  # the server's threshold is exclusive for a dot product
+        wanted = {**arguments, "score_threshold": below, "with_payload": self._id_fields}
+        limit = top_k + FIRST_TIES
+        while True:
+            points = yield from self._points(wanted, limit)
+            if len(points) < limit:
+                return points
+            limit *= 4
+
+    def _points(self, arguments: Mapping[str, Any], limit: int) -> Operation[list[models.ScoredPoint]]:
+        return (yield from ask(lambda client: client.query_points(self.collection, **arguments, limit=limit))).points
+
+    @property
+    def _id_fields(self) -> list[str] | bool:
+        return self.shape.layout.id_fields or False
+
+    def largest_weights(self, term_ids: Sequence[int]) -> Operation[list[float]]:
+        """The largest weight of each of these terms in the index, of all tenants: the range of a term spans them."""
+        vectors = [models.SparseVector(indices=[term_id], values=[1.0]) for term_id in term_ids]
+        requests = [models.QueryRequest(query=vector, using=self.shape.vector, limit=1, with_payload=False) for vector in vectors]
+        if not requests:
+            return []
+        answers = yield from ask(lambda client: client.query_batch_points(self.collection, requests))
+        return [max((float(point.score) for point in answer.points), default=0.0) for answer in answers]
+
+    def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
+        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=True, with_vectors=True)
+        entries = [to_entry(record, self.shape) for record in records]
+        return {entry.doc_id: entry for entry in entries}
+
+    def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
+        layout = self.shape.layout
+        if not layout.id_fields:
+            return {}
+        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=layout.id_fields, with_vectors=False)
+        found = [(layout.doc_id(record.id, record.payload or {}), (record.payload or {}).get(HASH_FIELD)) for record in records]
+        return {doc_id: content_hash for doc_id, content_hash in found if content_hash is not None}
+
+    def _retrieve(self, ids: Sequence[PointId], *, with_payload: bool | list[str], with_vectors: bool) -> Operation[list[models.Record]]:
+        records: list[models.Record] = []
+        for some in batched(ids, GET_AT_ONCE):
+            records += yield from self._retrieve_at_once(some, with_payload, with_vectors)
+        return records
+
+    def _retrieve_at_once(self, ids: list[PointId], with_payload: bool | list[str], with_vectors: bool) -> Operation[list[models.Record]]:
+        return (yield from ask(lambda client: client.retrieve(self.collection, ids, with_payload=with_payload, with_vectors=with_vectors)))
+
+    def count(self, filter: ParsedFilter) -> Operation[int]:
+        native = self.restricted(filter)
+        return (yield from ask(lambda client: client.count(self.collection, count_filter=native, exact=True))).count
+
+    def sample(self, size: int) -> Operation[list[Entry]]:
+        return (yield from self.scan_page(None, size, True))[0]
+
+    def scan_page(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
+        arguments: dict[str, Any] = {
+            "scroll_filter": self.restricted(()),
+            "limit": size,
+            "offset": cursor,
+            "with_payload": True if with_vectors else self._id_fields,
+            "with_vectors": with_vectors,
+        }
+        records, following = yield from ask(lambda client: client.scroll(self.collection, **arguments))
+        read = to_entry if with_vectors else to_bare_entry
+        return [read(record, self.shape) for record in records], following
+
+
+def _scoring(points: Sequence[models.ScoredPoint]) -> list[models.ScoredPoint]:
+    return [point for point in points if point.score > 0]
+
+
+def _rank(hit: Hit) -> tuple[float, str]:
+    return -hit.score, hit.doc_id
