@@ -13,11 +13,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.engines.options import Options, read_options
+from benchmarks.harness.machine import disk_bytes
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
-
-from ..report import disk_bytes
-from ..workload import Workload
-from .options import Options, read_options
 
 
 class Query(NamedTuple):

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 from tqdm import tqdm
 
+from benchmarks.engines.base import Engine, Found, Query
+from benchmarks.engines.options import Options
+from benchmarks.engines.texts import check_texts
 from splade_ptbr_connectors.evaluation.bm25 import PlainBm25, StemmedBm25
-
-from .base import Engine, Found, Query
-from .options import Options
-from .texts import check_texts
 
 
 class Bm25Options(Options):

@@ -14,15 +14,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+from benchmarks.engines.base import Engine, Found, Query
+from benchmarks.engines.embedding import Vectors, checked, embed_documents, embed_queries, join, scaled
+from benchmarks.engines.inner_products import largest
+from benchmarks.engines.models import load_model
+from benchmarks.engines.options import Options
+from benchmarks.engines.texts import check_texts
 from splade_ptbr_connectors.atomic import write_atomically
 from splade_ptbr_connectors.errors import ConfigError, StoreNotFoundError
-
-from .base import Engine, Found, Query
-from .embedding import Vectors, checked, embed_documents, embed_queries, join, scaled
-from .inner_products import largest
-from .models import load_model
-from .options import Options
-from .texts import check_texts
 
 TOGETHER = 32  # queries multiplied at once
 METHODS = ("embed_documents", "embed_query")

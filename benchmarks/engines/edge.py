@@ -8,12 +8,11 @@ from typing import Any
 
 import qdrant_edge as edge
 
+from benchmarks.engines.base import Engine, Found, Query
+from benchmarks.engines.found import NOTHING, found
+from benchmarks.engines.slices import numbered
 from splade_ptbr_connectors.stores.edge.engine import translated
 from splade_ptbr_connectors.vectors import SparseVector
-
-from .base import Engine, Found, Query
-from .found import NOTHING, found
-from .slices import numbered
 
 VECTOR = "sparse"
 BATCH = 1000

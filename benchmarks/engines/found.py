@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .base import Found
+from benchmarks.engines.base import Found
 
 
 def found(rows: Sequence[int] | Iterable[int], scores: Sequence[float] | Iterable[float]) -> Found:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import splade_ptbr_connectors
+from benchmarks.engines.base import Engine, Found, Query
+from benchmarks.engines.slices import slices
 from splade_ptbr_connectors.stores.numba import ImpactIndex
 from splade_ptbr_connectors.stores.numba.building import WINDOW
 from splade_ptbr_connectors.stores.numba.index import joined
 from splade_ptbr_connectors.stores.numba.window import Window
 from splade_ptbr_connectors.vectors import SparseBatch
-
-from .base import Engine, Found, Query
-from .slices import slices
 
 BATCH = 8192
 

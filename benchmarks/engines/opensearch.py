@@ -10,6 +10,10 @@ import numpy as np
 from opensearchpy import OpenSearch as Client
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from benchmarks.engines.base import Found, Query
+from benchmarks.engines.found import NOTHING, found
+from benchmarks.engines.servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
+from benchmarks.engines.store import load, ready
 from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.stores.credentials import Credentials
@@ -18,11 +22,6 @@ from splade_ptbr_connectors.stores.opensearch.features import FeatureLayout
 from splade_ptbr_connectors.stores.opensearch.index import read_index
 from splade_ptbr_connectors.stores.opensearch.queries import rank_feature
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
-
-from .base import Found, Query
-from .found import NOTHING, found
-from .servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
-from .store import load, ready
 
 SEARCHED = {"allow_partial_search_results": "false", "request_cache": "false"}
 IN_TURN = {"max_concurrent_searches": 1}

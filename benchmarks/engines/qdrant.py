@@ -11,6 +11,11 @@ from typing import Any, ClassVar
 from pydantic import PositiveFloat, PositiveInt
 from qdrant_client import QdrantClient, models
 
+from benchmarks.engines.base import Found, Query
+from benchmarks.engines.found import NOTHING, found
+from benchmarks.engines.servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
+from benchmarks.engines.slices import numbered
+from benchmarks.harness.machine import disk_bytes
 from splade_ptbr_connectors.errors import ConfigError, StoreError, StoreUnavailableError
 from splade_ptbr_connectors.stores.address import parse_address
 from splade_ptbr_connectors.stores.credentials import Credentials, environment_names
@@ -18,12 +23,6 @@ from splade_ptbr_connectors.stores.qdrant.client import Connection
 from splade_ptbr_connectors.stores.qdrant.failures import read_failure
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
 from splade_ptbr_connectors.vectors import SparseVector
-
-from ..report import disk_bytes
-from .base import Found, Query
-from .found import NOTHING, found
-from .servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
-from .slices import numbered
 
 VECTOR = "sparse"
 PORTS = {"http": 6333, "https": 6333, "grpc": 6334, "grpcs": 6334}

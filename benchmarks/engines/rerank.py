@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
+from benchmarks.engines import RERANK, open_engine
+from benchmarks.engines.base import Engine, Found, Query, Settings
+from benchmarks.engines.models import load_model
+from benchmarks.engines.options import Options
+from benchmarks.engines.texts import Texts, check_texts
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import ModelFormatError
-
-from ..workload import Workload
-from . import RERANK, open_engine
-from .base import Engine, Found, Query, Settings
-from .models import load_model
-from .options import Options
-from .texts import Texts, check_texts
 
 METHODS = ("predict", "score")  # of sentence-transformers and of LangChain; both take (query, document) pairs
 

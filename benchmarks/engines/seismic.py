@@ -14,13 +14,12 @@ import seismic
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from benchmarks.engines.base import Engine, Found, Query
+from benchmarks.engines.found import NOTHING, found
+from benchmarks.engines.options import Options
+from benchmarks.engines.slices import numbered
 from splade_ptbr_connectors.errors import InputError
 from splade_ptbr_connectors.vectors import SparseBatch
-
-from .base import Engine, Found, Query
-from .found import NOTHING, found
-from .options import Options
-from .slices import numbered
 
 BATCH = 8192
 MOST_TERMS = 2**16  # of the usual index; a larger vocabulary takes the other classes

@@ -15,11 +15,10 @@ from typing import Any
 
 from pydantic import PositiveInt
 
+from benchmarks.engines.base import Engine, Found, Query, Settings
+from benchmarks.engines.options import Options
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError, StoreNotFoundError
 from splade_ptbr_connectors.stores.retrying import Failure
-
-from .base import Engine, Found, Query, Settings
-from .options import Options
 
 _FILE = "name.txt"
 

@@ -7,16 +7,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import splade_ptbr_connectors
+from benchmarks.engines.base import Engine, Found, Query
+from benchmarks.engines.found import found
+from benchmarks.workloads.ready_vectors import ReadyVectors
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import Store
 from splade_ptbr_connectors.vectors import SparseBatch
-
-from ..ready_vectors import ReadyVectors
-from ..workload import Workload
-from .base import Engine, Found, Query
-from .found import found
 
 
 class StoreEngine(Engine):

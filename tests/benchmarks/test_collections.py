@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.collections import Collection, open_collection
-from benchmarks.workload import write_strings
+from benchmarks.workloads.workload import write_strings
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from tests.benchmarks.collections_writing import EXAMPLE, FILLED, LINE, NAMES, Small, small_collections, write, write_beir, write_tsv
 from training.data.collections import read_collection

@@ -12,10 +12,10 @@ from opensearchpy import OpenSearch
 from benchmarks.engines import open_engine
 from benchmarks.engines.base import Engine, Query, Settings
 from benchmarks.engines.servers import name_prefix
-from benchmarks.workload import Workload
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import ConfigError, StoreNotFoundError
 from splade_ptbr_connectors.vectors import SparseVector
-from tests.benchmarks.workloads import VOCABULARY, make_workload
+from tests.benchmarks.small_workloads import VOCABULARY, make_workload
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from training.commands.options import DEFAULT_DATA, DataOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.evaluating import ComparedCollection
+    from training.measure.saved_models import ComparedCollection
 
 SHOWN_CHANGES = 5
 QUALITY = ("collection", "queries", "A", "B", "difference", "95% interval")
@@ -41,8 +41,8 @@ def compare(
     batch_size: BatchSizeOption = 32,
 ) -> None:
     """Compare two models over the same queries: means, paired tests, and the terms that the quality was paid with."""
-    from training.evaluating import chosen_collections, load_encoder
-    from training.evaluating import compare as compare_models
+    from training.measure.saved_models import chosen_collections, load_encoder
+    from training.measure.saved_models import compare as compare_models
 
     a = load_encoder(model_a, set_a or (), device=device, batch_size=batch_size)
     b = load_encoder(model_b, set_b or (), device=device, batch_size=batch_size)

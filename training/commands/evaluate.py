@@ -43,8 +43,8 @@ def evaluate(
     batch_size: BatchSizeOption = 32,
 ) -> None:
     """Measure a saved model, with its terms per query and per document."""
-    from training.evaluating import chosen_collections, evaluation_row, load_encoder, write_runs
-    from training.evaluating import evaluate as evaluate_one
+    from training.measure.saved_models import chosen_collections, evaluation_row, load_encoder, write_runs
+    from training.measure.saved_models import evaluate as evaluate_one
 
     encoder = load_encoder(model, set_ or (), device=device, batch_size=batch_size)
     rows, runs = [], {}

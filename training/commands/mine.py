@@ -14,7 +14,7 @@ from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
     from training.judged import JudgedCollection
-    from training.negatives import Draw
+    from training.mining.negatives import Draw
 
 
 def mine(
@@ -44,9 +44,9 @@ def mine(
 ) -> None:
     """Mine hard negatives: what a model retrieves, without known positives, copies of them and likely false negatives."""
     from splade_ptbr_connectors.evaluation.runs import read_run
-    from training.evaluating import load_encoder
-    from training.mining import mine as mine_collection
-    from training.negatives import Draw, Selection
+    from training.measure.saved_models import load_encoder
+    from training.mining.mine import mine as mine_collection
+    from training.mining.negatives import Draw, Selection
 
     draws = tuple(map(_draw, draw)) if draw else (Draw(negatives, depth),)
     selection = Selection(draws, skip_top, max_share_of_positive, teacher_margin, seed)
@@ -61,7 +61,7 @@ def mine(
 
 
 def _draw(text: str) -> Draw:
-    from training.negatives import Draw
+    from training.mining.negatives import Draw
 
     count, colon, depth = text.partition(":")
     numbers = integer(count), integer(depth)
@@ -71,8 +71,8 @@ def _draw(text: str) -> Draw:
 
 
 def _judged(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:
-    from training.evaluating import split_of
     from training.judged import judged_collection
+    from training.measure.saved_models import split_of
     from training.recipe.sections import JudgedFiles
 
     if queries is None and qrels is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from training.pushing import Planned
+    from training.publish.push import Planned
 
 
 def push(
@@ -23,8 +23,8 @@ def push(
 
     The token is that of `hf auth login` or HF_TOKEN, the hub that of HF_ENDPOINT.
     """
-    from training.pushing import plan
-    from training.pushing import push as push_planned
+    from training.publish.push import plan
+    from training.publish.push import push as push_planned
 
     planned = plan(folder)
     _show(planned)

@@ -35,9 +35,9 @@ def score(
 ) -> None:
     """Score mined lines by a teacher, or by several."""
     from splade_ptbr_connectors.errors import ConfigError
-    from training.evaluating import load_encoder
-    from training.teachers import RunTeacher, SparseTeacher, Teacher, cross_encoder, mono_t5
-    from training.teachers import score as score_lines
+    from training.measure.saved_models import load_encoder
+    from training.mining.teachers import RunTeacher, SparseTeacher, Teacher, cross_encoder, mono_t5
+    from training.mining.teachers import score as score_lines
 
     pair = tuple(tokens.split(","))
     if len(pair) != 2:

@@ -24,13 +24,13 @@ def train(
     """Train a recipe: log and checkpoints in OUT, the chosen model in OUT/model."""
     recipe = load_recipe(recipe_file, set_ or [])
     if dry_run:
-        from training.dry_run import dry_run_report
+        from training.cost.dry_run import dry_run_report
 
         if int(os.environ.get("RANK", "0")):  # started by torchrun: one process reports, undisturbed by the others
             return
         typer.echo(json.dumps(recipe_table(recipe), indent=2, ensure_ascii=False))
         typer.echo(dry_run_report(recipe, data))
         return
-    from training.run import train as run_recipe
+    from training.loop.run import train as run_recipe
 
     typer.echo(run_recipe(recipe, data, out or Path("runs") / recipe.name, resume=resume))

@@ -27,7 +27,8 @@ from splade_ptbr_connectors.encoding.config import EncoderConfig, read_json_obje
 from splade_ptbr_connectors.encoding.export import round_model
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
-from training.models.base import BiEncoder, Encoded, Tokens
+from training.data.tokens import Tokens
+from training.models.base import BiEncoder, Encoded
 from training.recipe.sections import SparseEmbed
 
 WEIGHTS_FILE = "sparse_embed.safetensors"
