@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.collections import Options, open_collection
 from benchmarks.workloads.preparation import prepare, write_ready
 from benchmarks.workloads.synthetic import make_collection
 from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.errors import InputFileError
+from splade_ptbr_connectors.evaluation.collections import Options, open_collection
 from splade_ptbr_connectors.vectors import SparseBatch
 
 SYNTHETIC_QUERIES = 250

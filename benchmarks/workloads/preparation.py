@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.collections.base import Collection
 from benchmarks.workloads.workload import About, Workload, read_vectors, write_strings, write_vectors
 from splade_ptbr_connectors.atomic import write_atomically
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError
+from splade_ptbr_connectors.evaluation.collections import Collection
 from splade_ptbr_connectors.vectors import SparseBatch
 
 PART = 2_000  # documents encoded between two states on the disk
@@ -77,7 +77,7 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
 def _encode_documents(collection: Collection, encoder: Encoder, folder: Path) -> None:
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
-    documents = iter(tqdm(collection.read_documents(), f"encode {collection.name}", unit=" documents", disable=None))
+    documents = iter(tqdm(collection.documents(), f"encode {collection.name}", unit=" documents", disable=None))
     names: list[Path] = []
     while pairs := list(itertools.islice(documents, PART)):
         names.append(parts / f"{len(names):06}")

@@ -41,7 +41,8 @@ def card(
 
 
 def _measured(folder: Path, data: Path, split: str, metrics: list[str], *, bm25: bool) -> list[dict[str, Any]]:
-    from training.measure.saved_models import evaluate, evaluation_row, load_encoder, splits_in
+    from training.commands.chosen import load_encoder, splits_in
+    from training.measure.saved_models import evaluate, evaluation_row
 
     encoder = load_encoder(str(folder))
     collections = splits_in(data, split)

@@ -41,7 +41,7 @@ def compare(
     batch_size: BatchSizeOption = 32,
 ) -> None:
     """Compare two models over the same queries: means, paired tests, and the terms that the quality was paid with."""
-    from training.measure.saved_models import chosen_collections, load_encoder
+    from training.commands.chosen import chosen_collections, load_encoder
     from training.measure.saved_models import compare as compare_models
 
     a = load_encoder(model_a, set_a or (), device=device, batch_size=batch_size)

@@ -43,16 +43,17 @@ def evaluate(
     batch_size: BatchSizeOption = 32,
 ) -> None:
     """Measure a saved model, with its terms per query and per document."""
-    from training.measure.saved_models import chosen_collections, evaluation_row, load_encoder, write_runs
+    from training.commands.chosen import chosen_collections, load_encoder
     from training.measure.saved_models import evaluate as evaluate_one
+    from training.measure.saved_models import evaluation_row, write_runs
 
     encoder = load_encoder(model, set_ or (), device=device, batch_size=batch_size)
     rows, runs = [], {}
-    for judged in chosen_collections(data, split, collection or (), files or ()):
-        measured, found = evaluate_one(encoder, judged, metric or ["nDCG@10"], progress=True)
-        rows.append(evaluation_row(measured, judged, encoder, bm25=bm25))
+    for chosen in chosen_collections(data, split, collection or (), files or ()):
+        measured, found = evaluate_one(encoder, chosen, metric or ["nDCG@10"], progress=True)
+        rows.append(evaluation_row(measured, chosen, encoder, bm25=bm25))
         if run_out:
-            runs[judged.name] = found
+            runs[chosen.name] = found
     try:
         if run_out:
             write_runs(run_out, runs)

@@ -13,7 +13,7 @@ from splade_ptbr_connectors.numerals import integer
 from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption, SetOption
 
 if TYPE_CHECKING:
-    from training.judged import JudgedCollection
+    from splade_ptbr_connectors.evaluation.collections import JudgedCollection
     from training.mining.negatives import Draw
 
 
@@ -44,20 +44,20 @@ def mine(
 ) -> None:
     """Mine hard negatives: what a model retrieves, without known positives, copies of them and likely false negatives."""
     from splade_ptbr_connectors.evaluation.runs import read_run
-    from training.measure.saved_models import load_encoder
+    from training.commands.chosen import load_encoder
     from training.mining.mine import mine as mine_collection
     from training.mining.negatives import Draw, Selection
 
     draws = tuple(map(_draw, draw)) if draw else (Draw(negatives, depth),)
     selection = Selection(draws, skip_top, max_share_of_positive, teacher_margin, seed)
     teacher = read_run(teacher_run) if teacher_run else None
-    judged = _judged(collection, queries, qrels, split)
+    chosen = _collection(collection, queries, qrels, split)
     encoder = load_encoder(model, set_ or (), device=device, batch_size=batch_size)
-    report = mine_collection(encoder, judged, out, selection, teacher=teacher, resume=resume, progress=True)
+    report = mine_collection(encoder, chosen, out, selection, teacher=teacher, resume=resume, progress=True)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "about": judged.counts.describe(), **report.to_dict()}, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({"out": str(out), "about": chosen.counts.describe(), **report.to_dict()}, indent=1, ensure_ascii=False))
     else:
-        _show(out, judged, report.to_dict())
+        _show(out, chosen, report.to_dict())
 
 
 def _draw(text: str) -> Draw:
@@ -70,21 +70,20 @@ def _draw(text: str) -> Draw:
     return Draw(numbers[0], numbers[1])
 
 
-def _judged(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:
-    from training.judged import judged_collection
-    from training.measure.saved_models import split_of
-    from training.recipe.sections import JudgedFiles
+def _collection(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:
+    from splade_ptbr_connectors.evaluation.collections import collection_from_files
+    from training.commands.chosen import split_of
 
     if queries is None and qrels is None:
         return split_of(Path(collection), split)
     if queries is None or qrels is None:
         raise ConfigError("only one of --queries and --qrels is given: name both files, or neither for a BEIR folder.")
-    return judged_collection(JudgedFiles(Path(collection).name, collection, queries, qrels), data_dir=Path(), seed=0)
+    return collection_from_files(Path(collection).name, documents=collection, queries=queries, qrels=qrels)
 
 
-def _show(out: Path, judged: JudgedCollection, report: dict[str, Any]) -> None:
+def _show(out: Path, collection: JudgedCollection, report: dict[str, Any]) -> None:
     typer.echo(f"{out}: {report['lines']:,} lines, {report['negatives']:,} negatives; {report['short']:,} lines have fewer than asked for")
-    typer.echo(judged.counts.describe())
+    typer.echo(collection.counts.describe())
     for what, counts in (("candidates removed", report["removed"]), ("pairs left out", report["left_out"])):
         for reason, count in sorted(counts.items()):
             named = report["examples"].get(reason, []) if what == "pairs left out" else []

@@ -35,7 +35,7 @@ def score(
 ) -> None:
     """Score mined lines by a teacher, or by several."""
     from splade_ptbr_connectors.errors import ConfigError
-    from training.measure.saved_models import load_encoder
+    from training.commands.chosen import load_encoder
     from training.mining.teachers import RunTeacher, SparseTeacher, Teacher, cross_encoder, mono_t5
     from training.mining.teachers import score as score_lines
 

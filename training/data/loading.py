@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection, Sample, collection_from_files, read_beir
 from training.data.batches import BatchSource
-from training.data.collections import evaluation_of, read_collection
 from training.data.sources import MixtureBatches, load_sources
-from training.judged import JudgedCollection, collection_of, judged_collection
-from training.recipe.sections import CollectionsData, Recipe
+from training.recipe.sections import CollectionFiles, CollectionsData, Recipe
 
 SAMPLED_STEPS = 500
 """Batches whose passages stand for the training passages where these are too many to count."""
@@ -57,9 +56,8 @@ def load_training_data(recipe: Recipe, data_dir: Path) -> TrainingData:
         InputFileError: a file that is missing or broken, with its line.
         InputError, ConfigError: a validation set without a query that can be measured, or none at all.
     """
-    named = [(read_collection(data_dir / name), split) for name, split in map(_split, recipe.validation.splits)]
-    validation = [collection_of(evaluation_of(collection, split)) for collection, split in named]
-    validation += [judged_collection(files, data_dir=data_dir, seed=recipe.seed) for files in recipe.validation.files]
+    validation = [read_beir(data_dir / name).split(split) for name, split in map(_split, recipe.validation.splits)]
+    validation += [_from_files(files, data_dir, seed=recipe.seed) for files in recipe.validation.files]
     if isinstance(recipe.data, CollectionsData):
         return _collections(recipe, recipe.data, data_dir, validation)
     from training.data.open import open_batches
@@ -67,6 +65,17 @@ def load_training_data(recipe: Recipe, data_dir: Path) -> TrainingData:
     batches = open_batches(recipe.data, data_dir, data_dir / ".cache", batch_queries=recipe.training.batch_queries, seed=recipe.seed)
     source = batches.batch(0).source
     return TrainingData(batches, validation, SampledPassages(source, batches), [source])
+
+
+def _from_files(files: CollectionFiles, data_dir: Path, *, seed: int) -> JudgedCollection:
+    return collection_from_files(
+        files.name,
+        documents=files.collection,
+        queries=files.queries,
+        qrels=files.qrels,
+        data_dir=data_dir,
+        sample=Sample(files.sample_documents, files.sample_queries, seed),
+    )
 
 
 def _split(entry: str) -> tuple[str, str]:
@@ -79,10 +88,9 @@ def _collections(recipe: Recipe, section: CollectionsData, data_dir: Path, valid
     batches = MixtureBatches(
         loaded.sources, section, batch_queries=recipe.training.batch_queries, seed=recipe.seed, teacher=recipe.ranking.bm25_teacher
     )
-    held_out = [collection_of(evaluation) for evaluation in loaded.held_out]
-    if not held_out and not validation:
+    if not loaded.held_out and not validation:
         raise ConfigError(
             f"data.held_out ({section.held_out}) holds out no query, so nothing is validated on: raise the share, or name files"
         )
     passages = {name: loaded.sources[name].documents for name in section.collections}
-    return TrainingData(batches, held_out + validation, passages, batches.names)
+    return TrainingData(batches, loaded.held_out + validation, passages, batches.names)

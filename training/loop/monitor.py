@@ -13,8 +13,8 @@ from safetensors.torch import save_model
 from scipy import sparse
 
 from splade_ptbr_connectors.errors import TrainingError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from training.data.tokens import TextTokens, Tokens
-from training.judged import JudgedCollection
 from training.loop.distributed import rank_and_world
 from training.loop.objective import TrainedModel
 from training.loop.selection import Ceilings, Choice, CollapseGuard, EarlyStop

@@ -1,8 +1,7 @@
-"""Measuring saved models: which collections, how they are searched, and a comparison of two models over them."""
+"""Measuring saved models on test collections, and comparing two of them."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,101 +11,18 @@ from typing import Any
 
 from scipy import sparse
 
-from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from splade_ptbr_connectors.evaluation.runs import write_run
 from splade_ptbr_connectors.vectors import SparseBatch
-from training.judged import JudgedCollection, judged_collection
 from training.measure.exact_search import Hits, StreamingSearch, TermCounts
 from training.measure.significance import PERMUTATIONS, RESAMPLES, Comparison, compare_values, corrected
 from training.measure.validation import Measured, canonical_measure, measure_bm25, measure_hits, measured_of, retrieval_depth
 from training.mining.mined_lines import bar
-from training.recipe.sections import JudgedFiles
 
 DOCUMENTS_AT_ONCE = 2048
 Run = dict[str, Hits]
-
-
-# -- models and collections -------------------------------------------------------------------------------------------
-
-
-def load_encoder(model: str, settings: Sequence[str] = (), *, device: str | None = None, batch_size: int = 32) -> SpladeEncoder:
-    """A model by shipped name, folder (ours, sentence-transformers', a plain masked language model) or hub id.
-
-    Args:
-        model: as SpladeEncoder.load takes it.
-        settings: "key=value" of SpladeEncoder.load, e.g. "max_active_terms_document=128".
-        device: "cpu", "cuda", ...
-        batch_size: rows per forward pass.
-
-    Raises:
-        ConfigError: a setting that is not key=value, not known or not possible.
-        ModelNotFoundError, ModelFormatError: no such model, or not a usable one.
-    """
-    return SpladeEncoder.load(model, device=device, batch_size=batch_size, **read_settings(settings))
-
-
-def read_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """{"key": value} of "key=value" texts; a value is JSON where it can be read as such, else a text."""
-    values: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key.isidentifier() or not value:
-            raise ConfigError(f"{setting!r} is no setting: write key=value, e.g. max_active_terms_document=128.")
-        if key in values or key in ("model", "device", "batch_size"):
-            raise ConfigError(f"{key} is set twice, or has an option of its own.")
-        try:
-            values[key] = json.loads(value)
-        except (ValueError, RecursionError):
-            values[key] = value
-    return values
-
-
-def split_of(folder: Path, split: str) -> JudgedCollection:
-    """One split of a BEIR folder; it is named "folder:split".
-
-    Raises:
-        InputFileError: naming the file: missing or broken; see training.judged.
-    """
-    files = JudgedFiles(f"{folder.name}:{split}", str(folder), str(folder), str(folder / "qrels" / f"{split}.tsv"))
-    return judged_collection(files, data_dir=Path(), seed=0)
-
-
-def splits_in(data_dir: Path, split: str) -> Iterator[JudgedCollection]:
-    """Every BEIR folder of a data folder that has the split, by name.
-
-    Raises:
-        InputError: there is none.
-    """
-    folders = sorted(path.parent.parent for path in data_dir.glob(f"*/qrels/{split}.tsv"))
-    if not folders:
-        raise InputError(f"no folder in {data_dir} has qrels/{split}.tsv: name the folder of the collections and one of their splits.")
-    yield from (split_of(folder, split) for folder in folders)
-
-
-def files_of(text: str) -> JudgedCollection:
-    """A collection of "[name=]collection,queries,qrels": files in MS MARCO's, BEIR's or TREC's layouts, or hub:owner/name/path.
-
-    Raises:
-        ConfigError: not three names.
-        InputFileError: see training.judged.
-    """
-    name, equals, rest = text.partition("=")
-    parts = [part.strip() for part in (rest if equals else text).split(",")]
-    if len(parts) != 3 or not all(parts):
-        raise ConfigError(f"{text!r} names {len(parts)} files: expected collection,queries,qrels (a name and = may stand before them).")
-    collection, queries, qrels = parts
-    files = JudgedFiles(name if equals else Path(collection).name, collection, queries, qrels)
-    return judged_collection(files, data_dir=Path(), seed=0)
-
-
-def chosen_collections(data: Path, split: str, folders: Sequence[Path] = (), files: Sequence[str] = ()) -> Iterator[JudgedCollection]:
-    """What the options of a command name: single folders and files, or else every collection of `data` that has the split."""
-    if not folders and not files:
-        yield from splits_in(data, split)
-    yield from (split_of(folder, split) for folder in folders)
-    yield from (files_of(text) for text in files)
 
 
 # -- one model ----------------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from scipy import sparse
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, TrainingError, VectorError
 from splade_ptbr_connectors.evaluation.bm25 import StemmedBm25
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from splade_ptbr_connectors.evaluation.measures import Effectiveness, parse_measure
 from splade_ptbr_connectors.evaluation.measures import measure as measure_effectiveness
 from splade_ptbr_connectors.vectors import SMALLEST_WEIGHT
-from training.judged import JudgedCollection
 from training.measure.exact_search import Hits, StreamingSearch, TermCounts, checked, evaluation_flops
 
 Encode = Callable[[list[str]], sparse.csr_matrix]

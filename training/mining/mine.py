@@ -14,8 +14,8 @@ from typing import Any
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import InputError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from splade_ptbr_connectors.vectors import SparseBatch
-from training.judged import JudgedCollection
 from training.measure.exact_search import ExactIndex
 from training.mining.mined_lines import ResumableLines, bar
 from training.mining.negatives import Candidate, Positive, Selection, choose, normalized

@@ -334,7 +334,7 @@ class Encoding:
 
 
 @dataclass(frozen=True)
-class JudgedFiles:
+class CollectionFiles:
     """A validation or test collection in files: MS MARCO (TSV), BEIR (JSONL), TREC qrels."""
 
     name: str
@@ -354,7 +354,7 @@ class Validation:
     """Optimiser steps between two measurements; a checkpoint is saved at each."""
     splits: tuple[str, ...] = ()
     """`collection:split` of BEIR folders, e.g. `faquad:dev`. A test split is refused."""
-    files: tuple[JudgedFiles, ...] = ()
+    files: tuple[CollectionFiles, ...] = ()
     metric: str = "nDCG@10"
     """Any measure of ir-measures with a cut-off, e.g. `RR@10`."""
     max_terms_document: float | None = None

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from benchmarks.collections.base import Collection
-from benchmarks.workloads import preparation as preparing
+from benchmarks.workloads import preparation
 from benchmarks.workloads.choice import read_npz, workload_of
 from benchmarks.workloads.workload import Workload, batches
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError
+from splade_ptbr_connectors.evaluation.collections import Collection
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
 
@@ -55,17 +55,17 @@ def collection(texts: list[tuple[str, str]] = TEXTS, *, stop_at: int | None = No
                 raise KeyboardInterrupt
             yield pair
 
-    return Collection(name, read, {"q1": "duas palavras", "q2": ""}, QRELS, ("uma nota",))
+    return Collection(name=name, queries={"q1": "duas palavras", "q2": ""}, read_documents=read, qrels=QRELS, notes=("uma nota",))
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "PART", 10)
+    monkeypatch.setattr(preparation, "PART", 10)
 
 
 def test_holds_what_collection_and_encoder_gave(tmp_path: Path) -> None:
     encoder = LengthEncoder()
-    prepared = preparing.prepare(collection(), encoder, tmp_path)
+    prepared = preparation.prepare(collection(), encoder, tmp_path)
     assert prepared.doc_ids == [doc_id for doc_id, _ in TEXTS]
     assert list(prepared.texts()) == [text for _, text in TEXTS]
     assert list(prepared.documents) == [encoder.encode_query(text) for _, text in TEXTS]
@@ -78,33 +78,33 @@ def test_holds_what_collection_and_encoder_gave(tmp_path: Path) -> None:
 
 def test_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        preparing.prepare(collection(stop_at=17), LengthEncoder(), tmp_path)
+        preparation.prepare(collection(stop_at=17), LengthEncoder(), tmp_path)
     with pytest.raises(InputFileError, match="no finished workload"):
         Workload(tmp_path)
     encoder = LengthEncoder()
-    prepared = preparing.prepare(collection(), encoder, tmp_path)
+    prepared = preparation.prepare(collection(), encoder, tmp_path)
     assert encoder.encoded == 15  # the first part of ten was there
     assert list(prepared.documents) == [encoder.encode_query(text) for _, text in TEXTS]
     again = LengthEncoder()
-    preparing.prepare(collection(), again, tmp_path)
+    preparation.prepare(collection(), again, tmp_path)
     assert again.encoded == 0
 
 
 def test_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
-    preparing.prepare(collection(), LengthEncoder(), tmp_path)
+    preparation.prepare(collection(), LengthEncoder(), tmp_path)
     with pytest.raises(ConfigError, match="'pequena', not 'outra'"):
-        preparing.prepare(collection(name="outra"), LengthEncoder(), tmp_path)
+        preparation.prepare(collection(name="outra"), LengthEncoder(), tmp_path)
     other = LengthEncoder()
     other.fingerprint = "0" * 64  # type: ignore[misc]
     with pytest.raises(ConfigError, match="model"):
-        preparing.prepare(collection(), other, tmp_path)
+        preparation.prepare(collection(), other, tmp_path)
 
 
 def test_nothing_to_search_in_or_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no documents"):
-        preparing.prepare(collection([]), LengthEncoder(), tmp_path / "a")
+        preparation.prepare(collection([]), LengthEncoder(), tmp_path / "a")
     with pytest.raises(InputError, match="no queries"):
-        preparing.prepare(Collection("vazia", lambda: iter(TEXTS), {}), LengthEncoder(), tmp_path / "b")
+        preparation.prepare(Collection(name="vazia", queries={}, read_documents=lambda: iter(TEXTS)), LengthEncoder(), tmp_path / "b")
 
 
 def test_ready_vectors_from_a_file(tmp_path: Path) -> None:

@@ -15,27 +15,19 @@ from typer.testing import CliRunner
 
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelNotFoundError, SpladeConnectorsError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection
+from splade_ptbr_connectors.evaluation.collections.texts import read_documents
 from splade_ptbr_connectors.evaluation.measures import measure as measure_run
 from splade_ptbr_connectors.evaluation.runs import read_run
 from splade_ptbr_connectors.vectors import SparseBatch
 from tests.support.encoders import HashingEncoder
+from training.commands.chosen import chosen_collections, files_of, read_settings, split_of, splits_in
 from training.commands.compare import compare as compare_command
 from training.commands.evaluate import evaluate as evaluate_command
 from training.commands.mine import mine as mine_command
 from training.commands.score import score as score_command
-from training.judged import JudgedCollection, read_documents
-from training.measure import saved_models as evaluating
-from training.measure.saved_models import (
-    chosen_collections,
-    compare,
-    evaluate,
-    evaluation_row,
-    files_of,
-    read_settings,
-    split_of,
-    splits_in,
-    write_runs,
-)
+from training.measure import saved_models
+from training.measure.saved_models import compare, evaluate, evaluation_row, write_runs
 from training.measure.validation import measure
 
 METRICS = ["nDCG@10", "RR@10", "R@20"]
@@ -99,13 +91,13 @@ def test_a_streamed_evaluation_equals_the_validation_during_training(kind: str, 
 
 def test_the_size_of_blocks_changes_nothing(collection: JudgedCollection, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, run = evaluate(HashingEncoder(), collection, METRICS)
-    monkeypatch.setattr(evaluating, "DOCUMENTS_AT_ONCE", 7)
+    monkeypatch.setattr(saved_models, "DOCUMENTS_AT_ONCE", 7)
     parts, again = evaluate(HashingEncoder(), collection, METRICS)
     assert replace(whole, seconds=0.0) == replace(parts, seconds=0.0) and run == again
 
 
 def test_only_one_block_of_documents_is_held(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluating, "DOCUMENTS_AT_ONCE", 4)
+    monkeypatch.setattr(saved_models, "DOCUMENTS_AT_ONCE", 4)
     encoder, taken = HashingEncoder(), []
 
     def watched() -> Any:
@@ -172,7 +164,7 @@ def test_without_single_collections_every_one_with_the_split_is_taken(data: Path
 def test_collections_that_are_not_there_are_errors(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder in"):
         list(splits_in(data, "dev"))
-    with pytest.raises(InputFileError, match="no such file"):
+    with pytest.raises(ConfigError, match="no split 'dev'; it has test"):
         split_of(data / "one", "dev")
     with pytest.raises(ConfigError, match="names 2 files"):
         files_of("a,b")

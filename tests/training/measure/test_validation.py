@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, TrainingError, VectorError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection, collection_in_memory
 from splade_ptbr_connectors.vectors import SparseVector
-from training.data.collections import Evaluation
-from training.judged import JudgedCollection, collection_of
 from training.loop.selection import Ceilings, Choice, CollapseGuard
 from training.measure.validation import (
     Encode,
@@ -67,7 +66,7 @@ def made(documents: Sequence[str], queries: Sequence[str], grades: Sequence[int]
     if not any(grade > 0 for judged in qrels.values() for grade in judged.values()):
         return None
     named = {f"q{q}": text for q, text in enumerate(queries)}
-    return collection_of(Evaluation("made", {f"d{d}": text for d, text in enumerate(documents)}, named, qrels))
+    return collection_in_memory("made", {f"d{d}": text for d, text in enumerate(documents)}, named, qrels)
 
 
 collections = st.builds(
@@ -91,7 +90,7 @@ def test_values_worked_out_by_hand() -> None:
     documents = {"a": [1, 0, 0], "b": [3, 0, 0], "c": [4, 0, 0], "z": [2, 0, 0], "x": [0, 1, 0]}
     queries = {"q1": [1, 0, 0], "q2": [0, 0, 1], "q3": [0, 1, 0]}
     qrels = {"q1": {"a": 2, "b": 1, "c": 0}, "q2": {"a": 1}, "q3": {"x": 1}}
-    collection = collection_of(Evaluation("hand", {d: d for d in documents}, {q: q for q in queries}, qrels))
+    collection = collection_in_memory("hand", {d: d for d in documents}, {q: q for q in queries}, qrels)
     look_up = table({**documents, **queries})
     found = measure(look_up, look_up, collection, vocab_size=3, metric="nDCG@10", further=["RR@10", "RR@1", "R@3"])
     ndcg_q1 = (1 / math.log2(3) + 2 / math.log2(5)) / (2 + 1 / math.log2(3))
@@ -104,7 +103,7 @@ def test_values_worked_out_by_hand() -> None:
 
 def test_the_mean_is_over_queries_with_a_relevant_document_and_both_denominators_are_told() -> None:
     qrels = {"q0": {"d0": 1}, "672": {"d0": 0, "d1": 0}}
-    collection = collection_of(Evaluation("robust", {"d0": "a", "d1": "b"}, {"q0": "a", "672": "b"}, qrels))
+    collection = collection_in_memory("robust", {"d0": "a", "d1": "b"}, {"q0": "a", "672": "b"}, qrels)
     found = measured(collection)
     assert (found.queries, found.judged_queries, found.quality) == (1, 2, 1.0)
 
@@ -136,8 +135,8 @@ def test_quality_equals_ir_measures_on_the_full_ranking(collection: JudgedCollec
 def test_ties_keep_the_order_of_the_collection_in_every_measure(order: list[str], metric: str) -> None:
     """ir-measures itself would put the larger id first, except for RR@k, where the smaller comes first."""
     for relevant in order:
-        evaluation = Evaluation("ties", dict.fromkeys(order, "same"), {"q": "same"}, {"q": {relevant: 1}})
-        assert measured(collection_of(evaluation), metric=metric).quality == (1.0 if relevant == order[0] else 0.0)
+        collection = collection_in_memory("ties", dict.fromkeys(order, "same"), {"q": "same"}, {"q": {relevant: 1}})
+        assert measured(collection, metric=metric).quality == (1.0 if relevant == order[0] else 0.0)
 
 
 @given(collections, st.integers(1, 5), st.integers(1, 12))
@@ -209,10 +208,10 @@ def test_bm25_is_measured_on_the_same_queries_with_the_same_measures() -> None:
     documents = {"d1": "imposto sobre a renda", "d2": "peixes do oceano", "d3": "escola pública"}
     qrels = {"q1": {"d1": 1}, "q2": {"d3": 1}, "q3": {"d1": 0}}
     queries = {"q1": "impostos", "q2": "oceanos", "q3": "renda"}
-    found = measure_bm25(collection_of(Evaluation("bm25", documents, queries, qrels)), "RR@10", ["nDCG@10"])
+    found = measure_bm25(collection_in_memory("bm25", documents, queries, qrels), "RR@10", ["nDCG@10"])
     assert found.means == {"RR@10": 0.5, "nDCG@10": 0.5}
     with pytest.raises(ConfigError, match="cut-off"):
-        measure_bm25(collection_of(Evaluation("bm25", documents, queries, qrels)), "RR")
+        measure_bm25(collection_in_memory("bm25", documents, queries, qrels), "RR")
 
 
 # -- vectors --------------------------------------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError
+from splade_ptbr_connectors.evaluation.collections import JudgedCollection, collection_in_memory
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
-from training.data.collections import Evaluation
 from training.data.open import open_batches
-from training.judged import JudgedCollection, collection_of
 from training.mining import mine as mining
 from training.mining.mine import MiningReport, mine
 from training.mining.negatives import Candidate, Draw, Positive, Selection, choose, normalized
@@ -37,7 +36,7 @@ def a_collection() -> JudgedCollection:
     queries = {f"q{n}": " ".join(documents[f"d{n}"].split()[:3]) for n in range(12)} | {"q-alone": "xyz", "q-unjudged": "renda"}
     qrels = {f"q{n}": {f"d{n}": 1, f"d{n + 20}": 2, f"d{n + 40}": 0} for n in range(12)}
     qrels |= {"q-alone": {"other": 1}, "q3": {"d3": 1, "absent": 1}}
-    return collection_of(Evaluation("toy", documents, queries, qrels))
+    return collection_in_memory("toy", documents, queries, qrels)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -174,7 +173,7 @@ def test_pairs_without_a_line_are_counted_and_named(tmp_path: Path) -> None:
 
 def test_a_blank_positive_is_left_out_and_counted(tmp_path: Path) -> None:
     documents = {"blank": "  ", "d1": "imposto de renda", "d2": "renda"}
-    collection = collection_of(Evaluation("toy", documents, {"q": "renda"}, {"q": {"blank": 1, "d2": 1}}))
+    collection = collection_in_memory("toy", documents, {"q": "renda"}, {"q": {"blank": 1, "d2": 1}})
     report = mine(HashingEncoder(), collection, tmp_path / "mined.jsonl", KEEP_ALL)
     assert report.lines == 1 and report.left_out == {"positive_is_blank": 1}
 

@@ -17,7 +17,14 @@ mmarco            dataset unicamp-dl/mmarco of the Hugging Face hub; arXiv 2108.
 ir_datasets       each has its own: https://ir-datasets.com
 
 Relative paths start at `data_dir`. Judged collections are read to their end once when they are opened, so that nothing broken,
-missing or there twice shows up after hours of encoding. What their figures depend on is in `Collection.notes`.
+missing or duplicate shows up after hours of encoding. What their figures depend on is in `Collection.notes`.
+
+    >>> from splade_ptbr_connectors.evaluation.collections import collection_in_memory
+    >>> collection = collection_in_memory("mine", {"d1": "imposto de renda", "d2": "mar"}, {"q1": "imposto"}, {"q1": {"d1": 1}})
+    >>> list(collection.documents()), collection.queries, collection.counts.queries
+    ([('d1', 'imposto de renda'), ('d2', 'mar')], {'q1': 'imposto'}, 1)
+
+`collection_from_files` takes three files in any layout, `read_beir` a folder with all its splits into memory.
 """
 
 from __future__ import annotations
@@ -29,10 +36,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from benchmarks.collections.base import Collection
-from splade_ptbr_connectors.errors import ConfigError
+from ...errors import ConfigError
+from .beir import BeirFolder, read_beir
+from .collection import Collection, CollectionCounts, JudgedCollection
+from .files import collection_from_files
+from .judged import Sample, collection_in_memory
 
-__all__ = ["KINDS", "Collection", "Options", "open_collection"]
+__all__ = [
+    "KINDS",
+    "BeirFolder",
+    "Collection",
+    "CollectionCounts",
+    "JudgedCollection",
+    "Options",
+    "Sample",
+    "collection_from_files",
+    "collection_in_memory",
+    "open_collection",
+    "read_beir",
+]
 
 KINDS = {"beir": "beir:FOLDER", "mrobust": "mrobust", "mmarco": "mmarco", "ir_datasets": "ir_datasets:ID", "text": "text:FOLDER"}
 """Kind, which is the module too -> how it is written."""
@@ -63,7 +85,7 @@ def open_collection(name: str, *, split: str | None = None, data_dir: str | Path
 
     Raises:
         ConfigError: no such kind, dataset or split, or an option that the kind does not take.
-        InputFileError: naming file and line where there is one: something is missing, broken, empty or there twice; a judged query
+        InputFileError: naming file and line where there is one: something is missing, broken, empty or duplicate; a judged query
             without a text; no query with a relevant document in the collection.
     """
     kind, where = _kind(name, Path(data_dir))

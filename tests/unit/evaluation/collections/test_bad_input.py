@@ -14,9 +14,9 @@ import huggingface_hub
 import ir_datasets
 import pytest
 
-from benchmarks.collections import mmarco, mrobust, open_collection
 from splade_ptbr_connectors.errors import ConfigError, InputFileError, SpladeConnectorsError
-from tests.benchmarks.collections_writing import EXAMPLE, FILLED, NAMES, Small, write, write_beir, write_tsv
+from splade_ptbr_connectors.evaluation.collections import mmarco, mrobust, open_collection
+from tests.unit.evaluation.collections.writing import EXAMPLE, FILLED, NAMES, Small, write, write_beir, write_tsv
 
 Change = Callable[[Path], object]
 
@@ -46,7 +46,7 @@ BEIR: dict[str, tuple[Change, str]] = {
     "blank corpus": (lambda f: write(f / "corpus.jsonl", "\n\n"), "{f}/corpus.jsonl holds no records"),
     "broken line": (replace("corpus.jsonl", '{"_id": "d2"', '{"_id" "d2"'), "{f}/corpus.jsonl, line 2: not JSON"),
     "no text": (replace("corpus.jsonl", '"text": "vacina"', '"txt": "vacina"'), '{f}/corpus.jsonl, line 2: no "text"'),
-    "id twice": (replace("corpus.jsonl", '"d2"', '"d1"'), "{f}/corpus.jsonl, line 2: document 'd1' is there twice."),
+    "id twice": (replace("corpus.jsonl", '"d2"', '"d1"'), "{f}/corpus.jsonl, line 2: duplicate document id 'd1'."),
     "query twice": (replace("queries.jsonl", '"302"', '"301"'), "{f}/queries.jsonl, line 3: query '301' is there twice."),
     "query without text": (
         lambda f: write(f / "queries.jsonl", '{"_id": "302", "text": "vacina"}\n'),
@@ -102,10 +102,10 @@ def test_a_gzip_that_ends_early(tmp_path: Path, kind: str, kept: float) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(InputFileError) as error:
-        list(open_collection(**options).read_documents())
+        list(open_collection(**options).documents())
     assert str(path) in str(error.value)
     path.write_bytes(whole)
-    assert sum(1 for _ in open_collection(**options).read_documents()) == 2000
+    assert sum(1 for _ in open_collection(**options).documents()) == 2000
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_every_name_that_is_listed_is_found(tmp_path: Path, kind: str, names: di
         for number, pattern in enumerate(name for name in patterns if not name.endswith("jsonl")):
             layout = {**NAMES[kind][0], part: pattern.replace("*", "-any-") + (".gz" if number % 2 else "")}
             folder = write_tsv(tmp_path / part / str(number), EXAMPLE, layout)
-            assert list(open_collection(kind, folder=folder).queries) == ["301", "302"]
+            assert list(open_collection(kind, folder=folder).queries) == ["302", "301"]
 
 
 def test_two_files_for_one_part_are_not_chosen_from(tmp_path: Path) -> None:
@@ -151,12 +151,12 @@ def test_two_files_for_one_part_are_not_chosen_from(tmp_path: Path) -> None:
 TSV: dict[str, tuple[str, bytes, str]] = {
     "no tab": ("documents", b"d9 sem tab\n", "line 4: expected an id, a tab and a text, got 'd9 sem tab'"),
     "no id": ("documents", b"\ttexto\n", "line 4: expected an id"),
-    "id twice": ("documents", b"d9\tum\nd2\toutro\n", "line 5: document 'd2' is there twice."),
+    "id twice": ("documents", b"d9\tum\nd2\toutro\n", "line 5: duplicate document id 'd2'."),
     "long id": ("documents", b"d" * 600 + b"\ttexto\n", "line 4: document id 'ddd"),
     "NUL": ("documents", b"d9\tum\0\n", "line 4: text has a NUL"),
     "not UTF-8": ("documents", b"d9\t\xe9\n", "is not UTF-8 text"),
     "blank query": ("queries", b"999\t \n", "line 5: query '999' has no text"),
-    "query twice": ("queries", b"301\toutra\n", "line 5: query '301' is there twice"),
+    "query twice": ("queries", b"301\toutra\n", "line 5: duplicate query id '301'"),
     "three columns": ("qrels", b"301 0 d1\n", "line 7: expected BEIR's three columns between tabs or TREC's four"),
     "judged twice": ("qrels", b"301 0 d1 0\n", "line 7: document 'd1' is judged again for query '301'"),
     "unknown query": ("qrels", b"999 0 d1 1\n", "1 of 4 judged queries have no text in"),
@@ -196,7 +196,7 @@ def test_files_of_the_hub_are_read_like_local_ones(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     collection, local = open_collection(kind), open_collection(kind, folder=cache)
     assert (collection.queries, collection.qrels) == (local.queries, local.qrels)
-    assert list(collection.read_documents()) == EXAMPLE.contents()
+    assert list(collection.documents()) == EXAMPLE.contents()
     assert sorted(asked) == sorted((f"unicamp-dl/{kind}", name, "dataset") for name in module.ON_HUB.values())
     assert asked[-1][1] == module.ON_HUB["documents"], "the large file is fetched last"
     assert f"Read from the dataset unicamp-dl/{kind} at 0123abc on the Hugging Face hub" in collection.notes[0]
@@ -233,10 +233,10 @@ def refused_dataset(folder: Path, error: type[SpladeConnectorsError] = InputFile
     ("name", "line", "message"),
     [
         ("docs", b"d9 sem tab\n", "dataset 'mine', document 4 cannot be read: RuntimeError: expected 2 fields, got 1."),
-        ("docs", b"d2\toutro\n", "dataset 'mine', document 4: document 'd2' is there twice."),
+        ("docs", b"d2\toutro\n", "dataset 'mine', document 4: duplicate document id 'd2'."),
         ("docs", b"d9\tum\0\n", "dataset 'mine', document 4: text has a NUL"),
         ("docs", b" \tum\n", "dataset 'mine', document 4: document id is blank"),
-        ("queries", b"301\toutra\n", "dataset 'mine', query 5: query '301' is there twice."),
+        ("queries", b"301\toutra\n", "dataset 'mine', query 5: duplicate query id '301'."),
         ("queries", b"999\t \n", "dataset 'mine', query 5: query '999' has no text."),
         ("qrels", b"301 0 d1 0\n", "dataset 'mine', judgment 7: document 'd1' is judged again for query '301'"),
         ("qrels", b"999 0 d1 1\n", "qrels of 'mine': 1 of 4 judged queries have no text in queries of 'mine' (first: '999')"),
@@ -263,7 +263,7 @@ def test_a_dataset_that_ir_datasets_does_not_have() -> None:
     assert "ir_datasets has no dataset 'no-such-thing': `ir_datasets list`" in refused("ir_datasets:no-such-thing", ConfigError)
 
 
-def test_without_the_library_the_group_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.import_module
 
     def without(name: str, *rest: Any) -> Any:
@@ -272,7 +272,7 @@ def test_without_the_library_the_group_is_named(monkeypatch: pytest.MonkeyPatch)
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    assert "install the dependency group `bench`" in refused("ir_datasets:mine", ConfigError)
+    assert "pip install ir-datasets" in refused("ir_datasets:mine", ConfigError)
 
 
 def test_other_kinds_do_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_bad_texts(tmp_path: Path) -> None:
         (b"\n \n", "a.txt is empty"),
     ):
         (tmp_path / "text/a.txt").write_bytes(data)
-        documents = open_collection("text:text", **options).read_documents()
+        documents = open_collection("text:text", **options).documents()
         with pytest.raises(InputFileError) as error:
             list(documents)
         assert message in str(error.value)
@@ -308,4 +308,4 @@ def test_bad_texts(tmp_path: Path) -> None:
     (tmp_path / "text/a.txt").unlink()
     (tmp_path / "text/a.txt.gz").write_bytes(gzip.compress(b"um")[:-9])
     with pytest.raises(InputFileError, match=r"a\.txt\.gz cannot be read"):
-        list(open_collection("text:text", **options).read_documents())
+        list(open_collection("text:text", **options).documents())

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from benchmarks.collections import mmarco, mrobust
+from splade_ptbr_connectors.evaluation.collections import mmarco, mrobust
 from splade_ptbr_connectors.evaluation.qrels import Qrels
 
 IDS = st.text(alphabet="abcXYZ019-_.:éç", min_size=1, max_size=8)
@@ -32,10 +32,8 @@ class Small:
         return [(doc_id, f"{title} {text}" if title else text) for doc_id, (title, text) in self.documents.items()]
 
     def measured(self, *, keep: bool) -> list[str]:
-        """Ids of the queries that count, in their order."""
-        return [
-            query_id for query_id in self.queries if query_id in self.qrels and (keep or any(g > 0 for g in self.qrels[query_id].values()))
-        ]
+        """Ids of the queries that count, in the order of the judgments."""
+        return [query_id for query_id, grades in self.qrels.items() if keep or any(grade > 0 for grade in grades.values())]
 
 
 @st.composite

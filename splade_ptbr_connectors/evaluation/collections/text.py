@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.collections.base import Collection
-from benchmarks.collections.local import existing_folder
-from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError
-from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
-from splade_ptbr_connectors.records import check_doc_id
-from splade_ptbr_connectors.text import check_text
-from training.data.records import in_folder, read_query_texts
+from ...errors import ConfigError, InputError, InputFileError
+from ...records import check_doc_id
+from ...text import check_text
+from ..files import bad_line, read_lines
+from .collection import Collection
+from .locations import existing_folder, in_folder
+from .texts import read_query_texts
 
 MAX_QUERIES = 250  # as many as Robust04 has
 
@@ -41,7 +41,8 @@ def open_kind(where: str, data_dir: Path, *, queries_from: str | Path | None = N
         f"Queries are the first {len(queries):,} of {len(asked):,} of {path.resolve().name}.",
         "Nothing is judged: speed and size are measured, not quality.",
     )
-    return Collection(f"text:{folder.resolve().name}", lambda: _paragraphs(files), queries, notes=notes)
+    name = f"text:{folder.resolve().name}"
+    return Collection(name=name, queries=queries, read_documents=lambda: _paragraphs(files), notes=notes)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmarks.collections.base import Collection
-from benchmarks.collections.checked import Documents, Judgments, checked_collection
-from benchmarks.collections.local import hub_files, local_files
-from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.evaluation.qrels import read_qrels
-from training.data.records import numbered_documents, read_query_texts
+from ...errors import ConfigError
+from ..qrels import read_qrels
+from .collection import JudgedCollection
+from .judged import Documents, Judgments, judged_collection
+from .locations import hub_files, local_files
+from .texts import numbered_documents, read_query_texts
 
 DATASET = "unicamp-dl/mmarco"
 SPLITS = ("dev.small",)
@@ -31,12 +31,12 @@ LOCAL = {
 
 def open_kind(
     where: str, data_dir: Path, *, split: str | None = None, folder: str | Path | None = None, keep_without_relevant: bool = False
-) -> Collection:
+) -> JudgedCollection:
     """From the hub, or from a local folder with files of the names in LOCAL."""
     if split not in (None, *SPLITS):
         raise ConfigError(f"mmarco: no split {split!r}; it has {', '.join(SPLITS)}.")
     files = hub_files(DATASET, **ON_HUB) if folder is None else local_files(data_dir / Path(folder).expanduser(), LOCAL)
-    return checked_collection(
+    return judged_collection(
         f"mmarco:{split or SPLITS[0]}",
         Documents(str(files.documents), partial(numbered_documents, files.documents)),
         Judgments(read_query_texts(files.queries), read_qrels(files.qrels), str(files.qrels), str(files.queries)),

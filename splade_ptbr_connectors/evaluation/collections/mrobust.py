@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmarks.collections.base import Collection
-from benchmarks.collections.checked import Documents, Judgments, checked_collection
-from benchmarks.collections.local import Files, hub_files, local_files
-from benchmarks.collections.topics import is_sgml, read_topics
-from splade_ptbr_connectors.evaluation.qrels import read_qrels
-from training.data.records import numbered_documents, read_query_texts
+from ..qrels import read_qrels
+from .collection import JudgedCollection
+from .judged import Documents, Judgments, judged_collection
+from .locations import Files, hub_files, local_files
+from .texts import numbered_documents, read_query_texts
+from .topics import is_sgml, read_topics
 
 DATASET = "unicamp-dl/mrobust"
 ON_HUB = {
@@ -32,7 +32,7 @@ LOCAL = {
 
 def open_kind(
     where: str, data_dir: Path, *, folder: str | Path | None = None, topic_field: str = "title", keep_without_relevant: bool = False
-) -> Collection:
+) -> JudgedCollection:
     """From the hub, or from a local folder with files of the names in LOCAL.
 
     Args:
@@ -40,7 +40,7 @@ def open_kind(
     """
     files = hub_files(DATASET, **ON_HUB) if folder is None else local_files(data_dir / Path(folder).expanduser(), LOCAL)
     queries, note = _queries(files, topic_field)
-    return checked_collection(
+    return judged_collection(
         "mrobust",
         Documents(str(files.documents), partial(numbered_documents, files.documents)),
         Judgments(queries, read_qrels(files.qrels), str(files.qrels), str(files.queries)),

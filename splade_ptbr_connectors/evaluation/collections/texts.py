@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from splade_ptbr_connectors.errors import InputError, TextError
-from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
-from splade_ptbr_connectors.evaluation.queries import read_queries
-from splade_ptbr_connectors.records import ID_FIELDS, Record
-from splade_ptbr_connectors.sources import Broken, open_source
-from splade_ptbr_connectors.text import check_text
+from ...errors import InputError, TextError
+from ...records import ID_FIELDS, Record
+from ...sources import Broken, open_source
+from ...text import check_text
+from ..files import bad_line, read_lines
+from ..queries import read_queries
 
 _RECORDS = (".jsonl", ".ndjson", ".json", ".csv")
-
-
-def in_folder(path: Path, name: str) -> Path:
-    """A BEIR folder's file, also as .gz; anything else as it is."""
-    if not path.is_dir():
-        return path
-    return next((file for file in (path / name, path / f"{name}.gz") if file.exists()), path / name)
 
 
 def read_query_texts(path: Path) -> dict[str, str]:
     """Query id -> text of a file.
 
     Raises:
-        InputFileError: naming file and line: no tab, a blank id or text, an id twice.
+        InputFileError: naming file and line: no tab, a blank id or text, a duplicate id.
     """
     if _has_records(path):
         return read_queries(path)
@@ -35,7 +28,7 @@ def read_query_texts(path: Path) -> dict[str, str]:
         if not text.strip():
             bad_line(path, number, f"query {query_id!r} has no text.")
         if query_id in queries:
-            bad_line(path, number, f"query {query_id!r} is there twice.")
+            bad_line(path, number, f"duplicate query id {query_id!r}.")
         queries[query_id] = text
     return queries
 

@@ -9,24 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.collections.base import Collection
-from benchmarks.collections.checked import Documents, Judgments, checked_collection
-from splade_ptbr_connectors.errors import ConfigError, InputFileError, TextError
-from splade_ptbr_connectors.evaluation.qrels import Qrels
-from splade_ptbr_connectors.text import check_text
+from ...errors import ConfigError, InputFileError, TextError
+from ...text import check_text
+from ..qrels import Qrels
+from .collection import JudgedCollection
+from .judged import Documents, Judgments, judged_collection
 
 _PARTS = ("docs", "queries", "qrels")
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, AssertionError, IndexError, KeyError, TypeError, zlib.error)
 """What its readers raise for files that are missing or broken."""
 
 
-def open_kind(where: str, data_dir: Path, *, keep_without_relevant: bool = False) -> Collection:
+def open_kind(where: str, data_dir: Path, *, keep_without_relevant: bool = False) -> JudgedCollection:
     """The dataset `where`; a split is part of its id. Texts are what the dataset itself calls its default text."""
     dataset = _load(where)
     missing = [part for part in _PARTS if not dataset.has(part)]
     if missing:
         raise ConfigError(f"dataset {where!r} of ir_datasets has no {' and no '.join(missing)}: name a subset that has, with its split.")
-    return checked_collection(
+    return judged_collection(
         where,
         Documents(f"dataset {where!r}", partial(_documents, where, dataset), unit="document"),
         Judgments(_queries(where, dataset), _qrels(where, dataset), f"qrels of {where!r}", f"queries of {where!r}"),
@@ -38,7 +38,7 @@ def _load(dataset_id: str) -> Any:
     try:
         library: Any = importlib.import_module("ir_datasets")
     except ModuleNotFoundError as error:
-        raise ConfigError("collections 'ir_datasets:ID' need the library ir_datasets: install the dependency group `bench`.") from error
+        raise ConfigError("collections 'ir_datasets:ID' need the library ir_datasets: pip install ir-datasets.") from error
     try:
         return library.load(dataset_id)
     except KeyError as error:
@@ -57,8 +57,8 @@ def _queries(name: str, dataset: Any) -> dict[str, str]:
     for number, query in _numbered(name, "query", lambda: dataset.queries_iter()):
         text = _text(name, "query", number, query)
         if query.query_id in queries or not text.strip():
-            why = "is there twice" if query.query_id in queries else "has no text"
-            raise InputFileError(f"dataset {name!r}, query {number}: query {query.query_id!r} {why}.")
+            why = "duplicate query id {!r}" if query.query_id in queries else "query {!r} has no text"
+            raise InputFileError(f"dataset {name!r}, query {number}: {why.format(query.query_id)}.")
         queries[query.query_id] = text
     return queries
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
+from ...errors import ConfigError
+from ..files import bad_line, read_lines
 
 FIELDS = {"title": "title", "description": "desc"}
 _TAG = re.compile(r"<(num|title|desc|narr)>\s*(?:Number:|Topic:|Description:|Narrative:)?", re.IGNORECASE)
@@ -37,7 +37,7 @@ def read_topics(path: Path, field: str) -> dict[str, str]:
         if not query_id or not text:
             bad_line(path, number, f"the topic that ends here has no <{FIELDS[field] if query_id else 'num'}>.")
         if query_id in queries:
-            bad_line(path, number, f"topic {query_id!r} is there twice.")
+            bad_line(path, number, f"duplicate topic {query_id!r}.")
         queries[query_id] = text
     return queries
 

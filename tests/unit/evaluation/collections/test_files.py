@@ -1,10 +1,10 @@
-"""Judged collections: every layout gives the same collection, samples keep what is judged, and bad files are named."""
+"""Collections of three files: every layout gives the same collection, samples keep what is judged, and bad files are named."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import huggingface_hub
@@ -12,12 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import training.judged
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError
-from training.data import records
-from training.data.collections import Evaluation
-from training.judged import collection_of, find_file, judged_collection
-from training.recipe.sections import JudgedFiles
+from splade_ptbr_connectors.evaluation.collections import (
+    JudgedCollection,
+    Sample,
+    collection_from_files,
+    collection_in_memory,
+    judged,
+    texts,
+)
+from splade_ptbr_connectors.evaluation.collections.locations import find_file
 
 DOCUMENTS = {f"d{number}": f"documento {number} sobre imposto, com acento é\u2028 e\ttabulação" for number in range(8)}
 QUERIES = {"q1": "imposto de renda", "q2": "oceano", "q3": "escola", "672": "sem documento relevante", "extra": "não julgada"}
@@ -27,7 +31,26 @@ QRELS = {
     "q3": {"d5": 1, "d1": 1},
     "672": {"d1": 0, "d2": 0},
 }
-FILES = JudgedFiles("toy", "collection.tsv", "queries.tsv", "qrels.trec")
+
+
+@dataclass(frozen=True)
+class ThreeFiles:
+    """Names of the files of a collection, and how much of it is drawn."""
+
+    documents: str = "collection.tsv"
+    queries: str = "queries.tsv"
+    qrels: str = "qrels.trec"
+    sample_documents: int | None = None
+    sample_queries: int | None = None
+
+
+FILES = ThreeFiles()
+
+
+def opened(files: ThreeFiles, *, data_dir: Path, seed: int = 1) -> JudgedCollection:
+    sample = Sample(files.sample_documents, files.sample_queries, seed)
+    paths = {"documents": files.documents, "queries": files.queries, "qrels": files.qrels}
+    return collection_from_files("toy", **paths, data_dir=data_dir, sample=sample)  # type: ignore[arg-type]
 
 
 def tsv(rows: dict[str, str]) -> str:
@@ -68,24 +91,24 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "files",
     [
         FILES,
-        JudgedFiles("toy", "collection.tsv.gz", "headed.tsv", "qrels.dev.tsv"),
-        JudgedFiles("toy", "windows.tsv", "queries.tsv", "qrels.trec"),
-        JudgedFiles("toy", "beir", "beir", "beir/qrels/dev.tsv"),
-        JudgedFiles("toy", "packed", "beir/queries.jsonl", "qrels.trec"),
+        ThreeFiles("collection.tsv.gz", "headed.tsv", "qrels.dev.tsv"),
+        ThreeFiles("windows.tsv", "queries.tsv", "qrels.trec"),
+        ThreeFiles("beir", "beir", "beir/qrels/dev.tsv"),
+        ThreeFiles("packed", "beir/queries.jsonl", "qrels.trec"),
         replace(FILES, sample_documents=1000, sample_queries=1000),
     ],
     ids=["ms-marco", "gzip-and-header", "windows", "beir", "beir-gzip", "samples-larger-than-the-collection"],
 )
-def test_every_layout_gives_the_same_collection(data_dir: Path, files: JudgedFiles) -> None:
-    collection = judged_collection(files, data_dir=data_dir, seed=1)
+def test_every_layout_gives_the_same_collection(data_dir: Path, files: ThreeFiles) -> None:
+    collection = opened(files, data_dir=data_dir, seed=1)
     assert dict(collection.documents()) == dict(collection.documents()) == DOCUMENTS
     assert list(collection.queries) == list(collection.qrels) == ["q1", "q2", "q3"]
     assert collection.qrels["q1"] == QRELS["q1"]
-    assert collection == judged_collection(FILES, data_dir=data_dir, seed=2)
+    assert collection == opened(FILES, data_dir=data_dir, seed=2)
 
 
 def test_both_denominators_and_what_is_missing_are_reported(data_dir: Path) -> None:
-    counts = judged_collection(FILES, data_dir=data_dir, seed=1).counts
+    counts = opened(FILES, data_dir=data_dir, seed=1).counts
     assert counts.to_dict() == {
         "documents": 8,
         "collection_documents": 8,
@@ -104,7 +127,7 @@ def test_both_denominators_and_what_is_missing_are_reported(data_dir: Path) -> N
 @given(seed=st.integers(0, 1000), documents=st.integers(1, 9), queries=st.integers(1, 4))
 def test_a_sample_keeps_every_judged_document_and_has_the_size_asked_for(data_dir: Path, seed: int, documents: int, queries: int) -> None:
     files = replace(FILES, sample_documents=documents, sample_queries=queries)
-    collection = judged_collection(files, data_dir=data_dir, seed=seed)
+    collection = opened(files, data_dir=data_dir, seed=seed)
     kept = dict(collection.documents())
     judged = {doc_id for grades in collection.qrels.values() for doc_id in grades} & DOCUMENTS.keys()
     assert judged <= kept.keys()
@@ -113,17 +136,17 @@ def test_a_sample_keeps_every_judged_document_and_has_the_size_asked_for(data_di
     assert list(kept) == [doc_id for doc_id in DOCUMENTS if doc_id in kept]
     assert len(collection.queries) == min(queries, 3) == collection.counts.queries
     assert collection.queries.keys() == collection.qrels.keys()
-    assert collection == judged_collection(files, data_dir=data_dir, seed=seed)
+    assert collection == opened(files, data_dir=data_dir, seed=seed)
     assert collection.counts.collection_documents == 8
 
 
 def test_other_seeds_give_other_samples(data_dir: Path) -> None:
     files = replace(FILES, sample_documents=1, sample_queries=1)
-    assert len({judged_collection(files, data_dir=data_dir, seed=seed).sha256 for seed in range(20)}) > 3
+    assert len({opened(files, data_dir=data_dir, seed=seed).sha256 for seed in range(20)}) > 3
 
 
 def test_identity_changes_with_every_part(data_dir: Path, tmp_path: Path) -> None:
-    original = judged_collection(FILES, data_dir=data_dir, seed=1).sha256
+    original = opened(FILES, data_dir=data_dir, seed=1).sha256
     for name, text in [
         ("collection.tsv", tsv(DOCUMENTS | {"d7": "outro"})),
         ("queries.tsv", tsv(QUERIES | {"q2": "mar"})),
@@ -132,18 +155,18 @@ def test_identity_changes_with_every_part(data_dir: Path, tmp_path: Path) -> Non
         for source in ("collection.tsv", "queries.tsv", "qrels.trec"):
             (tmp_path / source).write_bytes((data_dir / source).read_bytes())
         (tmp_path / name).write_text(text, encoding="utf-8")
-        assert judged_collection(FILES, data_dir=tmp_path, seed=1).sha256 != original
+        assert opened(FILES, data_dir=tmp_path, seed=1).sha256 != original
 
 
-def test_an_evaluation_in_memory_gives_the_same_collection_as_its_files(data_dir: Path) -> None:
-    collection = judged_collection(FILES, data_dir=data_dir, seed=1)
-    assert collection_of(Evaluation("toy", DOCUMENTS, QUERIES, QRELS)) == collection
-    assert collection.evaluation().documents == DOCUMENTS
-    assert collection_of(collection.evaluation()).qrels == collection.qrels
+def test_a_collection_in_memory_is_the_same_as_its_files(data_dir: Path) -> None:
+    collection = opened(FILES, data_dir=data_dir, seed=1)
+    assert collection_in_memory("toy", DOCUMENTS, QUERIES, QRELS) == collection
+    again = collection_in_memory("toy", dict(collection.documents()), collection.queries, collection.qrels)
+    assert again.qrels == collection.qrels
 
 
 def test_documents_are_read_one_by_one(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    collection = judged_collection(FILES, data_dir=data_dir, seed=1)
+    collection = opened(FILES, data_dir=data_dir, seed=1)
     read = []
 
     def watched(path: Path) -> object:
@@ -151,8 +174,8 @@ def test_documents_are_read_one_by_one(data_dir: Path, monkeypatch: pytest.Monke
             read.append(number)
             yield number, line
 
-    lines = records.read_lines
-    monkeypatch.setattr(records, "read_lines", watched)
+    lines = texts.read_lines
+    monkeypatch.setattr(texts, "read_lines", watched)
     documents = collection.documents()
     read.clear()
     next(documents)
@@ -160,19 +183,19 @@ def test_documents_are_read_one_by_one(data_dir: Path, monkeypatch: pytest.Monke
 
 
 def test_ids_whose_hashes_are_equal_by_chance_are_no_repetition(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.judged, "hash", lambda _: 7, raising=False)
-    assert judged_collection(FILES, data_dir=data_dir, seed=1).counts.documents == 8
+    monkeypatch.setattr(judged, "hash", lambda _: 7, raising=False)
+    assert opened(FILES, data_dir=data_dir, seed=1).counts.documents == 8
 
 
 def test_a_blank_document_is_counted_and_a_blank_query_is_an_error(data_dir: Path, tmp_path: Path) -> None:
     for name in ("queries.tsv", "qrels.trec"):
         (tmp_path / name).write_bytes((data_dir / name).read_bytes())
     (tmp_path / "collection.tsv").write_text(tsv(DOCUMENTS) + "blank\t\nspaces\t  \n", encoding="utf-8")
-    collection = judged_collection(FILES, data_dir=tmp_path, seed=1)
+    collection = opened(FILES, data_dir=tmp_path, seed=1)
     assert (collection.counts.blank_documents, collection.counts.documents) == (2, 10)
     (tmp_path / "queries.tsv").write_text(tsv(QUERIES | {"q2": " "}), encoding="utf-8")
     with pytest.raises(InputFileError, match=r"queries\.tsv, line 2: query 'q2' has no text"):
-        judged_collection(FILES, data_dir=tmp_path, seed=1)
+        opened(FILES, data_dir=tmp_path, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -180,12 +203,12 @@ def test_a_blank_document_is_counted_and_a_blank_query_is_an_error(data_dir: Pat
     [
         ("collection.tsv", "d1\tum\nd2 dois\n", r"collection\.tsv, line 2: expected an id, a tab and a text"),
         ("collection.tsv", "d1\tum\n\n\tsem id\n", r"collection\.tsv, line 3: expected an id"),
-        ("collection.tsv", "d1\tum\nd2\tum\n\nd1\tdois\n", r"collection\.tsv, line 4: document 'd1' is there twice"),
+        ("collection.tsv", "d1\tum\nd2\tum\n\nd1\tdois\n", r"collection\.tsv, line 4: duplicate document id 'd1'"),
         ("collection.tsv", "d1\tum\0\n", r"collection\.tsv, line 1: text has a NUL"),
         ("collection.tsv", "x\tum\n", "none of the 5 relevant documents is in it"),
         ("collection.tsv", "\n", "is empty"),
-        ("queries.tsv", "q1\tum\nq1\tdois\n", r"queries\.tsv, line 2: query 'q1' is there twice"),
-        ("queries.tsv", "q1\tum\n", r"3 of 4 judged queries are not in .*queries\.tsv \(first: 'q2'\)"),
+        ("queries.tsv", "q1\tum\nq1\tdois\n", r"queries\.tsv, line 2: duplicate query id 'q1'"),
+        ("queries.tsv", "q1\tum\n", r"3 of 4 judged queries have no text in .*queries\.tsv \(first: 'q2'\)"),
         ("qrels.trec", "q1 0 d1 1\nq1 0 d2\n", r"qrels\.trec, line 2: expected"),
         ("qrels.trec", "q1 0 d1 0\n672 0 d1 -1\n", "none of its 2 queries has a relevant document"),
         ("qrels.trec", "", "is empty"),
@@ -196,42 +219,42 @@ def test_a_bad_file_is_named_with_its_line(data_dir: Path, tmp_path: Path, name:
         (tmp_path / source).write_bytes((data_dir / source).read_bytes())
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputFileError, match=message):
-        judged_collection(FILES, data_dir=tmp_path, seed=1)
+        opened(FILES, data_dir=tmp_path, seed=1)
 
 
 def test_bad_records_are_named_with_their_line(tmp_path: Path, data_dir: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "um"}\n{"_id": "d2"}\n', encoding="utf-8")
     (tmp_path / "broken.jsonl").write_text('{"_id": "d1", "text": "um"}\n{"_id"\n', encoding="utf-8")
     for name, message in [("", r"corpus\.jsonl, line 2: no \"text\""), ("broken.jsonl", r"broken\.jsonl, line 2: not JSON")]:
-        files = replace(FILES, collection=str(tmp_path / name))
+        files = replace(FILES, documents=str(tmp_path / name))
         with pytest.raises(InputFileError, match=message):
-            judged_collection(files, data_dir=data_dir, seed=1)
+            opened(files, data_dir=data_dir, seed=1)
 
 
-@pytest.mark.parametrize("part", ["collection", "queries", "qrels"])
+@pytest.mark.parametrize("part", ["documents", "queries", "qrels"])
 def test_a_missing_file_is_named(data_dir: Path, part: str) -> None:
     with pytest.raises(InputFileError, match=r"no such file: .*nowhere\.tsv"):
-        judged_collection(replace(FILES, **{part: "nowhere.tsv"}), data_dir=data_dir, seed=1)
+        opened(replace(FILES, **{part: "nowhere.tsv"}), data_dir=data_dir, seed=1)
 
 
 def test_a_folder_without_a_corpus_is_no_collection(data_dir: Path) -> None:
     with pytest.raises(InputFileError, match=r"no such file: .*corpus\.jsonl"):
-        judged_collection(replace(FILES, collection="beir/qrels"), data_dir=data_dir, seed=1)
+        opened(replace(FILES, documents="beir/qrels"), data_dir=data_dir, seed=1)
 
 
 @pytest.mark.parametrize("key", ["sample_documents", "sample_queries"])
 def test_a_sample_of_nothing_is_refused(data_dir: Path, key: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key} of 'toy' is 0"):
-        judged_collection(replace(FILES, **{key: 0}), data_dir=data_dir, seed=1)
+    with pytest.raises(ConfigError, match=f"a sample of 0 {key.removeprefix('sample_')} is asked for"):
+        opened(replace(FILES, **{key: 0}), data_dir=data_dir, seed=1)
 
 
-def test_an_evaluation_that_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(InputError, match="no query has a relevant document in the collection"):
-        collection_of(Evaluation("toy", DOCUMENTS, QUERIES, {"672": {"d1": 0}}))
-    with pytest.raises(InputError, match="no query has a relevant document in the collection"):
-        collection_of(Evaluation("toy", DOCUMENTS, QUERIES, {"q1": {"absent": 1}}))
-    with pytest.raises(InputError, match="1 judged queries have no text"):
-        collection_of(Evaluation("toy", DOCUMENTS, {}, {"q1": {"d1": 1}}))
+def test_a_collection_that_cannot_be_measured_is_refused() -> None:
+    with pytest.raises(InputError, match="toy: none of its 1 queries has a relevant document"):
+        collection_in_memory("toy", DOCUMENTS, QUERIES, {"672": {"d1": 0}})
+    with pytest.raises(InputError, match="toy: none of the 1 relevant documents is in it"):
+        collection_in_memory("toy", DOCUMENTS, QUERIES, {"q1": {"absent": 1}})
+    with pytest.raises(InputError, match="1 of 1 judged queries have no text"):
+        collection_in_memory("toy", DOCUMENTS, {}, {"q1": {"d1": 1}})
 
 
 # -- hub ----------------------------------------------------------------------------------------------------------------
@@ -245,8 +268,8 @@ def test_files_of_the_hub_are_fetched_once_named_and_read_like_any_other(data_di
         return str(data_dir / Path(filename).name)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    files = replace(FILES, collection="hub:unicamp-dl/mmarco/data/google/collections/collection.tsv")
-    assert judged_collection(files, data_dir=Path("elsewhere") / data_dir, seed=1) == judged_collection(FILES, data_dir=data_dir, seed=1)
+    files = replace(FILES, documents="hub:unicamp-dl/mmarco/data/google/collections/collection.tsv")
+    assert opened(files, data_dir=Path("elsewhere") / data_dir, seed=1) == opened(FILES, data_dir=data_dir, seed=1)
     assert asked == [("unicamp-dl/mmarco", "data/google/collections/collection.tsv", "dataset")]
 
 

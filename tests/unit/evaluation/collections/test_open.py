@@ -13,11 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.collections import Collection, open_collection
-from benchmarks.workloads.workload import write_strings
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
-from tests.benchmarks.collections_writing import EXAMPLE, FILLED, LINE, NAMES, Small, small_collections, write, write_beir, write_tsv
-from training.data.collections import read_collection
+from splade_ptbr_connectors.evaluation.collections import Collection, open_collection, read_beir
+from tests.unit.evaluation.collections.writing import EXAMPLE, FILLED, LINE, NAMES, Small, small_collections, write, write_beir, write_tsv
 
 
 @contextmanager
@@ -28,8 +26,8 @@ def folder() -> Iterator[Path]:
 
 def assert_is(collection: Collection, small: Small, *, keep: bool = False) -> None:
     """Ids, texts, judgments, their order, and the same stream again."""
-    assert list(collection.read_documents()) == small.contents()
-    assert list(collection.read_documents()) == small.contents()
+    assert list(collection.documents()) == small.contents()
+    assert list(collection.documents()) == small.contents()
     measured = small.measured(keep=keep)
     assert list(collection.queries.items()) == [(query_id, small.queries[query_id]) for query_id in measured]
     assert collection.qrels == {query_id: small.qrels[query_id] for query_id in measured}
@@ -47,11 +45,11 @@ def test_a_beir_folder_is_read_as_it_was_written(small: Small, suffix: str, keep
 
 
 @given(small_collections(titles=True))
-def test_a_beir_folder_is_read_as_training_reads_it(small: Small) -> None:
+def test_a_beir_folder_in_memory_is_the_same(small: Small) -> None:
     with folder() as data:
         write_beir(data, small)
-        collection, other = open_collection(str(data), keep_without_relevant=True), read_collection(data)
-        assert {doc_id: content.strip() for doc_id, content in collection.read_documents()} == other.documents
+        collection, other = open_collection(str(data), keep_without_relevant=True), read_beir(data)
+        assert {doc_id: content.strip() for doc_id, content in collection.documents()} == other.documents
         assert collection.qrels == other.qrels["test"]
         assert all(other.queries[query_id] == text for query_id, text in collection.queries.items())
 
@@ -83,7 +81,7 @@ def test_ir_datasets_reads_files_of_mrobust_as_we_do(small: Small) -> None:
     with folder() as data, mock.patch.object(ir_datasets, "load", {"x": local_dataset(data, small)}.__getitem__):
         theirs = open_collection("ir_datasets:x")
         ours = open_collection("mrobust", folder=write_tsv(data / "mrobust", small, NAMES["mrobust"][0]))
-        assert list(theirs.read_documents()) == list(ours.read_documents())
+        assert list(theirs.documents()) == list(ours.documents())
         assert (theirs.queries, theirs.qrels) == (ours.queries, ours.qrels)
 
 
@@ -103,8 +101,8 @@ def test_paragraphs_are_the_lines_that_are_not_blank(files: dict[str, list[str]]
         expected = [
             (f"{name}:{n}", line) for name in sorted(files) for n, line in enumerate("\n".join(files[name]).split("\n"), 1) if line.strip()
         ]
-        assert list(collection.read_documents()) == expected
-        assert list(collection.read_documents()) == expected
+        assert list(collection.documents()) == expected
+        assert list(collection.documents()) == expected
         assert len(dict(expected)) == len(expected)
         assert list(collection.queries.items()) == list(small.queries.items())[:queries]
         assert not collection.qrels
@@ -115,13 +113,13 @@ def test_queries_of_texts_are_250_if_nothing_else_is_said(tmp_path: Path) -> Non
     write(tmp_path / "many.tsv", "".join(f"q{n}\tpergunta {n}\n" for n in range(300)))
     collection = open_collection("text:text", data_dir=tmp_path, queries_from="many.tsv")
     assert list(collection.queries) == [f"q{n}" for n in range(250)]
-    assert list(collection.read_documents()) == [("a.txt:1", "um"), ("a.txt:3", "dois")]
+    assert list(collection.documents()) == [("a.txt:1", "um"), ("a.txt:3", "dois")]
     assert collection.notes[1] == "Queries are the first 250 of 300 of many.tsv."
 
 
 def test_two_streams_of_one_collection_do_not_disturb_each_other(tmp_path: Path) -> None:
     collection = open_collection("mmarco", folder=write_tsv(tmp_path, EXAMPLE, NAMES["mmarco"][0]))
-    one, other = collection.read_documents(), collection.read_documents()
+    one, other = collection.documents(), collection.documents()
     assert [next(one), next(one), next(other)] == [*EXAMPLE.contents()[:2], EXAMPLE.contents()[0]]
     assert [*other] == EXAMPLE.contents()[1:]
 
@@ -133,10 +131,10 @@ def test_documents_are_streamed(tmp_path: Path) -> None:
     collection = open_collection("mmarco", folder=tmp_path)
     with open(path, "a", encoding="utf-8") as file:
         file.write("sem tabulação\n")
-    documents = collection.read_documents()
+    documents = collection.documents()
     assert next(documents) == ("d0", "texto 0")
     with pytest.raises(InputFileError, match=r"collection\.tsv, line 50001"):
-        write_strings(tmp_path / "texts.txt", (content for _, content in documents))
+        list(documents)
 
 
 # -- splits and names -----------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.collections import Collection, open_collection
+from splade_ptbr_connectors.evaluation.collections import Collection, open_collection
 from splade_ptbr_connectors.evaluation.measures import measure
-from tests.benchmarks.collections_writing import EXAMPLE, NAMES, Small, small_collections, write_tsv
+from tests.unit.evaluation.collections.writing import EXAMPLE, NAMES, Small, small_collections, write_tsv
 
 MEASURES = ("nDCG@10", "RR@10", "R@100")
 
@@ -37,7 +37,7 @@ def test_notes_of_a_collection_with_everything(tmp_path: Path) -> None:
 
 def test_queries_without_a_relevant_document_count_where_that_is_asked_for(tmp_path: Path) -> None:
     collection = opened(tmp_path, EXAMPLE, keep=True)
-    assert list(collection.qrels) == ["301", "672", "302"]
+    assert list(collection.qrels) == ["302", "301", "672"]
     assert "Without a relevant document, counted as 0: 672; means over the other 2 queries are 3/2 of these." in collection.notes
     assert "2 of 6 judgments are of documents that the collection does not have." in collection.notes
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ir_datasets.formats import TrecQueries
 from ir_datasets.util import LocalDownload
 
-from benchmarks.collections import open_collection
-from benchmarks.collections.topics import read_topics
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
-from tests.benchmarks.collections_writing import EXAMPLE, write, write_tsv
+from splade_ptbr_connectors.evaluation.collections import open_collection
+from splade_ptbr_connectors.evaluation.collections.topics import read_topics
+from tests.unit.evaluation.collections.writing import EXAMPLE, write, write_tsv
 
 LINES = st.lists(
     st.text(alphabet="abc é?.,:'<3", min_size=1, max_size=12).filter(lambda line: bool(line.strip(" <"))), min_size=1, max_size=3
@@ -77,7 +77,7 @@ def test_mrobust_takes_such_topics_and_says_which_field(tmp_path: Path, field: L
 BROKEN = [
     (TOPIC.replace("<num> Number: 301\n", ""), r"line 13: .* no <num>"),
     (TOPIC.replace("International Organized Crime", ""), r"line 14: .* no <title>"),
-    (TOPIC + TOPIC, r"line 28: topic '301' is there twice"),
+    (TOPIC + TOPIC, r"line 28: duplicate topic '301'"),
     (TOPIC.replace("</top>", ""), "the file ends within a topic"),
     (TOPIC.replace("</top>", TOPIC), r"line 14: expected </top> before the next <top>"),
     (TOPIC + "leftover\n", r"line 15: expected <top>, got 'leftover'"),
