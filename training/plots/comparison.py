@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.plots.picture import NamedRun, Picture
-from training.plots.quality import mark_checkpoints, terms_axis
-from training.plots.style import (
+from splade_ptbr_connectors.plots.picture import Picture
+from splade_ptbr_connectors.plots.style import (
     Theme,
     clip_outliers,
     draw_series,
@@ -21,6 +20,8 @@ from training.plots.style import (
     step_axis,
     value_axis,
 )
+from training.plots.quality import mark_checkpoints, terms_axis
+from training.plots.runs import NamedRun
 from training.recipe.tables import differences, shown
 
 if TYPE_CHECKING:

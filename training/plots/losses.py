@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.plots.picture import NamedRun, Picture
-from training.plots.style import (
+from splade_ptbr_connectors.plots.picture import Picture
+from splade_ptbr_connectors.plots.style import (
     Numbers,
     Theme,
     clip_outliers,
@@ -20,6 +20,7 @@ from training.plots.style import (
     step_axis,
     value_axis,
 )
+from training.plots.runs import NamedRun
 from training.recipe.tables import section
 
 if TYPE_CHECKING:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.plots.picture import NamedRun, Picture
+from splade_ptbr_connectors.plots.picture import Picture
+from splade_ptbr_connectors.plots.style import Theme, label_ends, new_figure, note, plain_numbers, printable, step_axis, value_axis
+from splade_ptbr_connectors.plots.text import number
+from training.plots.runs import NamedRun
 from training.plots.sparsity import limits_of
-from training.plots.style import Theme, label_ends, new_figure, note, number, plain_numbers, printable, step_axis, value_axis
 from training.runlog import Validation
 
 if TYPE_CHECKING:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from splade_ptbr_connectors.atomic import write_atomically
 from splade_ptbr_connectors.errors import InputFileError
+from splade_ptbr_connectors.plots.picture import Picture, ShownPicture, rendered
+from splade_ptbr_connectors.plots.style import DARK, LIGHT
 from training.plots.comparison import comparison_picture
 from training.plots.dashboard import dashboard_picture
 from training.plots.losses import loss_picture
 from training.plots.page import page
-from training.plots.picture import NamedRun, Picture, ShownPicture, rendered
 from training.plots.quality import quality_picture
+from training.plots.runs import NamedRun, labelled
 from training.plots.sparsity import sparsity_picture
-from training.plots.style import DARK, LIGHT
-from training.runlog import FILE_NAME, RunLogData, read_log
+from training.runlog import FILE_NAME, read_log
 
 PAGE = "index.html"
 _OF_A_RUN = (quality_picture, loss_picture, sparsity_picture, dashboard_picture)
@@ -32,7 +32,7 @@ def plot_runs(runs: Sequence[Path], out: Path, *, svg: bool = False) -> list[Pat
 
     Raises:
         InputFileError: not the log of a run, or one with nothing to draw yet; `out` cannot be written.
-        ConfigError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     named = labelled([read_log(path) for path in runs])
     for run in named:
@@ -43,16 +43,6 @@ def plot_runs(runs: Sequence[Path], out: Path, *, svg: bool = False) -> list[Pat
         return _write(named, out, svg=svg)
     except OSError as error:
         raise InputFileError(f"{out} cannot be written: {error.strerror or error}.") from error
-
-
-def labelled(logs: Sequence[RunLogData]) -> list[NamedRun]:
-    """Each run under its recipe's name; under its folder's where names are equal; numbered where these are equal too."""
-    names = [log.start.name for log in logs]
-    if len(set(names)) < len(names):
-        names = [log.path.resolve().parent.name or name for log, name in zip(logs, names, strict=True)]
-    counts = Counter(names)
-    numbered = [f"{name} ({i})" if counts[name] > 1 else name for i, name in enumerate(names, 1)]
-    return [NamedRun(label[:60], log) for label, log in zip(numbered, logs, strict=True)]
 
 
 def _write(runs: list[NamedRun], out: Path, *, svg: bool) -> list[Path]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from training.plots.picture import NamedRun, Picture
-from training.plots.style import Theme, draw_series, label_ends, new_figure, note, number, step_axis, value_axis
+from splade_ptbr_connectors.plots.picture import Picture
+from splade_ptbr_connectors.plots.style import Theme, draw_series, label_ends, new_figure, note, step_axis, value_axis
+from splade_ptbr_connectors.plots.text import number
+from training.plots.runs import NamedRun
 from training.recipe.tables import section
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Any
 from splade_ptbr_connectors.encoding.config import FILE_NAME as SETTINGS_FILE
 from splade_ptbr_connectors.encoding.config import EncoderConfig
 from splade_ptbr_connectors.errors import ConfigError, InputFileError, ModelFormatError
-from training.plots.page import duration
-from training.plots.style import number
+from splade_ptbr_connectors.plots.text import duration, number
 from training.publish.descriptions import (
     cell,
     described_data,

@@ -1,4 +1,4 @@
-"""Recipes as flat lists of keys, and the keys in which recipes differ."""
+"""Resolved recipes as plain tables: their sections, and the keys in which they differ."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from splade_ptbr_connectors.plots.text import flat
+
 PROSE = ("name", "note", "cost")  # what does not change a run
-
-
-def flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"sparsity": {"query": {"weight": 1}}} as {"sparsity.query.weight": 1}; empty sections and lists are values."""
-    keys: dict[str, Any] = {}
-    for name, value in recipe.items():
-        if isinstance(value, Mapping) and value:
-            keys |= flat(value, f"{prefix}{name}.")
-        else:
-            keys[f"{prefix}{name}"] = value
-    return keys
 
 
 def shown(value: Any) -> str:

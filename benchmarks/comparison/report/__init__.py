@@ -23,7 +23,7 @@ def write_report(folder: Path, results: Results) -> list[Path]:
 
     Raises:
         InputFileError: `folder` cannot be written.
-        ConfigError: matplotlib is not installed; results.json and table.md are there then.
+        MissingExtraError: matplotlib is not installed; results.json and table.md are there then.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from benchmarks.comparison.report.labels import Label, place_labels
 from benchmarks.comparison.report.scatter import log_axis, quality_axis
 from benchmarks.comparison.report.text import one_line, short
 from benchmarks.comparison.results import PrunedResult
-from training.plots.style import Theme, new_figure, note, plain_numbers
+from splade_ptbr_connectors.plots.style import Theme, new_figure, note, plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

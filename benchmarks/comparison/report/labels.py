@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.plots.style import matplotlib, printable
+from splade_ptbr_connectors.plots.style import matplotlib, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,41 +1,51 @@
-"""index.html: the tables of a report with pictures beside them."""
+"""index.html: the tables of a report with pictures beside them. templates/report.html says how."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
+from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.comparison import results as results_module
-from benchmarks.comparison.report import markdown as table
-from benchmarks.comparison.report import pictures as plots
-from benchmarks.comparison.report import tables
+from benchmarks.comparison.report import markdown, pictures, tables
 from benchmarks.comparison.report.tables import Table
 from benchmarks.comparison.report.text import names, one_line
 from benchmarks.comparison.results import Results
-from training.plots.html import document, figure
-from training.plots.html import table as html_table
-from training.plots.picture import Picture, shown_picture
+from splade_ptbr_connectors.plots.html import rendered_page
+from splade_ptbr_connectors.plots.picture import Picture, ShownPicture, shown_picture
 
 FILE = "index.html"
-PICTURES: dict[str, tuple[Callable[[Results], Picture | plots.Missing], ...]] = {
-    "Quality and speed": (plots.quality_by_latency, plots.latency),
-    "Cost": (plots.quality_by_size,),
-    "Agreement with the exact ranking": (plots.agreement,),
-    "Static pruning": (plots.pruning,),
+TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+PICTURES: dict[str, tuple[Callable[[Results], Picture | pictures.Missing], ...]] = {
+    "Quality and speed": (pictures.quality_by_latency, pictures.latency),
+    "Cost": (pictures.quality_by_size,),
+    "Agreement with the exact ranking": (pictures.agreement,),
+    "Static pruning": (pictures.pruning,),
 }
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its pictures."""
+
+    table: Table
+    pictures: list[ShownPicture | pictures.Missing]
 
 
 def page(results: Results) -> str:
     """The text of index.html."""
-    title = f"Engines compared: {one_line(results.workload.name)}"
     notes = [f"Note: {one_line(note)}" for note in results.workload.notes]
-    body = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(line)}</p>" for line in (*tables.summary(results), *_failed(results), *notes))]
-    body.append(f'<p>The same as <a href="{table.FILE}">Markdown</a> and as <a href="{results_module.FILE}">JSON</a>.</p>')
     shown = tables.all_tables(results)
-    for each in shown:
-        body += [_table(each), *(_picture(make(results)) for make in PICTURES.get(each.title, ()))]
-    left_out = [make(results) for title, makers in PICTURES.items() if title not in {each.title for each in shown} for make in makers]
-    return document(title, [*body, *map(_picture, left_out)])
+    left_out = PICTURES.keys() - {table.title for table in shown}
+    return rendered_page(
+        TEMPLATE,
+        title=f"Engines compared: {one_line(results.workload.name)}",
+        summary=[*tables.summary(results), *_failed(results), *notes],
+        markdown=markdown.FILE,
+        json=results_module.FILE,
+        sections=[Section(table, _pictures(results, table.title)) for table in shown],
+        left_out=[picture for title in PICTURES if title in left_out for picture in _pictures(results, title)],
+    )
 
 
 def _failed(results: Results) -> list[str]:
@@ -43,16 +53,6 @@ def _failed(results: Results) -> list[str]:
     return [f"Failed, see below: {names(failed, len(failed))}."] if failed else []
 
 
-def _table(content: Table) -> str:
-    title = f"<h2>{escape(content.title)}</h2>"
-    if not content.rows:
-        return f"{title}<p>{escape(content.empty)}</p>"
-    explained = "".join(f"<li><strong>{escape(columns)}</strong>: {escape(meaning)}</li>" for columns, meaning in content.explained)
-    shown = html_table(content.head, content.rows, figures=content.figures, best=content.best)
-    return f"{title}{shown}<ul class=explained>{explained}</ul>"
-
-
-def _picture(picture: Picture | plots.Missing) -> str:
-    if isinstance(picture, plots.Missing):
-        return f"<p class=explained>Not drawn, {escape(picture.title)}: {escape(picture.why)}.</p>"
-    return figure(shown_picture(picture))
+def _pictures(results: Results, title: str) -> list[ShownPicture | pictures.Missing]:
+    made = [make(results) for make in PICTURES.get(title, ())]
+    return [each if isinstance(each, pictures.Missing) else shown_picture(each) for each in made]

@@ -12,7 +12,7 @@ from benchmarks.comparison.report.scatter import Dot, scatter
 from benchmarks.comparison.report.tables import bytes_a_document
 from benchmarks.comparison.report.text import names
 from benchmarks.comparison.results import TOP_KS, Agreement, EngineResult, Latency, PrunedResult, Results
-from training.plots.picture import Picture
+from splade_ptbr_connectors.plots.picture import Picture
 
 MEASURE = "nDCG@10"
 FEW = TOP_KS[0]

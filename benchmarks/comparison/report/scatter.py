@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.comparison.report.labels import Label, place_labels
 from benchmarks.comparison.report.text import short
-from training.plots.style import Theme, matplotlib, new_figure, plain_numbers
+from splade_ptbr_connectors.plots.style import Theme, matplotlib, new_figure, plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from benchmarks.comparison.report.text import NONE, facts, megabytes, one_line, share
 from benchmarks.comparison.results import MEASURES, THREADS, TOP_KS, EngineResult, PrunedResult, Results
-from training.plots.style import number
+from splade_ptbr_connectors.plots.text import number
 
 Item = TypeVar("Item", contravariant=True)
 PERCENTILES = ("p50", "p95", "p99")

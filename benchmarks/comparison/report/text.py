@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from training.plots.style import number, printable
-from training.recipe.tables import flat
+from splade_ptbr_connectors.plots.style import printable
+from splade_ptbr_connectors.plots.text import flat, number
 
 NONE = "-"
 

@@ -16,11 +16,11 @@ from benchmarks.comparison.report.page import page
 from benchmarks.comparison.report.scatter import Dot, scatter
 from benchmarks.comparison.report.text import one_line, short
 from benchmarks.comparison.results import Agreement, Build, EngineResult, Latency, PrunedResult, Results, WorkloadFacts
+from splade_ptbr_connectors.plots.picture import Picture
 from tests.benchmarks.comparison.test_report import RESULTS
-from training.plots.picture import Picture
 
 pytest.importorskip("matplotlib")
-from training.plots.style import DARK, LIGHT, Theme, printable, themed
+from splade_ptbr_connectors.plots.style import DARK, LIGHT, Theme, printable, themed
 
 MAKERS = [plots.quality_by_latency, plots.quality_by_size, plots.latency, plots.agreement, plots.pruning]
 LONG = "opensearch:analysis=portuguese,heap=4g,heap_factor=1.0,query_cut=10,two_phase=true,shards="
@@ -196,7 +196,7 @@ def test_no_name_lies_on_another(points: list[tuple[float, float]]) -> None:
 @settings(max_examples=25, deadline=None)
 def test_a_logarithmic_axis_has_between_two_and_a_dozen_ticks(decades: float, low: float) -> None:
     from benchmarks.comparison.report.scatter import log_axis
-    from training.plots.style import new_figure
+    from splade_ptbr_connectors.plots.style import new_figure
 
     with themed(LIGHT):
         axes = new_figure(6, 3, "t").subplots()

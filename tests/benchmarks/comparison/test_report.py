@@ -31,8 +31,8 @@ from benchmarks.comparison.results import (
     Results,
     WorkloadFacts,
 )
-from splade_ptbr_connectors.errors import ConfigError, InputFileError
-from training.plots.picture import ShownPicture
+from splade_ptbr_connectors.errors import InputFileError, MissingExtraError
+from splade_ptbr_connectors.plots.picture import ShownPicture
 
 NASTY = st.sampled_from([*"a|b <b> &amp; `x` *x* __init__ a_b \\ [a](b) $x$ {title}{body} <!-- ação ~~z~~".split(), "x\ny", "a  b"])
 NAMES = st.lists(NASTY | st.text(max_size=12), min_size=1, max_size=3).map("".join)
@@ -290,8 +290,8 @@ def test_without_matplotlib_the_figures_are_written_all_the_same(tmp_path: Path,
     def missing(name: str) -> Any:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
-    monkeypatch.setattr("training.plots.style.importlib.import_module", missing)
-    with pytest.raises(ConfigError, match="pip install matplotlib"):
+    monkeypatch.setattr("splade_ptbr_connectors.extras.importlib.import_module", missing)
+    with pytest.raises(MissingExtraError, match=r"connectors\[plots\]"):
         write_report(tmp_path, results(EngineResult(name="numba", latency_ms={10: latency(1.0)})))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["results.json", "table.md"]
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-import training.measure.exact_search
 from splade_ptbr_connectors.errors import ConfigError, InputError, VectorError
 from training.measure.exact_search import ExactIndex, Hits, StreamingSearch, TermCounts, checked, evaluation_flops
 
@@ -120,7 +119,7 @@ def test_scores_never_take_more_memory_than_allowed(monkeypatch: pytest.MonkeyPa
         sizes.append(scores.shape[0] * scores.shape[1])
         keep(self, first, scores, doc_ids)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training.index.StreamingSearch, "_keep_best", watched)
+    monkeypatch.setattr(StreamingSearch, "_keep_best", watched)
     rows = [{0: 1.0, 1: 1.0} for _ in range(90)]
     indexed(rows, 90).search(matrix(rows), ids("q", rows), 3, score_bytes=24 * 200)
     assert len(sizes) > 1

@@ -17,23 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from splade_ptbr_connectors.errors import ConfigError, InputFileError
+from splade_ptbr_connectors.errors import InputFileError, MissingExtraError
 from tests.training import run_logs
 from training.commands.plot import plot as plot_command
 from training.plots import plot_runs
 from training.runlog import read_log
 
 pytest.importorskip("matplotlib")
-from training.plots import style
+from splade_ptbr_connectors.plots import style
+from splade_ptbr_connectors.plots.picture import Picture, rendered
+from splade_ptbr_connectors.plots.text import duration, flat
 from training.plots.comparison import comparable, comparison_picture
 from training.plots.dashboard import dashboard_picture
 from training.plots.losses import loss_picture
-from training.plots.page import duration
-from training.plots.picture import NamedRun, Picture
 from training.plots.quality import quality_picture, reason_lines
-from training.plots.render import labelled, rendered
+from training.plots.runs import NamedRun, labelled
 from training.plots.sparsity import sparsity_picture
-from training.recipe.tables import ABSENT, differences, flat
+from training.recipe.tables import ABSENT, differences
 
 MAKERS: list[Callable[[NamedRun], Picture | None]] = [loss_picture, sparsity_picture, dashboard_picture, quality_picture]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -271,8 +271,8 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monke
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
     run_logs.write(tmp_path / "a", run_logs.rows())
-    monkeypatch.setattr("training.plots.style.importlib.import_module", missing)
-    with pytest.raises(ConfigError, match="pip install matplotlib"):
+    monkeypatch.setattr("splade_ptbr_connectors.extras.importlib.import_module", missing)
+    with pytest.raises(MissingExtraError, match=r"connectors\[plots\]"):
         plot_runs([tmp_path / "a"], tmp_path / "out")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from splade_ptbr_connectors.errors import ConfigError
+from ..extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,17 +51,8 @@ DARK = Theme(
 
 
 def matplotlib(module: str) -> ModuleType:
-    """A module of matplotlib, loaded at first use.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return importlib.import_module(f"matplotlib.{module}" if module else "matplotlib")
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise ConfigError("plots need matplotlib, which is not installed: pip install matplotlib") from error
+    """A module of matplotlib, loaded at first use. Raises MissingExtraError: it is not installed."""
+    return require(f"matplotlib.{module}" if module else "matplotlib", "drawing a picture")
 
 
 @contextmanager
@@ -130,18 +120,6 @@ def _glyphs() -> frozenset[int]:
 def printable(text: str) -> str:
     """The text with what the font cannot show written as U+XXXX."""
     return "".join(c if ord(c) in _glyphs() or c == "\n" else f"U+{ord(c):04X}" for c in text)
-
-
-def number(value: float | None) -> str:
-    """A figure for people: three significant digits, thousands separated, no exponent between 0.0001 and a billion."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    size = abs(value)
-    if size >= 1e9 or 0 < size < 1e-4:
-        return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
-    if size >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}" if size else "0"
 
 
 def _tick(value: float, largest: float) -> str:

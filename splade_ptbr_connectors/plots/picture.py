@@ -1,4 +1,4 @@
-"""A picture that can be drawn in any theme, its bytes, and a run with the name it has in pictures."""
+"""A picture that can be drawn in any theme, and its bytes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from training.plots.style import DARK, LIGHT, Numbers, Theme, themed
-from training.runlog import RunLogData
+from .style import DARK, LIGHT, Theme, themed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,21 +47,3 @@ def rendered(picture: Picture, theme: Theme, *, kind: str = "png") -> bytes:
 def shown_picture(picture: Picture) -> ShownPicture:
     """The picture drawn for a page."""
     return ShownPicture(picture.title, picture.caption, rendered(picture, LIGHT), rendered(picture, DARK))
-
-
-@dataclass(frozen=True)
-class NamedRun:
-    """A run's log and its label."""
-
-    label: str
-    log: RunLogData
-
-    @property
-    def last_step(self) -> int:
-        """Where the step axis ends."""
-        return max(1, self.log.steps_done)
-
-    def column(self, name: str) -> Numbers | None:
-        """A column of the step rows that has a value somewhere."""
-        column = self.log.steps.numbers.get(name)
-        return column if column is not None and bool(np.isfinite(column).any()) else None
