@@ -21,7 +21,7 @@ from benchmarks.harness.machine import machine
 from training.data.open import open_batches
 from training.recipe.sections import TripletsData
 
-SECTION = TripletsData("collection.tsv", "queries.tsv", "triples.tsv", qrels="qrels.tsv")
+SECTION = TripletsData(collection="collection.tsv", queries="queries.tsv", triples="triples.tsv", qrels="qrels.tsv")
 SEED, CHUNK = 42, 500_000
 START_GOAL_S, MEMORY_GOAL_BYTES = 10.0, 1_000_000_000
 CHECKED_STEP = 12_345

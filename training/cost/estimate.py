@@ -223,10 +223,8 @@ def estimate(
         documents: of one batch, over all processes.
         query_network: False where queries are encoded by a table.
         calibration: of this model on this device, at this chunk and precision; None leaves the time out.
-    Raises ConfigError for a batch that is smaller than the processes, a chunk below 2 and an unknown precision.
+    Raises ConfigError for a batch that is smaller than the processes and a chunk below 2.
     """
-    if training.precision not in NUMBER_BYTES:
-        raise ConfigError(f"training.precision is {training.precision!r}; accepted: {', '.join(NUMBER_BYTES)}")
     shares = Shares.of(training.batch_queries, documents, processes)
     pieces = piece_count(*shares.largest, training.gradcache_chunk)
     batches = training.steps * training.accumulation

@@ -28,7 +28,7 @@ from training.loop.gradcache import batch_backward
 from training.loop.monitor import BEST, Monitor
 from training.loop.objective import TrainedModel, batch_loss
 from training.loop.schedules import learning_rate_share, quadratic_ramp
-from training.recipe.reading import suggestion
+from training.recipe.messages import suggestion
 from training.recipe.sections import Recipe, Sparsity
 
 WEIGHTS = "weights.safetensors"

@@ -71,7 +71,7 @@ def build_model(recipe: Recipe, data_dir: Path, passages: Passages) -> Built:
 
 
 def _rule(section: Encoding) -> TextRule:
-    return TextRule(normalization=section.normalization, lowercase=section.lowercase)  # type: ignore[arg-type]
+    return TextRule(normalization=section.normalization, lowercase=section.lowercase)
 
 
 def _own_tokens(section: SmallModel | LexicalModel, encoding: Encoding, data_dir: Path) -> TextTokens:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splade_ptbr_connectors.encoding.config import FILE_NAME as SETTINGS_FILE
 from splade_ptbr_connectors.encoding.config import EncoderConfig
 from splade_ptbr_connectors.errors import ConfigError, InputFileError, ModelFormatError
+from splade_ptbr_connectors.extras import require
 from splade_ptbr_connectors.plots.text import duration, number
 from training.publish.descriptions import (
     cell,
@@ -31,11 +33,16 @@ from training.publish.descriptions import (
 )
 from training.recipe.tables import section
 from training.runlog import FILE_NAME as LOG_FILE
-from training.runlog import RunLogData, Validation
+from training.runlog import RunLogData
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
 
 CARD = "README.md"
 MODEL = "model"
 TAGS = ("sentence-transformers", "sparse-encoder", "sparse", "splade")
+TEMPLATES = Path(__file__).parent / "templates"
+Values = dict[str, Any]
 Row = Mapping[str, Any]
 """A collection's result as `training.measure.saved_models.evaluation_row` makes it."""
 
@@ -81,7 +88,7 @@ def run_of(path: Path) -> tuple[Path, Path]:
 
 
 def model_card(folder: Path, log: RunLogData, rows: Sequence[Row], options: CardOptions) -> str:
-    """The text of README.md.
+    """The text of README.md; templates/card.md says it, from these values.
 
     Args:
         folder: the packed model.
@@ -92,6 +99,7 @@ def model_card(folder: Path, log: RunLogData, rows: Sequence[Row], options: Card
     Raises:
         ConfigError: no licence, or rows of the same collection twice.
         ModelFormatError: `folder` is not a packed model, or not the one of this run.
+        MissingExtraError: without the extra [plots], which has the templates' library.
     """
     if not options.license.strip():
         raise ConfigError("a card needs a licence: give an identifier of the hub, such as apache-2.0, or other.")
@@ -100,18 +108,25 @@ def model_card(folder: Path, log: RunLogData, rows: Sequence[Row], options: Card
         raise ConfigError(f"a collection is measured twice: {', '.join(sorted(names))}. Every row of a card is another collection.")
     config = EncoderConfig.read(folder)
     _check_same_run(folder, log)
-    parts = [
-        front_matter(folder, log, rows, options),
-        f"# {title(log, options)}",
-        _what_it_is(folder, log, config),
-        _quality(log, rows),
-        _loading(folder, options),
-        _training(log, options),
-        _data(log, rows),
-        options.sections.strip(),
-        _limits(log, config, rows),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    values = (
+        {"front_matter": front_matter(folder, log, rows, options), "title": title(log, options), "log": log, "rows": rows}
+        | _model_values(folder, log, config, options)
+        | _quality_values(log, rows)
+        | _training_values(log, options)
+        | _data_values(log, rows)
+    )
+    return _template().render(values | {"sections": options.sections.strip()}).strip() + "\n"
+
+
+@cache
+def _template() -> Template:
+    jinja2: Any = require("jinja2", "writing a model card")
+    environment: Environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"cell": cell, "duration": duration, "figure": figure, "published": published, "empty_vectors": _empty_vectors}
+    environment.filters["thousands"] = lambda count: f"{count:,}"
+    return environment.get_template("card.md")
 
 
 def title(log: RunLogData, options: CardOptions) -> str:
@@ -175,49 +190,43 @@ def base_model(log: RunLogData, options: CardOptions) -> str | None:
     return options.base_model or (path if isinstance(path, str) and is_hub_id(path) else None)
 
 
-# -- sections -------------------------------------------------------------------------------------------------------------
+# -- what the sections say ------------------------------------------------------------------------------------------------
 
 
-def _what_it_is(folder: Path, log: RunLogData, config: EncoderConfig) -> str:
+def _model_values(folder: Path, log: RunLogData, config: EncoderConfig, options: CardOptions) -> Values:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != CARD)
-    lines = [
-        "A learned sparse retrieval model for Brazilian Portuguese: a text becomes weights of vocabulary terms, a score is a dot product.",
-        "",
-        f"- Network: {described_model(log.start.recipe)}",
-        f"- Weights of terms: {config.pooling} pooling over tokens, activation `{config.activation}`, vocabulary of {config.vocab_size:,}"
-        + (", the positions of special tokens left out" if not config.pool_special_tokens else ""),
-        f"- Queries: {described_queries(config)}",
-        f"- Lengths: {config.max_length_query:,} tokens of a query, {config.max_length_document:,} of a document, special ones included",
-        f"- Text: {config.text.normalization}" + (", lower-cased" if config.text.lowercase else ", case kept"),
-        f"- Pruning: {_pruning(config)}",
-        f"- On disk: {number(size / 1e6)} MB",
-    ]
-    return "\n".join(lines)
+    return {
+        "name": options.repo_id or "path/of/this/folder",
+        "network": described_model(log.start.recipe),
+        "config": config,
+        "queries": described_queries(config),
+        "pruning": _pruning(config),
+        "megabytes": number(size / 1e6),
+        "sentence_transformers": (folder / "modules.json").is_file(),
+    }
 
 
-def _pruning(config: EncoderConfig) -> str:
+def _pruning(config: EncoderConfig) -> list[str]:
     limits = [
         f"at most {limit:,} terms per {side}"
         for side, limit in (("query", config.max_active_terms_query), ("document", config.max_active_terms_document))
         if limit is not None
     ]
-    limits += [
+    return limits + [
         f"weights of a {side} below {weight:g} dropped"
         for side, weight in (("query", config.min_weight_query), ("document", config.min_weight_document))
         if weight > 0
     ]
-    return ", ".join(limits) or "none"
 
 
-def _quality(log: RunLogData, rows: Sequence[Row]) -> str:
-    if not rows:
-        return _validation(log) and f"## Quality\n\nNo test collection was measured.\n\n{_validation(log)}"
-    parts = ["## Quality", "Whole collection searched, exact dot products. The number of queries is the denominator of the means."]
-    parts += [_measure_table(rows, measure) for measure in rows[0]["measures"]]
-    if any("bm25" in row for row in rows):
-        baseline = 'Stemmed BM25: the formula of bm25s method "lucene", k1 1.2, b 0.75, lower-cased words, Snowball stop words and stemmer.'
-        parts += [baseline, _verdict(rows)]
-    return "\n\n".join(part for part in [*parts, _validation(log)] if part)
+def _quality_values(log: RunLogData, rows: Sequence[Row]) -> Values:
+    return {
+        "quality": [_measure_table(rows, measure) for measure in (rows[0]["measures"] if rows else ())],
+        "compared": _compared([row for row in rows if "bm25" in row]),
+        "validation": log.packed or log.chosen,
+        "smallest": min(rows, key=lambda row: int(row["queries"]), default=None),
+        "ineligible": [validation for validation in log.validations if not validation.eligible],
+    }
 
 
 def _measure_table(rows: Sequence[Row], measure: str) -> str:
@@ -233,127 +242,41 @@ def _measure_table(rows: Sequence[Row], measure: str) -> str:
     return markdown_table(head, lines)
 
 
-def _verdict(rows: Sequence[Row]) -> str:
-    """Where the model stands against BM25, by the first measure."""
-    compared = [
-        (row["collection"], row["metric"], row["measures"][row["metric"]], row["bm25"][row["metric"]]) for row in rows if "bm25" in row
-    ]
-    above = [name for name, _, model, bm25 in compared if model >= bm25]
-    below = [name for name, _, model, bm25 in compared if model < bm25]
-    places = f"at or above stemmed BM25 on {', '.join(above) or 'none'}, below it on {', '.join(below) or 'none'}"
-    return f"By {compared[0][1]} the model is {places}."
+def _compared(rows: Sequence[Row]) -> Values | None:
+    """Where the model stands against BM25, by the first measure; None without BM25."""
+    if not rows:
+        return None
+    above = [row["collection"] for row in rows if row["measures"][row["metric"]] >= row["bm25"][row["metric"]]]
+    return {"metric": rows[0]["metric"], "above": above, "below": [row["collection"] for row in rows if row["collection"] not in above]}
 
 
-def _validation(log: RunLogData) -> str:
-    last: Validation | None = log.packed or log.chosen
-    if last is None:
-        return ""
-    what = "saved model" if last.packed else f"checkpoint of step {last.step:,}"
-    splits = ", ".join(f"{name} {figure(split.quality)}" for name, split in last.splits.items())
-    return f"Validation (what choices were made on), {what}, {last.metric}: {splits}; mean {figure(last.mean)}."
+def _empty_vectors(row: Row) -> list[str]:
+    empty = [f"{row[f'empty_{side}']:,} {side} without any term" for side in ("queries", "documents") if row.get(f"empty_{side}")]
+    return empty + ([f"{row['unanswered']:,} of {row['queries']:,} queries without any hit"] if row.get("unanswered") else [])
 
 
-def _loading(folder: Path, options: CardOptions) -> str:
-    name = options.repo_id or "path/of/this/folder"
-    ours = f"""## Use
-
-With splade-ptbr-connectors:
-
-```python
-from splade_ptbr_connectors import SpladeEncoder
-
-encoder = SpladeEncoder.load("{name}")
-query = encoder.encode_query("Qual é o prazo da declaração?")
-document = encoder.encode_document("O prazo termina em maio.")
-print(query.dot(document), encoder.decode(document, top_k=10))
-```"""
-    if not (folder / "modules.json").is_file():
-        return ours
-    return f"""{ours}
-
-With sentence-transformers (texts that are too long are cut instead of being read in windows, and the terms of special tokens stay):
-
-```python
-from sentence_transformers import SparseEncoder
-
-model = SparseEncoder("{name}")
-queries, documents = model.encode_query(["..."]), model.encode_document(["..."])
-print(model.similarity(queries, documents))
-```"""
-
-
-def _training(log: RunLogData, options: CardOptions) -> str:
+def _training_values(log: RunLogData, options: CardOptions) -> Values:
     recipe = log.start.recipe
-    training, optimizer = section(recipe, "training"), section(recipe, "optimizer")
-    command = options.command or log.start.extra.get("command")
-    facts = [
-        f"- Command: `{published(command)}`" if command else "- Command: `python -m training train RECIPE.toml`, with the recipe below",
-        f"- Done: {log.steps_done:,} of {cell(training.get('steps', '?'))} optimiser steps in {duration(log.seconds)} "
-        f"(steps and validations), {described_machine(log)}",
-        f"- Ended: {log.end.reason}" if log.end else "- Ended: not on its own; the log has no end",
-        f"- Chosen: step {log.chosen.step:,}, by the mean {log.chosen.metric} of the validation splits" if log.chosen else "",
-        f"- Losses: {described_losses(recipe)}",
-        *(f"- Sparsity, {side}: {described_sparsity(log, side)}" for side in ("query", "document")),
-        f"- Batches: {cell(training.get('batch_queries', '?'))} queries, batches a step: {cell(training.get('accumulation', 1))}; "
-        f"{cell(training.get('length_query', '?'))} tokens of a query and {cell(training.get('length_document', '?'))} of a document",
-        f"- AdamW: learning rate {optimizer.get('lr'):g} after {optimizer.get('warmup_steps', 0):,} optimiser steps of warm-up, "
-        f"then {optimizer.get('decay', 'linear')}"
-        if isinstance(optimizer.get("lr"), int | float)
-        else "",
-        "- Every schedule is counted in optimiser steps.",
-    ]
-    note = str(recipe.get("note") or "").strip()
-    parts = ["## Training", "\n".join(fact for fact in facts if fact), note, _recipe(log)]
-    return "\n\n".join(part for part in parts if part)
+    return {
+        "command": options.command or log.start.extra.get("command"),
+        "training": section(recipe, "training"),
+        "optimizer": section(recipe, "optimizer"),
+        "machine": described_machine(log),
+        "losses": described_losses(recipe),
+        "sparsity": {side: described_sparsity(log, side) for side in ("query", "document")},
+        "note": str(recipe.get("note") or "").strip(),
+        "recipe": json.dumps(published({k: v for k, v in recipe.items() if k != "note"}), indent=1, ensure_ascii=False),
+        "versions": published(", ".join(f"{name} {version}" for name, version in log.start.versions.items())),
+    }
 
 
-def _recipe(log: RunLogData) -> str:
-    resolved = json.dumps(published({k: v for k, v in log.start.recipe.items() if k != "note"}), indent=1, ensure_ascii=False)
-    versions = ", ".join(f"{name} {version}" for name, version in log.start.versions.items())
-    told = f"\n\nVersions: {published(versions)}." if versions else ""
-    return f"<details><summary>The resolved recipe</summary>\n\n```json\n{resolved}\n```\n\n</details>{told}"
-
-
-def _data(log: RunLogData, rows: Sequence[Row]) -> str:
-    validation = list(log.validations[-1].splits) if log.validations else []
-    parts = ["## Data", described_data(log)]
-    if validation:
-        parts.append(f"Validation, for the choice of the checkpoint: {', '.join(validation)}.")
+def _data_values(log: RunLogData, rows: Sequence[Row]) -> Values:
+    splits = list(log.validations[-1].splits) if log.validations else []
     measured = [str(row["collection"]) for row in rows]
-    if measured:
-        both = [name for name in measured if name in validation]
-        parts.append(
-            f"Also validation splits, so no test of the model: {', '.join(both)}."
-            if both
-            else "None of the collections under Quality was a validation split of this run."
-        )
-    seen = [name for name in measured if name.partition(":")[0] in trained_collections(log.start.recipe)]
-    if seen:
-        parts.append(f"Trained on other queries of the same collections (their train splits): {', '.join(seen)}.")
-    return "\n\n".join(part for part in parts if part)
-
-
-def _limits(log: RunLogData, config: EncoderConfig, rows: Sequence[Row]) -> str:
-    length = config.max_length_document
-    limits = [f"Documents of more than {length:,} tokens are read in overlapping windows, each weighed as a text of its own."]
-    for row in rows:
-        empty = [f"{row[f'empty_{side}']:,} {side} without any term" for side in ("queries", "documents") if row.get(f"empty_{side}")]
-        if row.get("unanswered"):
-            empty.append(f"{row['unanswered']:,} of {row['queries']:,} queries without any hit")
-        if empty:
-            limits.append(f"{row['collection']}: {', '.join(empty)}; what has no term is never found.")
-        if row.get("counts", {}).get("missing_relevant"):
-            limits.append(f"{row['collection']}: {row['about']}.")
-    if rows:
-        smallest = min(rows, key=lambda row: int(row["queries"]))
-        limits.append(
-            f"The smallest collection, {smallest['collection']}, has {smallest['queries']:,} queries: small differences are noise."
-        )
-    ineligible = [validation for validation in log.validations if not validation.eligible]
-    if ineligible:
-        limits.append(
-            f"{len(ineligible)} of {len(log.validations)} checkpoints could not be chosen, the last because: {ineligible[-1].reason}."
-        )
-    if log.end is None:
-        limits.append("The log of the run has no end: the model is one of its checkpoints.")
-    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    trained = trained_collections(log.start.recipe)
+    return {
+        "data": described_data(log),
+        "splits": splits,
+        "also_validated": [name for name in measured if name in splits],
+        "also_trained": [name for name in measured if name.partition(":")[0] in trained],
+    }

@@ -22,7 +22,7 @@ from training.recipe.sections import CollectionsData
 CORPUS = [{"_id": "d1", "title": "Um", "text": "texto"}, {"_id": "d2", "text": " sem título "}]
 QUERIES = [{"_id": "q1", "text": "um?"}]
 QRELS = "query-id\tcorpus-id\tscore\nq1\td1\t1\n"
-SECTION = CollectionsData(collections=["beir"], mixture={"beir": 1.0})
+SECTION = CollectionsData(collections=("beir",), mixture={"beir": 1.0})
 
 
 @pytest.fixture
