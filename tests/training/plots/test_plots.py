@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from splade_ptbr_connectors.errors import InputFileError, MissingExtraError
@@ -26,7 +22,7 @@ from training.runlog import read_log
 pytest.importorskip("matplotlib")
 from splade_ptbr_connectors.plots import style
 from splade_ptbr_connectors.plots.picture import Picture, rendered
-from splade_ptbr_connectors.plots.text import duration, flat
+from splade_ptbr_connectors.plots.text import flat, number
 from training.plots.comparison import comparable, comparison_picture
 from training.plots.dashboard import dashboard_picture
 from training.plots.losses import loss_picture
@@ -107,7 +103,7 @@ def test_the_chosen_checkpoint_is_marked_and_others_say_why_not(tmp_path: Path) 
     figure = drawn(quality_picture(run))
     shown = texts(figure)
     assert run.log.chosen is not None
-    assert f"chosen: step 8, {style.number(run.log.chosen.mean)}" in shown
+    assert f"chosen: step 8, {number(run.log.chosen.mean)}" in shown
     assert "faquad:dev has 900.0 terms per document, more than 220" in shown
     rings = [c for c in axes_of(figure, "nDCG@10").collections if c.get_sizes()[0] > 100]
     assert [ring.get_offsets().tolist() for ring in rings] == [[[8, run.log.chosen.mean]]]
@@ -283,44 +279,6 @@ def test_the_command_names_the_page(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [str(tmp_path / "a")])
     assert result.exit_code == 0 and result.output.strip() == str(tmp_path / "a" / "plots" / "index.html")
     assert CliRunner().invoke(app, []).exit_code == 2
-
-
-# -- parts ------------------------------------------------------------------------------------------------------------
-
-VALUES = st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=400)
-
-
-@given(values=VALUES)
-def test_smoothing_is_the_mean_of_the_window_and_keeps_constants(values: list[float]) -> None:
-    raw = np.array(values)
-    line, window = style.smoothed(raw)
-    assert len(line) == len(raw) and window == max(1, len(raw) // style.WINDOWS)
-    for place in range(len(raw)):
-        around = raw[max(0, place - (window - 1) // 2) : place + window // 2 + 1]
-        finite = around[np.isfinite(around)]
-        expected = finite.mean() if len(finite) else math.nan
-        assert line[place] == pytest.approx(expected, abs=1e-4, nan_ok=True)
-
-
-@given(places=st.lists(st.floats(0, 1), max_size=12).map(sorted), gap=st.floats(0.001, 0.2))
-def test_labels_keep_their_order_and_distance(places: list[float], gap: float) -> None:
-    moved = style.spread(places, gap)
-    assert len(moved) == len(places)
-    assert all(b - a >= gap - 1e-9 for a, b in pairwise(moved))
-    far_apart = all(b - a >= gap for a, b in pairwise(places))
-    assert not far_apart or moved == pytest.approx(places)
-
-
-@given(value=st.floats(-1e12, 1e12))
-def test_numbers_for_people_are_within_a_percent(value: float) -> None:
-    shown = float(style.number(value).replace(",", ""))
-    assert shown == pytest.approx(value, rel=0.01, abs=1e-300)
-
-
-def test_numbers_for_people() -> None:
-    shown = [style.number(value) for value in (0.8153, 12345.6, 0, 22.37, 0.000012, 1e10, None, math.nan)]
-    assert shown == ["0.815", "12,346", "0", "22.4", "1.2e-5", "1e+10", "-", "-"]
-    assert [duration(seconds) for seconds in (12, 600, 20 * 3600 + 120)] == ["12 s", "10 min", "20 h 02 min"]
 
 
 def test_differences_are_the_keys_whose_values_differ() -> None:
