@@ -14,7 +14,8 @@ from benchmarks.comparison.agreement import right_share
 from benchmarks.comparison.oracle import Oracle, Ranking
 from benchmarks.comparison.report import write_report
 from benchmarks.comparison.results import FILE, MEASURES, TOP_KS, PrunedResult, Results
-from benchmarks.comparison.summary import latency, run_of, workload_facts
+from benchmarks.comparison.summary import run_of, workload_facts
+from benchmarks.harness.latency import latency
 from benchmarks.harness.machine import machine
 from benchmarks.workloads.choice import workload_of
 from benchmarks.workloads.workload import Workload, batches

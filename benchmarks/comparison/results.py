@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from benchmarks.harness.latency import Latency
 from splade_ptbr_connectors.atomic import replacing
 from splade_ptbr_connectors.errors import InputFileError
 
@@ -18,15 +19,6 @@ FILE = "results.json"
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Latency(_Part):
-    """Milliseconds of one query at a time on one thread; over the queries, each by its median over the rounds."""
-
-    mean: float
-    p50: float
-    p95: float
-    p99: float
 
 
 class Build(_Part):

@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from benchmarks.comparison.oracle import Ranking
 from benchmarks.comparison.results import (
     FILE,
@@ -19,12 +17,12 @@ from benchmarks.comparison.results import (
     Build,
     EngineResult,
     Failure,
-    Latency,
     Results,
     WorkloadFacts,
 )
 from benchmarks.comparison.steps import Plan
 from benchmarks.comparison.worker import read_hits
+from benchmarks.harness.latency import latency
 from benchmarks.harness.machine import machine
 from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import InputError
@@ -71,14 +69,6 @@ def _engine(plan: Plan, workload: Workload, engine: str, failure: Failure | None
         quality=_quality(plan, workload, engine) if rounds else {},
         agreement={int(top_k): Agreement(**found) for top_k, found in agreed.items()},
     )
-
-
-def latency(rounds: list[list[float]]) -> Latency:
-    """Of seconds per query and round; a later round may have timed fewer queries than the first."""
-    medians = [statistics.median(each[query] for each in rounds if query < len(each)) for query in range(len(rounds[0]))]
-    milliseconds = np.array(medians) * 1000
-    p50, p95, p99 = (float(np.percentile(milliseconds, share)) for share in (50, 95, 99))
-    return Latency(mean=float(milliseconds.mean()), p50=p50, p95=p95, p99=p99)
 
 
 def _rates(rounds: list[dict[str, Any]], top_k: int) -> dict[int, float]:

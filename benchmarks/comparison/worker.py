@@ -24,7 +24,8 @@ from benchmarks.comparison.agreement import agreement
 from benchmarks.comparison.oracle import Oracle
 from benchmarks.comparison.results import THREADS, TOP_KS
 from benchmarks.engines import open_engine
-from benchmarks.engines.base import Engine, Found, Query, Settings
+from benchmarks.engines.base import Engine, Hits, Query, Settings
+from benchmarks.harness.memory import status_bytes
 from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.atomic import write_atomically
 
@@ -113,7 +114,7 @@ def _build(engine: Engine, workload: Workload, asked: Specification) -> dict[str
             "seconds": seconds,
             "documents_per_second": len(workload.documents) / seconds,
             "bytes_on_disk": engine.bytes_on_disk(),
-            "peak_memory": sum(_memory(process, "VmHWM") for process in engine.processes()),
+            "peak_memory": sum((status_bytes("VmHWM", process) or 0) for process in engine.processes()),
         },
         "facts": engine.facts(),
     }
@@ -131,13 +132,13 @@ def _round(engine: Engine, workload: Workload, asked: Specification) -> dict[str
         if asked.round == 0:
             write_hits(Path(asked.out) / f"hits-{top_k}.npz", found)
     rates = {top_k: {threads: _rate(engine, queries, top_k, threads, asked, times[top_k]) for threads in THREADS} for top_k in TOP_KS}
-    memory = sum(_memory(process, "VmRSS") for process in engine.processes())
+    memory = sum((status_bytes("VmRSS", process) or 0) for process in engine.processes())
     facts = engine.facts()
     engine.close()
     return {"seconds": times, "queries_per_second": rates, "memory": memory, "facts": facts}
 
 
-def _timed(engine: Engine, queries: list[Query], top_k: int, asked: Specification) -> tuple[list[Found], list[float]]:
+def _timed(engine: Engine, queries: list[Query], top_k: int, asked: Specification) -> tuple[list[Hits], list[float]]:
     """Hits and seconds of the queries one by one; of the first of them in later rounds of a slow engine."""
     found, seconds = [], []
     for query in tqdm(queries, f"{asked.engine}, round {asked.round + 1}, top {top_k}", unit=" queries", disable=None, leave=False):
@@ -163,34 +164,25 @@ def _agree(engine: Engine, workload: Workload, asked: Specification) -> dict[str
     if not engine.sparse:
         return {}
     engine.open()
-    kept = engine.stored_form(workload.documents)
+    kept = engine.quantized(workload.documents)
     engine.close()
     exact, stored = Oracle(workload.documents), None if kept is None else Oracle(kept)
     found = {top_k: [rows for rows, _ in read_hits(Path(asked.out) / f"hits-{top_k}.npz")] for top_k in TOP_KS}
     return {str(top_k): agreement(workload.queries, rows, exact, stored, top_k).model_dump() for top_k, rows in found.items()}
 
 
-def write_hits(path: Path, found: list[Found]) -> None:
+def write_hits(path: Path, found: list[Hits]) -> None:
     """Hits of all queries: rows and scores behind each other, and where those of each query begin."""
     rows = np.concatenate([each.rows for each in found]).astype(np.int64)
     scores = np.concatenate([each.scores for each in found]).astype(np.float64)
     np.savez(path, rows=rows, scores=scores, begin=np.cumsum([0, *(len(each.rows) for each in found)]))
 
 
-def read_hits(path: Path) -> list[Found]:
+def read_hits(path: Path) -> list[Hits]:
     """What write_hits() wrote."""
     with np.load(path, allow_pickle=False) as held:
         rows, scores, begin = held["rows"], held["scores"], held["begin"]
-    return [Found(rows[start:end], scores[start:end]) for start, end in itertools.pairwise(begin)]
-
-
-def _memory(process: int, field: str) -> int:
-    """Bytes of a field of /proc/PID/status; 0 where there is none."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
+    return [Hits(rows[start:end], scores[start:end]) for start, end in itertools.pairwise(begin)]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tqdm import tqdm
 import splade_ptbr_connectors
 from benchmarks.encoding.checkpoints import Checkpoint, random_bert, shipped
 from benchmarks.encoding.report import Case, compare_vectors, ndcg, show
-from benchmarks.encoding.runners import Measured, Side, best_batch, measure_side
+from benchmarks.encoding.runners import Measured, Runner, best_batch, measure_runner
 from benchmarks.encoding.texts import DOCUMENTS, QUERIES, Texts, read_collection, with_fixed
 from benchmarks.workloads.workload import read_vectors
 from splade_ptbr_connectors import SpladeEncoder
@@ -50,7 +50,7 @@ def encode(
     collections: Annotated[list[Path] | None, typer.Option("--collection", help="BEIR folder; may be given several times.")] = None,
     split: Annotated[str, typer.Option(help="File below qrels/ that says which queries count.")] = "test",
     size: Annotated[Size, typer.Option(help="The shipped model, a BERT of base size with random weights, or both.")] = Size.both,
-    rounds: Annotated[int, typer.Option(help="Rounds; in each, every side runs once, in a process of its own.", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds; in each, every runner runs once, in a process of its own.", min=1)] = 3,
     base_rounds: Annotated[int, typer.Option(help="The same for the base size, on the first collection.", min=1)] = 1,
     base_documents: Annotated[int, typer.Option(help="Documents for the base size: of the collection, and of 256 tokens.", min=1)] = 32,
     layers: Annotated[int, typer.Option(help="Layers of the base size.", min=1)] = 12,
@@ -91,34 +91,34 @@ def _say(what: str) -> None:
 
 
 def measure_case(checkpoint: Checkpoint, texts: Texts, device: str, rounds: int, place: Path) -> Case:
-    """Every side in turn, in alternating order, each time in a fresh process; vectors are kept of the first round."""
+    """Every runner in turn, in alternating order, each time in a fresh process; vectors are kept of the first round."""
     folder = place / f"{checkpoint.name}-{texts.name}"
     folder.mkdir()
     file = folder / "texts.json"
     file.write_text(json.dumps(texts.steps), encoding="utf-8")
-    sides = make_sides(checkpoint, texts, device)
-    found: dict[str, list[Measured]] = {side.name: [] for side in sides}
-    order = [(number, side) for number in range(rounds) for side in (sides if number % 2 == 0 else reversed(sides))]
-    for number, side in tqdm(order, f"{checkpoint.name} on {texts.name}", unit=" processes", disable=None, file=sys.stderr):
-        found[side.name].append(measure_side(side, file, folder / side.name if number == 0 else None))
+    runners = make_runners(checkpoint, texts, device)
+    found: dict[str, list[Measured]] = {runner.name: [] for runner in runners}
+    order = [(number, runner) for number in range(rounds) for runner in (runners if number % 2 == 0 else reversed(runners))]
+    for number, runner in tqdm(order, f"{checkpoint.name} on {texts.name}", unit=" processes", disable=None, file=sys.stderr):
+        found[runner.name].append(measure_runner(runner, file, folder / runner.name if number == 0 else None))
     return _judged(checkpoint, texts, found, folder)
 
 
-def make_sides(checkpoint: Checkpoint, texts: Texts, device: str) -> list[Side]:
+def make_runners(checkpoint: Checkpoint, texts: Texts, device: str) -> list[Runner]:
     """sentence-transformers twice, with its default batch size and with its best one, then our runtimes."""
     channel = checkpoint.name if checkpoint.torch != checkpoint.sentence_transformers else ""
-    default = Side(THEIRS, THEIRS, checkpoint.sentence_transformers, device=device, channel=channel)
+    default = Runner(THEIRS, THEIRS, checkpoint.sentence_transformers, device=device, channel=channel)
     longest = list(texts.steps.values())[-1][: min(TRIED, max(BATCHES[1], len(texts.doc_ids) // 4))]
     best = best_batch(default, longest, (*BATCHES, default.batch_size))
     tuned = replace(default, name=f"{THEIRS}, batch {best}", batch_size=best)
     if device == Device.cuda:
         dtypes = ("float32", "bfloat16", "float16")
-        ours = [Side(f"torch {dtype}", "ours", checkpoint.torch, "torch", device, dtype) for dtype in dtypes]
+        ours = [Runner(f"torch {dtype}", "ours", checkpoint.torch, "torch", device, dtype) for dtype in dtypes]
     else:
         ours = [
-            Side("torch float32", "ours", checkpoint.torch, "torch"),
-            Side("onnx float32", "ours", checkpoint.onnx, "onnx"),
-            Side("onnx int8", "ours", checkpoint.int8, "onnx"),
+            Runner("torch float32", "ours", checkpoint.torch, "torch"),
+            Runner("onnx float32", "ours", checkpoint.onnx, "onnx"),
+            Runner("onnx int8", "ours", checkpoint.int8, "onnx"),
         ]
     return [default, tuned, *ours]
 

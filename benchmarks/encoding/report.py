@@ -14,7 +14,7 @@ import typer
 from benchmarks.encoding.runners import Measured
 from benchmarks.encoding.texts import QUERIES, Texts
 from benchmarks.harness.machine import machine
-from benchmarks.harness.rounds import Comparison, compare
+from benchmarks.harness.rounds import Ratio, compare
 from splade_ptbr_connectors.evaluation.measures import measure
 from splade_ptbr_connectors.vectors import SparseBatch
 
@@ -38,10 +38,10 @@ class Case:
     """One checkpoint on one collection.
 
     Attributes:
-        baseline, tuned: the sides that are sentence-transformers with its default batch size and with its best one.
-        found: side -> what each round measured.
-        likeness: side -> step -> Likeness.
-        ndcg: side -> nDCG@10; empty where the checkpoint has random weights.
+        baseline, tuned: the runners that are sentence-transformers with its default batch size and with its best one.
+        found: runner -> what each round measured.
+        likeness: runner -> step -> Likeness.
+        ndcg: runner -> nDCG@10; empty where the checkpoint has random weights.
         lengths: step -> tokens of a text: mean, median, 95th percentile, largest.
     """
 
@@ -57,33 +57,33 @@ class Case:
 
     @property
     def ours(self) -> list[str]:
-        """Names of our sides."""
+        """Names of our runners."""
         return [name for name in self.found if name not in (self.baseline, self.tuned)]
 
     def rates(self, step: str) -> dict[str, list[float]]:
-        """Side -> texts a second of each round."""
+        """Runner -> texts a second of each round."""
         return {name: [each.steps[step].rate for each in rounds] for name, rounds in self.found.items()}
 
     def peaks(self, step: str) -> dict[str, list[float]]:
-        """Side -> largest resident bytes of each round."""
+        """Runner -> largest resident bytes of each round."""
         return {name: [float(each.steps[step].peak_bytes) for each in rounds] for name, rounds in self.found.items()}
 
-    def loss(self, side: str) -> float | None:
+    def loss(self, runner: str) -> float | None:
         """Points of nDCG@10 below sentence-transformers; None where nothing is judged."""
-        return self.ndcg[self.baseline] - self.ndcg[side] if self.ndcg else None
+        return self.ndcg[self.baseline] - self.ndcg[runner] if self.ndcg else None
 
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[Ratio]:
         """The goals of every step of documents."""
         return [goal for step in self.texts if step != QUERIES for goal in self._goals(step)]
 
     def without_exact_side(self) -> list[str]:
-        """Steps of documents on which no side of ours gives the vectors of sentence-transformers."""
+        """Steps of documents on which no runner of ours gives the vectors of sentence-transformers."""
         return [step for step in self.texts if step != QUERIES and not self._exact(step)]
 
     def _exact(self, step: str) -> list[str]:
         return [name for name in self.ours if self.likeness[name][step].largest_difference <= EXACT]
 
-    def _goals(self, step: str) -> list[Comparison]:
+    def _goals(self, step: str) -> list[Ratio]:
         rates, peaks, exact = self.rates(step), self.peaks(step), self._exact(step)
         near = [name for name in self.ours if (loss := self.loss(name)) is not None and loss <= LOSS]
         goals = []
@@ -91,7 +91,7 @@ class Case:
             goals.append(compare(f"{step}/s, loss at most {LOSS} {MEASURE}", rates, best, self.baseline, TWICE))
         elif fastest := _fastest([] if self.ndcg else self.ours, rates):
             goals.append(compare(f"{step}/s, nothing judged", rates, fastest, self.baseline, None))
-        if same := min(exact, key=lambda name: statistics.median(peaks[name]), default=None):  # one side has to do both
+        if same := min(exact, key=lambda name: statistics.median(peaks[name]), default=None):  # one runner has to do both
             goals.append(compare(f"{step}/s, exact", rates, same, self.baseline, SAME))
             goals.append(compare(f"{step}, peak memory, exact", peaks, self.baseline, same, THIRD))
             goals.append(compare(f"{step}/s, exact, against its best batch size", rates, same, self.tuned, None))
@@ -151,7 +151,7 @@ def show(cases: list[Case], settings: dict[str, Any], *, as_json: bool) -> None:
     for case in cases:
         _show_case(case)
     for name, mean in means(cases).items():
-        losses = ", ".join(f"{side} {value:+.4f}" for side, value in mean["loss"].items())
+        losses = ", ".join(f"{runner} {value:+.4f}" for runner, value in mean["loss"].items())
         typer.echo(f"\n{name}, mean of {mean['collections']} collections: loss of {MEASURE}: {losses}")
         for comparison, ratio in mean["ratios"].items():
             typer.echo(f"  {comparison}: {ratio:.2f}")
@@ -162,13 +162,13 @@ def show(cases: list[Case], settings: dict[str, Any], *, as_json: bool) -> None:
 
 
 def means(cases: list[Case]) -> dict[str, Any]:
-    """Over the collections of a checkpoint, where there are several: losses by side, and the mean of each ratio."""
+    """Over the collections of a checkpoint, where there are several: losses by runner, and the mean of each ratio."""
     found = {}
     for name in dict.fromkeys(case.checkpoint for case in cases):
         own = [case for case in cases if case.checkpoint == name and case.ndcg]
         if len(own) < 2:
             continue
-        loss = {side: statistics.mean(float(case.loss(side) or 0.0) for case in own) for side in own[0].ours}
+        loss = {runner: statistics.mean(float(case.loss(runner) or 0.0) for case in own) for runner in own[0].ours}
         ratios: dict[str, list[float]] = {}
         for line in (line for case in own for line in case.comparisons()):
             ratios.setdefault(line.name, []).append(line.ratio)
@@ -178,7 +178,7 @@ def means(cases: list[Case]) -> dict[str, Any]:
 
 def _content(case: Case) -> dict[str, Any]:
     return asdict(case) | {
-        "loss": {side: case.loss(side) for side in case.found},
+        "loss": {runner: case.loss(runner) for runner in case.found},
         "comparisons": [asdict(line) | {"verdict": line.verdict} for line in case.comparisons()],
         "without_exact_side": case.without_exact_side(),
     }
@@ -198,7 +198,7 @@ def _show_case(case: Case) -> None:
         goal = "" if line.goal is None else f"   goal {line.goal:.2f}: {line.verdict}"
         typer.echo(f"{line.name}: {line.ratio:.2f} ({line.subject} / {line.baseline}){goal}")
     for step in case.without_exact_side():
-        typer.echo(f"{step}, exact: no side of ours is within {EXACT:g}   goals: missed")
+        typer.echo(f"{step}, exact: no runner of ours is within {EXACT:g}   goals: missed")
 
 
 def _line(case: Case, step: str, name: str, rounds: list[Measured]) -> str:

@@ -1,4 +1,4 @@
-"""One side of `encode` in a process of its own: it loads a model, warms up, encodes each list of texts and says how fast and how large."""
+"""The runners of `encode`, each in a process of its own: it loads a model, warms up, encodes the texts and says how fast and how large."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.memory import peak_bytes, resident_bytes
 from benchmarks.workloads.workload import write_vectors
 from splade_ptbr_connectors.vectors import SparseBatch
 
@@ -25,7 +26,7 @@ ToBatch = Callable[[Any], SparseBatch]
 
 
 @dataclass(frozen=True)
-class Side:
+class Runner:
     """Who encodes, and how.
 
     Attributes:
@@ -63,8 +64,8 @@ class Measured:
     steps: dict[str, Step]
 
 
-def measure_side(side: Side, texts: Path, vectors: Path | None = None) -> Measured:
-    """Run one side in a fresh process.
+def measure_runner(runner: Runner, texts: Path, vectors: Path | None = None) -> Measured:
+    """Run one runner in a fresh process.
 
     Args:
         texts: JSON file, step -> list of texts; "queries" are encoded as queries, all else as documents, in this order. Peaks
@@ -74,45 +75,45 @@ def measure_side(side: Side, texts: Path, vectors: Path | None = None) -> Measur
     Raises:
         RuntimeError: the process failed; with the end of what it said.
     """
-    found = _in_process(side, "child", {"texts": str(texts), "vectors": None if vectors is None else str(vectors)})
+    found = _in_process(runner, "child", {"texts": str(texts), "vectors": None if vectors is None else str(vectors)})
     return Measured(found["before_bytes"], found["load_s"], {name: Step(**step) for name, step in found["steps"].items()})
 
 
-def best_batch(side: Side, texts: list[str], candidates: tuple[int, ...]) -> int:
+def best_batch(runner: Runner, texts: list[str], candidates: tuple[int, ...]) -> int:
     """The batch size with which sentence-transformers encodes these documents fastest; tried in a process of its own."""
-    rates = _in_process(side, "try_batches", {"texts": texts, "candidates": [size for size in candidates if size <= len(texts)]})
+    rates = _in_process(runner, "try_batches", {"texts": texts, "candidates": [size for size in candidates if size <= len(texts)]})
     return int(max(rates, key=lambda size: rates[size]))
 
 
-def _in_process(side: Side, function: str, job: dict[str, Any]) -> Any:
+def _in_process(runner: Runner, function: str, job: dict[str, Any]) -> Any:
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "true", "PYTHONWARNINGS": "ignore"}
     code = f"from benchmarks.encoding.runners import {function}; {function}()"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        input=json.dumps({**job, "side": asdict(side)}),
+        input=json.dumps({**job, "runner": asdict(runner)}),
         cwd=Path(__file__).parents[2],
         env={**os.environ, **quiet},
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"the side {side.name!r} failed (exit status {done.returncode}): {done.stderr.strip()[-600:]}")
+        raise RuntimeError(f"the runner {runner.name!r} failed (exit status {done.returncode}): {done.stderr.strip()[-600:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def child() -> None:
     """What runs in the fresh process: the job is its input, the last line of its output is JSON."""
     given = json.load(sys.stdin)
-    side, before = Side(**given["side"]), resident_bytes("VmRSS")
+    runner, before = Runner(**given["runner"]), resident_bytes()
     texts: dict[str, list[str]] = json.loads(Path(given["texts"]).read_text(encoding="utf-8"))
     started = time.perf_counter()
-    queries, documents, to_batch = (_ours if side.library == "ours" else _sentence_transformers)(side)
+    queries, documents, to_batch = (_ours if runner.library == "ours" else _sentence_transformers)(runner)
     load_s = time.perf_counter() - started
     steps = {}
     for name, many in texts.items():
         encode = queries if name == QUERIES else documents
         rates, vectors = _timed(encode, many)
-        steps[name] = {**rates, "peak_bytes": _peak_bytes(side.device)}
+        steps[name] = {**rates, "peak_bytes": _peak_bytes(runner.device)}
         if given["vectors"]:
             write_vectors(Path(given["vectors"]) / name, to_batch(vectors))
     sys.stdout.write("\n" + json.dumps({"before_bytes": before, "load_s": load_s, "steps": steps}) + "\n")
@@ -121,7 +122,7 @@ def child() -> None:
 def try_batches() -> None:
     """The rate of sentence-transformers for every candidate, as JSON; see best_batch."""
     given = json.load(sys.stdin)
-    model, texts = _sparse_encoder(Side(**given["side"])), given["texts"]
+    model, texts = _sparse_encoder(Runner(**given["runner"])), given["texts"]
     rates = {size: _timed(_calls(model, size)[1], texts)[0]["rate"] for size in given["candidates"]}
     sys.stdout.write("\n" + json.dumps(rates) + "\n")
 
@@ -137,35 +138,23 @@ def _timed(encode: Encode, texts: list[str]) -> tuple[dict[str, float], Any]:
     return {"rate": encoded / seconds, "rate_of_core": encoded / (time.process_time() - at_work)}, vectors
 
 
-def resident_bytes(field: str) -> int:
-    """VmRSS (now) or VmHWM (largest so far) of this process; elsewhere than on Linux the largest so far for both."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
-        return int(lines[field].split()[0]) * 1024
-    import resource  # not there on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def _peak_bytes(device: str) -> int:
     if device == "cpu":
-        return resident_bytes("VmHWM")
+        return peak_bytes()
     import torch
 
     return int(torch.cuda.max_memory_allocated())
 
 
-def _ours(side: Side) -> tuple[Encode, Encode, ToBatch]:
+def _ours(runner: Runner) -> tuple[Encode, Encode, ToBatch]:
     from splade_ptbr_connectors import SpladeEncoder
 
     encoder = SpladeEncoder.load(
-        side.model,
-        runtime=side.runtime,  # type: ignore[arg-type]
-        device=side.device,
-        dtype=side.dtype,  # type: ignore[arg-type]
-        batch_size=side.batch_size,
+        runner.model,
+        runtime=runner.runtime,  # type: ignore[arg-type]
+        device=runner.device,
+        dtype=runner.dtype,  # type: ignore[arg-type]
+        batch_size=runner.batch_size,
         on_long="truncate",  # as sentence-transformers does
     )
     return (
@@ -175,8 +164,8 @@ def _ours(side: Side) -> tuple[Encode, Encode, ToBatch]:
     )
 
 
-def _sentence_transformers(side: Side) -> tuple[Encode, Encode, ToBatch]:
-    return *_calls(_sparse_encoder(side), side.batch_size), _batch_of_tensor
+def _sentence_transformers(runner: Runner) -> tuple[Encode, Encode, ToBatch]:
+    return *_calls(_sparse_encoder(runner), runner.batch_size), _batch_of_tensor
 
 
 def _calls(model: Any, batch_size: int) -> tuple[Encode, Encode]:
@@ -184,20 +173,20 @@ def _calls(model: Any, batch_size: int) -> tuple[Encode, Encode]:
     return lambda texts: model.encode_query(texts, **settings), lambda texts: model.encode_document(texts, **settings)
 
 
-def _sparse_encoder(side: Side) -> Any:
+def _sparse_encoder(runner: Runner) -> Any:
     from sentence_transformers import SparseEncoder
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if side.channel:
-        return SparseEncoder(modules=[_with_channel(side)], device=side.device)
-    return SparseEncoder(side.model, device=side.device, model_kwargs={"dtype": side.dtype})
+    if runner.channel:
+        return SparseEncoder(modules=[_with_channel(runner)], device=runner.device)
+    return SparseEncoder(runner.model, device=runner.device, model_kwargs={"dtype": runner.dtype})
 
 
-def _with_channel(side: Side) -> Any:
+def _with_channel(runner: Runner) -> Any:
     """Documents by the network and our channel, queries by a table: what such a model would be in sentence-transformers.
 
-    The output projection is taken out where the channel alone makes the terms, so that neither side computes logits in vain.
+    The output projection is taken out where the channel alone makes the terms, so that neither runner computes logits in vain.
     """
     from sentence_transformers.base.modules import Router
     from sentence_transformers.sparse_encoder.modules import MLMTransformer, SparseStaticEmbedding
@@ -205,14 +194,14 @@ def _with_channel(side: Side) -> Any:
     from splade_ptbr_connectors.encoding.folder import find_model
     from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 
-    folder = find_model(side.channel)
-    ours = SpladeModel.from_folder(folder.path, folder.config).to(side.device)
+    folder = find_model(runner.channel)
+    ours = SpladeModel.from_folder(folder.path, folder.config).to(runner.device)
     if ours.expansion or ours.lexical is None:
-        raise RuntimeError(f"{side.channel!r} has terms beside its lexical channel: sentence-transformers reads its folder itself")
-    network = MLMTransformer(side.model)
+        raise RuntimeError(f"{runner.channel!r} has terms beside its lexical channel: sentence-transformers reads its folder itself")
+    network = MLMTransformer(runner.model)
     network.model = ours.backbone  # its output projection is out already: features [B, L, H] instead of logits [B, L, V]
     tokenizer: Any = network.tokenizer
-    table = SparseStaticEmbedding(tokenizer, weight=_query_table(side.channel), frozen=True)
+    table = SparseStaticEmbedding(tokenizer, weight=_query_table(runner.channel), frozen=True)
     return Router.for_query_document(query_modules=[table], document_modules=[network, _pooling(ours)])
 
 

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 from pydantic import PositiveFloat, PositiveInt
 from qdrant_client import QdrantClient, models
 
-from benchmarks.engines.base import Found, Query
-from benchmarks.engines.found import NOTHING, found
+from benchmarks.engines.base import NO_HITS, Hits, Query
 from benchmarks.engines.servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
 from benchmarks.engines.slices import numbered
 from benchmarks.harness.machine import disk_bytes
@@ -70,9 +69,9 @@ class Qdrant(ServerEngine):
             client.get_collection(self._name)  # or an error that says that there is none
         self._open_client = make_client(self._server, self.options.timeout_s)
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         if not len(query.vector):
-            return NOTHING
+            return NO_HITS
         asked = query.vector.to_qdrant()
         with self._translated():
             answer = self._open_client.query_points(
@@ -80,11 +79,11 @@ class Qdrant(ServerEngine):
             )
         return _found(answer.points)
 
-    def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
+    def _together(self, queries: Sequence[Query], top_k: int) -> list[Hits]:
         asked = [self._request(query.vector, top_k) for query in queries if len(query.vector)]
         with self._translated():
             answers = iter(self._open_client.query_batch_points(self._name, asked) if asked else [])
-        return [_found(next(answers).points) if len(query.vector) else NOTHING for query in queries]
+        return [_found(next(answers).points) if len(query.vector) else NO_HITS for query in queries]
 
     @staticmethod
     def _request(vector: SparseVector, top_k: int) -> Any:
@@ -178,5 +177,5 @@ def collection_bytes(data: Path | None, name: str) -> int | None:
     return disk_bytes(folder)
 
 
-def _found(points: Sequence[Any]) -> Found:
-    return found([point.id for point in points], [point.score for point in points])
+def _found(points: Sequence[Any]) -> Hits:
+    return Hits.of([point.id for point in points], [point.score for point in points])

@@ -14,7 +14,7 @@ from benchmarks.harness.machine import machine
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Ratio:
     """One thing measured against another in the same run.
 
     Attributes:
@@ -38,29 +38,29 @@ class Comparison:
 Rates = dict[str, list[float]]
 
 
-def measure(sides: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
-    """Run every side once unmeasured, then `rounds` times in turn, in alternating order. A side returns its rate."""
-    rates: Rates = {name: [] for name in sides}
-    names = list(sides)
+def measure(runners: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
+    """Run every runner once unmeasured, then `rounds` times in turn, in alternating order. A runner returns its rate."""
+    rates: Rates = {name: [] for name in runners}
+    names = list(runners)
     for name in names:
-        sides[name]()
+        runners[name]()
     for n in range(rounds):
         for name in names if n % 2 == 0 else reversed(names):
-            rates[name].append(sides[name]())
+            rates[name].append(runners[name]())
     return rates
 
 
-def compare(name: str, rates: Rates, subject: str, baseline: str, goal: float | None) -> Comparison:
-    """Compare two sides, round by round."""
+def compare(name: str, rates: Rates, subject: str, baseline: str, goal: float | None) -> Ratio:
+    """Compare two runners, round by round."""
     ratios = [mine / other for mine, other in zip(rates[subject], rates[baseline], strict=True)]
-    return Comparison(name, baseline, subject, statistics.median(ratios), goal)
+    return Ratio(name, baseline, subject, statistics.median(ratios), goal)
 
 
 def show(
     title: str,
     settings: Mapping[str, Any],
     rates: Rates,
-    comparisons: list[Comparison],
+    comparisons: list[Ratio],
     *,
     as_json: bool,
     unit: str = "documents",

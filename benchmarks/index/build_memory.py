@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.harness.memory import status_bytes
 from benchmarks.workloads.workload import read_vectors
 from splade_ptbr_connectors.vectors import SparseBatch
 
@@ -23,7 +24,7 @@ def peak_bytes(vectors: Path, folder: Path, documents: int) -> float | None:
 
     Pages of mapped files are left out: the system takes them back as it likes.
     """
-    if not Path("/proc/self/status").exists():
+    if status_bytes("RssAnon") is None:
         return None
     arguments = [sys.executable, "-m", "benchmarks.index.build_memory", str(vectors.resolve()), str(folder.resolve()), str(documents)]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
@@ -44,7 +45,7 @@ def _main(vectors: Path, folder: Path, documents: int) -> None:
 
     def watch() -> None:
         while not done.wait(_PAUSE_S):
-            peaks[0] = max(peaks[0], _anonymous())
+            peaks[0] = max(peaks[0], status_bytes("RssAnon") or 0)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -54,11 +55,6 @@ def _main(vectors: Path, folder: Path, documents: int) -> None:
         done.set()
         watcher.join()
     sys.stdout.write(f"{peaks[0]}\n")
-
-
-def _anonymous() -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.comparison.summary import latency
+from benchmarks.harness.latency import latency
 from benchmarks.harness.machine import disk_bytes, machine
 from benchmarks.index.build_memory import chunks, peak_bytes
 from benchmarks.index.scatter_add import Search, plain_scatter_add

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 import threading
 import time
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import typer
 
+from benchmarks.harness.memory import resident_bytes
 from benchmarks.harness.rounds import compare, measure, show
 from benchmarks.workloads.ready_vectors import VOCABULARY, ReadyVectors
 from splade_ptbr_connectors import SparseVector, open_store
@@ -303,12 +303,6 @@ class NullStore(Store):
 
     def _close(self) -> None:
         pass
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in use now. Linux only."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def _memory(records: int, *, as_json: bool) -> None:

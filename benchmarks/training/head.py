@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.harness.machine import machine
-from benchmarks.harness.rounds import Comparison, Rates, compare
+from benchmarks.harness.memory import peak_bytes
+from benchmarks.harness.rounds import Rates, Ratio, compare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,7 +129,7 @@ def _rounds(steps: list[Step], rounds: int) -> dict[str, list[Measured]]:
     return found
 
 
-def _comparisons(rates: Rates, peaks: Rates) -> list[Comparison]:
+def _comparisons(rates: Rates, peaks: Rates) -> list[Ratio]:
     """Of each regime: the rate, and the memory as plain / lean, so that more is better in both."""
     found = []
     for regime in SHARES:
@@ -139,7 +139,7 @@ def _comparisons(rates: Rates, peaks: Rates) -> list[Comparison]:
     return found
 
 
-def _show(settings: dict[str, Any], unit: str, rates: Rates, peaks: Rates, comparisons: list[Comparison], *, as_json: bool) -> None:
+def _show(settings: dict[str, Any], unit: str, rates: Rates, peaks: Rates, comparisons: list[Ratio], *, as_json: bool) -> None:
     if as_json:
         content = {
             "benchmark": "head",
@@ -192,10 +192,7 @@ def _memory(device: str, *, restart: bool = False) -> float:
         if restart:
             torch.cuda.reset_peak_memory_stats()
         return float(torch.cuda.max_memory_allocated())
-    import resource  # not there on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024)
+    return float(peak_bytes())
 
 
 def _head_step(step: Step) -> Callable[[], float]:

@@ -18,6 +18,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import machine
+from benchmarks.harness.memory import status_bytes
 from training.data.open import open_batches
 from training.recipe.sections import TripletsData
 
@@ -160,10 +161,5 @@ def child(folder: str, batch: int, batches: int) -> None:
 
 def _memory() -> dict[str, int]:
     """Of this process, as Linux counts it; empty elsewhere."""
-    names = {"VmHWM": "peak", "RssAnon": "anonymous", "RssFile": "file"}
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {}
-    fields = {line.split(":")[0]: line.split() for line in lines}
-    return {ours: int(fields[name][1]) * 1024 for name, ours in names.items() if name in fields}
+    fields = {"peak": "VmHWM", "anonymous": "RssAnon", "file": "RssFile"}
+    return {name: size for name, field in fields.items() if (size := status_bytes(field)) is not None}

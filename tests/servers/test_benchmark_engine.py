@@ -38,7 +38,7 @@ def queries(workload: Workload) -> list[Query]:
 
 def test_hits_are_those_of_an_exact_oracle(built: Engine, workload: Workload) -> None:
     built.open()
-    kept = built.stored_form(workload.documents)
+    kept = built.quantized(workload.documents)
     assert kept is not None and not np.array_equal(kept.weights, workload.documents.weights)
     matrix = kept.to_scipy(VOCABULARY).astype(np.float64)
     for top_k in (1, 10, 1000):

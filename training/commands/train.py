@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from training.commands.options import DEFAULT_DATA, DataOption
-from training.recipe.reading import load_recipe, recipe_table
+from training.recipe.file import load_recipe, recipe_table
 
 
 def train(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from training.cost.estimate import Calibration, NetworkSizes, TextLengths, calibrate, estimate
 from training.data.batches import Batch
-from training.data.loading import load_training_data
 from training.data.tokens import Tokens
+from training.data.training_data import load_training_data
 from training.loop.device import autocast, check_device, process_count, training_device
 from training.loop.distributed import Shares
 from training.loop.gradcache import batch_backward

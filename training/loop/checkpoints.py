@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from splade_ptbr_connectors.atomic import write_atomically
 from splade_ptbr_connectors.errors import TrainingError
-from training.recipe.reading import recipe_table
+from training.recipe.file import recipe_table
 from training.recipe.sections import Recipe
 
 MARKER = "complete.json"

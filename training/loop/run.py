@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_model
 
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
-from training.data.loading import load_training_data
+from training.data.training_data import load_training_data
 from training.loop import checkpoints
 from training.loop.device import check_device
 from training.loop.distributed import rank_and_world
@@ -23,7 +23,7 @@ from training.loop.objective import TrainedModel
 from training.loop.trainer import CHECKPOINTS, SpladeTrainer
 from training.models.build import build_model
 from training.models.pack import pack
-from training.recipe.reading import recipe_table
+from training.recipe.file import recipe_table
 from training.recipe.sections import Recipe
 from training.runlog import FILE_NAME, RunLog
 

@@ -17,9 +17,9 @@ from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from splade_ptbr_connectors.evaluation.runs import write_run
 from splade_ptbr_connectors.vectors import SparseBatch
 from training.measure.exact_search import Hits, StreamingSearch, TermCounts
-from training.measure.significance import PERMUTATIONS, RESAMPLES, Comparison, compare_values, corrected
+from training.measure.progress import bar
+from training.measure.significance import PERMUTATIONS, RESAMPLES, PairedComparison, compare_values, corrected
 from training.measure.validation import Measured, canonical_measure, measure_bm25, measure_hits, measured_of, retrieval_depth
-from training.mining.mined_lines import bar
 
 DOCUMENTS_AT_ONCE = 2048
 Run = dict[str, Hits]
@@ -89,7 +89,7 @@ def write_runs(path: Path, runs: Mapping[str, Run]) -> None:
 class ComparedCollection:
     """Two models on one collection: the tests, and the size of the vectors that the quality was paid with."""
 
-    comparison: Comparison
+    comparison: PairedComparison
     a: Measured
     b: Measured
 

@@ -38,7 +38,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedComparison:
     """Two models on one collection.
 
     Attributes:
@@ -85,7 +85,7 @@ def compare_values(
     seed: int = 0,
     permutations: int = PERMUTATIONS,
     resamples: int = RESAMPLES,
-) -> Comparison:
+) -> PairedComparison:
     """Compare two models by their values per query (query id -> value). `p_holm` is that of this collection alone.
 
     Raises:
@@ -100,7 +100,7 @@ def compare_values(
     first, second = _values(name, a, common), _values(name, b, common)
     differences = second - first
     p_value = randomisation_test(differences, permutations=permutations, seed=seed)
-    return Comparison(
+    return PairedComparison(
         name=name,
         metric=metric,
         queries=len(common),
@@ -120,7 +120,7 @@ def compare_values(
     )
 
 
-def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def corrected(comparisons: Sequence[PairedComparison]) -> list[PairedComparison]:
     """The same comparisons with `p_holm` corrected over all of them."""
     adjusted = holm([comparison.p_randomisation for comparison in comparisons])
     return [replace(comparison, p_holm=p_value) for comparison, p_value in zip(comparisons, adjusted, strict=True)]

@@ -17,7 +17,8 @@ from splade_ptbr_connectors.errors import InputError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from splade_ptbr_connectors.vectors import SparseBatch
 from training.measure.exact_search import ExactIndex
-from training.mining.mined_lines import ResumableLines, bar
+from training.measure.progress import bar
+from training.mining.mined_lines import ResumableLines
 from training.mining.negatives import Candidate, Positive, Selection, choose, normalized
 
 DOCUMENTS_AT_ONCE = 1024

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
-
-from tqdm import tqdm
+from typing import IO, Any
 
 from splade_ptbr_connectors.atomic import unshare
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from splade_ptbr_connectors.evaluation.files import bad_line, read_lines
 from splade_ptbr_connectors.text import check_text
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +190,3 @@ def _line_ends(path: Path) -> array[int]:
                 if line.endswith(b"\n"):
                     ends.append(len(line) + (ends[-1] if ends else 0))
     return ends
-
-
-def bar(items: Iterable[T], what: str, progress: bool, *, total: int) -> Iterator[T]:
-    """The items, with a bar on stderr if that is asked for and stderr is a terminal."""
-    return iter(tqdm(items, what, total=total, disable=None if progress else True, file=sys.stderr))

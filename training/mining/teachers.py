@@ -19,7 +19,8 @@ from splade_ptbr_connectors.encoding.network_config import position_limit
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelFormatError, ModelNotFoundError
 from splade_ptbr_connectors.evaluation.runs import read_run
-from training.mining.mined_lines import MinedLine, ResumableLines, bar, read_mined
+from training.measure.progress import bar
+from training.mining.mined_lines import MinedLine, ResumableLines, read_mined
 
 LINES_AT_ONCE = 64
 MONO_T5_TEMPLATE = "Query: {query} Document: {document} Relevant:"

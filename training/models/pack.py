@@ -17,7 +17,7 @@ from splade_ptbr_connectors.encoding.sentence_transformers_format import sentenc
 from training.data.tokens import TextTokens
 from training.models.base import BiEncoder
 from training.models.queries import QUERY_FILE
-from training.recipe.reading import recipe_table
+from training.recipe.file import recipe_table
 from training.recipe.sections import LexicalModel, Recipe, SeparateQueries, TableQueries
 
 logger = logging.getLogger(__name__)

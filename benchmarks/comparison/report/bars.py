@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.comparison.report.scatter import log_ticks
 from benchmarks.comparison.report.text import short
-from benchmarks.comparison.results import Agreement, Latency
+from benchmarks.comparison.results import Agreement
+from benchmarks.harness.latency import Latency
 from splade_ptbr_connectors.plots.style import Theme, matplotlib, new_figure, plain_numbers, spans_decades
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from benchmarks.comparison.report.curves import UNPRUNED, lines, pruning_curves
 from benchmarks.comparison.report.scatter import Dot, scatter
 from benchmarks.comparison.report.tables import bytes_a_document
 from benchmarks.comparison.report.text import names
-from benchmarks.comparison.results import TOP_KS, Agreement, EngineResult, Latency, PrunedResult, Results
+from benchmarks.comparison.results import TOP_KS, Agreement, EngineResult, PrunedResult, Results
+from benchmarks.harness.latency import Latency
 from splade_ptbr_connectors.plots.picture import Picture
 
 MEASURE = "nDCG@10"

@@ -15,7 +15,8 @@ from benchmarks.comparison.report import pictures as plots
 from benchmarks.comparison.report.page import page
 from benchmarks.comparison.report.scatter import Dot, scatter
 from benchmarks.comparison.report.text import one_line, short
-from benchmarks.comparison.results import Agreement, Build, EngineResult, Latency, PrunedResult, Results, WorkloadFacts
+from benchmarks.comparison.results import Agreement, Build, EngineResult, PrunedResult, Results, WorkloadFacts
+from benchmarks.harness.latency import Latency
 from splade_ptbr_connectors.plots.picture import Picture
 from tests.benchmarks.comparison.test_report import RESULTS
 

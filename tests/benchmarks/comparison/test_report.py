@@ -26,11 +26,11 @@ from benchmarks.comparison.results import (
     Build,
     EngineResult,
     Failure,
-    Latency,
     PrunedResult,
     Results,
     WorkloadFacts,
 )
+from benchmarks.harness.latency import Latency
 from splade_ptbr_connectors.errors import InputFileError, MissingExtraError
 from splade_ptbr_connectors.plots.picture import ShownPicture
 

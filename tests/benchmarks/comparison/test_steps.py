@@ -17,7 +17,7 @@ from benchmarks.comparison.results import TOP_KS, EngineResult, Results
 from benchmarks.comparison.steps import Plan, run_steps
 from benchmarks.comparison.summary import collect, latency
 from benchmarks.comparison.worker import Specification, main, read_hits, write_hits
-from benchmarks.engines.base import Found
+from benchmarks.engines.base import Hits
 from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.evaluation.runs import read_run
 from tests.benchmarks.small_workloads import make_workload
@@ -156,7 +156,7 @@ def test_a_worker_says_why_it_failed(workload: Workload, tmp_path: Path) -> None
 
 
 def test_hits_are_read_as_they_were_written(tmp_path: Path) -> None:
-    hits = [Found(np.array(rows, np.int64), np.array(rows) / 3) for rows in ([5, 2], [], [7])]
+    hits = [Hits(np.array(rows, np.int64), np.array(rows) / 3) for rows in ([5, 2], [], [7])]
     write_hits(tmp_path / "hits.npz", hits)
     for (rows, scores), written in zip(read_hits(tmp_path / "hits.npz"), hits, strict=True):
         assert np.array_equal(rows, written.rows)

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from benchmarks.encoding import encode as command
 from benchmarks.encoding.checkpoints import Checkpoint, sentence_transformers_folder
-from benchmarks.encoding.encode import Device, make_sides, measure_case
+from benchmarks.encoding.encode import Device, make_runners, measure_case
 from benchmarks.encoding.report import Case, Likeness, compare_vectors, means, ndcg, show
-from benchmarks.encoding.runners import Measured, Side, Step, _batch_of_tensor, _sentence_transformers, best_batch, measure_side
+from benchmarks.encoding.runners import Measured, Runner, Step, _batch_of_tensor, _sentence_transformers, best_batch, measure_runner
 from benchmarks.encoding.texts import DOCUMENTS, FIXED, QUERIES, WORDS_OF_FIXED, Texts, read_collection, with_fixed
 from benchmarks.workloads.workload import write_vectors
 from splade_ptbr_connectors import SparseVector, SpladeEncoder
@@ -108,7 +108,7 @@ class TestTexts:
 class TestSides:
     def test_sentence_transformers_with_our_modules_gives_the_vectors_of_mini(self, tmp_path: Path) -> None:
         folder = sentence_transformers_folder("mini", tmp_path)
-        queries, documents, to_batch = _sentence_transformers(Side("st", "sentence-transformers", str(folder), channel="mini"))
+        queries, documents, to_batch = _sentence_transformers(Runner("st", "sentence-transformers", str(folder), channel="mini"))
         ours = SpladeEncoder.load("mini", on_long="truncate")
         for theirs, own in ((queries, ours.encode_queries), (documents, ours.encode_documents)):
             like = compare_vectors(to_batch(theirs(TEXTS)), SparseBatch.from_vectors(own(TEXTS)), ours.vocab_size, ())
@@ -117,7 +117,7 @@ class TestSides:
 
     def test_a_fresh_process_measures_and_leaves_its_vectors(self, tmp_path: Path) -> None:
         (tmp_path / "texts.json").write_text(json.dumps({QUERIES: TEXTS[:2], DOCUMENTS: TEXTS}), encoding="utf-8")
-        found = measure_side(Side("onnx", "ours", "mini", "onnx"), tmp_path / "texts.json", tmp_path / "vectors")
+        found = measure_runner(Runner("onnx", "ours", "mini", "onnx"), tmp_path / "texts.json", tmp_path / "vectors")
         assert list(found.steps) == [QUERIES, DOCUMENTS]
         assert 0 < found.before_bytes < found.steps[QUERIES].peak_bytes <= found.steps[DOCUMENTS].peak_bytes
         assert min(min(step.rate, step.rate_of_core) for step in found.steps.values()) > 0
@@ -128,7 +128,7 @@ class TestSides:
     def test_a_side_that_fails_says_why(self, tmp_path: Path) -> None:
         (tmp_path / "texts.json").write_text("{}", encoding="utf-8")
         with pytest.raises(RuntimeError, match=r"(?s)'broken' failed.*no model 'no such/model here'"):
-            measure_side(Side("broken", "ours", "no such/model here"), tmp_path / "texts.json")
+            measure_runner(Runner("broken", "ours", "no such/model here"), tmp_path / "texts.json")
 
     @pytest.mark.gpu
     def test_half_precision_on_a_gpu(self, tmp_path: Path) -> None:
@@ -136,12 +136,12 @@ class TestSides:
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
         (tmp_path / "texts.json").write_text(json.dumps({QUERIES: TEXTS[:2], DOCUMENTS: TEXTS}), encoding="utf-8")
-        side = Side("torch bfloat16", "ours", "mini", "torch", "cuda", "bfloat16")
-        assert measure_side(side, tmp_path / "texts.json").steps[DOCUMENTS].peak_bytes > 0
+        runner = Runner("torch bfloat16", "ours", "mini", "torch", "cuda", "bfloat16")
+        assert measure_runner(runner, tmp_path / "texts.json").steps[DOCUMENTS].peak_bytes > 0
 
 
 def case(rates: dict[str, float], peaks: dict[str, int], differences: dict[str, float], quality: dict[str, float]) -> Case:
-    """A Case of one round with the step of documents alone; the first two sides are sentence-transformers."""
+    """A Case of one round with the step of documents alone; the first two runners are sentence-transformers."""
     found = {name: [Measured(1, 0.1, {DOCUMENTS: Step(rates[name], rates[name], peaks[name])})] for name in rates}
     likeness = {name: {DOCUMENTS: Likeness(differences[name], 1.0, 1.0, 1.0)} for name in rates}
     baseline, tuned, *_ = rates
@@ -174,7 +174,7 @@ class TestGoals:
     def test_goals_do_not_vanish_where_nothing_is_exact(self, capsys: pytest.CaptureFixture[str]) -> None:
         rates = {"st": 10.0, "best": 10.0, "half": 50.0}
         show([case(rates, dict.fromkeys(rates, 9), {"st": 0.0, "best": 0.0, "half": 1e-3}, {})], {}, as_json=False)
-        assert "documents, exact: no side of ours is within 0.0001   goals: missed" in capsys.readouterr().out
+        assert "documents, exact: no runner of ours is within 0.0001   goals: missed" in capsys.readouterr().out
 
     def test_table_and_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         cases = [self.make(0.001), self.make(0.003)]
@@ -205,37 +205,37 @@ def test_a_case_runs_every_side_in_every_round(tmp_path: Path, monkeypatch: pyte
     ran: list[str] = []
     texts = with_fixed(read_collection(command.SAMPLE, "test"), 3)
 
-    def stand_in(side: Side, file: Path, vectors: Path | None = None) -> Measured:
-        ran.append(side.name)
+    def stand_in(runner: Runner, file: Path, vectors: Path | None = None) -> Measured:
+        ran.append(runner.name)
         steps = json.loads(file.read_text(encoding="utf-8"))
         for name, many in steps.items() if vectors else ():
             own = SparseBatch.from_vectors(SpladeEncoder.load("mini").encode_documents(many))
             write_vectors(vectors / name, own)
         return Measured(1, 0.1, {name: Step(1.0, 1.0, 2) for name in steps})
 
-    monkeypatch.setattr(command, "measure_side", stand_in)
+    monkeypatch.setattr(command, "measure_runner", stand_in)
     monkeypatch.setattr(command, "best_batch", lambda *_: 8)
     found = measure_case(Checkpoint("mini", "mini", "mini", "int8", "st", (), judged=False), texts, Device.cpu, 2, tmp_path)
     once = ["sentence-transformers", "sentence-transformers, batch 8", "torch float32", "onnx float32", "onnx int8"]
     assert ran == [*once, *reversed(once)]
     assert found.lengths[FIXED][0] >= WORDS_OF_FIXED
     assert found.ndcg == {}
-    assert {like.largest_difference for side in found.likeness.values() for like in side.values()} == {0.0}
+    assert {like.largest_difference for runner in found.likeness.values() for like in runner.values()} == {0.0}
 
 
 def test_a_gpu_has_its_own_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "best_batch", lambda *_: 64)
     texts = read_collection(command.SAMPLE, "test")
-    sides = make_sides(Checkpoint("base", "b", "o", "i", "b", (), judged=False), texts, Device.cuda)
-    assert [side.dtype for side in sides] == ["float32", "float32", "float32", "bfloat16", "float16"]
-    assert {side.device for side in sides} == {"cuda"}
-    assert not any(side.channel for side in sides)
+    runners = make_runners(Checkpoint("base", "b", "o", "i", "b", (), judged=False), texts, Device.cuda)
+    assert [runner.dtype for runner in runners] == ["float32", "float32", "float32", "bfloat16", "float16"]
+    assert {runner.device for runner in runners} == {"cuda"}
+    assert not any(runner.channel for runner in runners)
 
 
 def test_the_best_batch_size_is_one_of_those_that_were_tried(tmp_path: Path) -> None:
     folder = sentence_transformers_folder("mini", tmp_path)
-    side = Side("st", "sentence-transformers", str(folder), channel="mini")
-    assert best_batch(side, TEXTS[:2], (1, 2, 64)) in (1, 2)
+    runner = Runner("st", "sentence-transformers", str(folder), channel="mini")
+    assert best_batch(runner, TEXTS[:2], (1, 2, 64)) in (1, 2)
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.engines import ENGINES, check_engine, open_engine
-from benchmarks.engines.base import Engine, Found, Query, Settings
+from benchmarks.engines.base import Engine, Hits, Query, Settings
 from benchmarks.workloads.workload import Workload, write_vectors
 from splade_ptbr_connectors.errors import ConfigError, MissingExtraError, SpladeConnectorsError
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
@@ -79,7 +79,7 @@ def exact_scores(documents: SparseBatch, query: SparseVector) -> np.ndarray:
     return np.asarray(matrix @ weights)
 
 
-def check_against(found: Found, scores: np.ndarray, top_k: int) -> None:
+def check_against(found: Hits, scores: np.ndarray, top_k: int) -> None:
     """The hits are the documents with the largest scores, each with its own; which of tied documents they are is open."""
     expected = np.sort(scores[scores > 0])[::-1][:top_k]
     assert len(found.rows) == len(set(found.rows.tolist())) == len(expected)
@@ -91,7 +91,7 @@ def check_against(found: Found, scores: np.ndarray, top_k: int) -> None:
 @pytest.mark.parametrize("built", SPARSE, indirect=True)
 def test_sparse_engines_find_what_an_exact_oracle_finds(opened: Engine, workload: Workload) -> None:
     assert opened.sparse
-    stored = opened.stored_form(workload.documents) or workload.documents
+    stored = opened.quantized(workload.documents) or workload.documents
     for query in queries(workload):
         for top_k in (1, 10, 1000):
             check_against(opened.search(query, top_k), exact_scores(stored, query.vector), top_k)
@@ -188,7 +188,7 @@ def test_the_8_bit_form_is_that_of_each_window_of_65536_rows(tmp_path: Path) -> 
     built.engine().build()
     engine = built.engine()
     engine.open()
-    stored = engine.stored_form(built.workload.documents)
+    stored = engine.quantized(built.workload.documents)
     assert stored is not None and np.array_equal(stored.term_ids, built.workload.documents.term_ids)
     for query in queries(built.workload):
         check_against(engine.search(query, 1000), exact_scores(stored, query.vector), 1000)

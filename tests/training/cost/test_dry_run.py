@@ -13,10 +13,10 @@ from splade_ptbr_connectors.errors import ConfigError
 from training.cost import dry_run
 from training.cost.dry_run import dry_run_report
 from training.data.batches import Batch, Example, collate
-from training.data.loading import SAMPLED_STEPS, SampledPassages
+from training.data.training_data import SAMPLED_STEPS, SampledPassages
 from training.loop import device
 from training.loop.run import train
-from training.recipe.reading import load_recipe
+from training.recipe.file import load_recipe
 
 Changes = Sequence[str]
 

@@ -23,7 +23,7 @@ from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from training.loop import checkpoints
 from training.loop.run import train
-from training.recipe.reading import load_recipe
+from training.recipe.file import load_recipe
 from training.runlog import read_log
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ pytest.importorskip("tensorboard")
 pytest.importorskip("ir_measures")
 
 from training.loop.run import train
-from training.recipe.reading import load_recipe
+from training.recipe.file import load_recipe
 
 
 def test_the_numbers_of_the_log_are_there(smoke_recipe: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

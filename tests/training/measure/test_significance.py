@@ -13,7 +13,7 @@ from scipy import stats
 
 from splade_ptbr_connectors.errors import ConfigError, InputError
 from training.measure.significance import (
-    Comparison,
+    PairedComparison,
     bootstrap_interval,
     compare_values,
     corrected,
@@ -169,7 +169,7 @@ def test_the_queries_that_changed_most_come_first_and_unchanged_ones_never() -> 
 def test_queries_of_one_model_alone_are_counted_not_hidden() -> None:
     comparison = compare_values("c", "RR@10", {"x": 0.5, "y": 0.5}, {"y": 1.0, "z": 0.5}, **FEW)
     assert (comparison.queries, comparison.left_out, comparison.difference) == (1, 2, 0.5)
-    assert isinstance(comparison, Comparison) and comparison.to_dict()["changed"][0]["query_id"] == "y"
+    assert isinstance(comparison, PairedComparison) and comparison.to_dict()["changed"][0]["query_id"] == "y"
 
 
 @pytest.mark.parametrize(

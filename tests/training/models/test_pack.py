@@ -20,10 +20,10 @@ pytest.importorskip("onnxruntime")
 from splade_ptbr_connectors.cli.main import run as command
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.identity import network_sha256, sha256_of
-from training.data.loading import load_training_data
+from training.data.training_data import load_training_data
 from training.models.build import Built, build_model
 from training.models.pack import pack
-from training.recipe.reading import load_recipe
+from training.recipe.file import load_recipe
 from training.recipe.sections import Recipe
 
 TEXTS = ["qual imposto novo?", "o médico tem vacina de saúde", "caso12 " + "imposto " * 40]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from splade_ptbr_connectors.errors import ConfigError
-from training.recipe.reading import load_recipe, recipe_of, recipe_table
+from training.recipe.file import load_recipe, recipe_of, recipe_table
 
 RECIPES = Path(__file__).resolve().parents[3] / "training" / "recipes"
 
