@@ -28,7 +28,7 @@ class Oracle:
         self._terms = self._rows.tocsc()
 
     def rank(self, query: SparseVector, top_k: int) -> Ranking:
-        """The top k; documents that share no term with the query are no hits."""
+        """The top k; documents that share no term with the query are not hits."""
         terms, weights = self._known(query)
         scores = self._terms[:, terms] @ weights
         hits = np.flatnonzero(scores)  # products of positive float32 numbers never vanish in float64

@@ -45,7 +45,7 @@ def run(
     reranker: Annotated[str | None, typer.Option(help="MODULE:NAME of a cross-encoder, for engines rerank:ENGINE.")] = None,
     options: Options = None,
 ) -> None:
-    """Compare engines on one collection; interrupted, it goes on where it was. One engine's failure does not lose the others."""
+    """Compare engines on one collection; interrupted, it resumes where it was. One engine's failure does not lose the others."""
     names = _names(engines)
     given = _options(options or [], names)
     workload = workload_of(

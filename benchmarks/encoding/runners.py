@@ -237,7 +237,7 @@ def _pooling(ours: Any) -> Any:
 
 
 def _batch_of_tensor(tensor: Any) -> SparseBatch:
-    """A sparse [N, V] tensor as CSR, in order of term ids; weights that are 0 are no terms."""
+    """A sparse [N, V] tensor as CSR, in order of term ids; weights that are 0 are not terms."""
     tensor = tensor.cpu().coalesce()
     rows, terms = tensor.indices().numpy()
     weights = tensor.values().float().numpy()

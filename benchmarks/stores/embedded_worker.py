@@ -54,7 +54,7 @@ def records(vectors: SparseBatch) -> Iterator[tuple[str, SparseVector, dict[str,
 
 
 def load(url: str, folder: Path, checkpoint: str) -> None:
-    """Load all documents; the same command again goes on where a killed one stopped."""
+    """Load all documents; the same command again resumes where a killed one stopped."""
     with opened(url) as store:
         started = time.perf_counter()
         report = ingest(records(batch_of(folder, "documents")), store, checkpoint=checkpoint, vectors=True, progress=_say)

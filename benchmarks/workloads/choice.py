@@ -64,7 +64,7 @@ def read_npz(path: Path) -> tuple[SparseBatch, SparseBatch]:
             parts = [[held[f"{part}_{name}"] for name in _ARRAYS] for part in ("document", "query")]
     except (OSError, ValueError, KeyError) as error:
         names = ", ".join(f"document_{name}, query_{name}" for name in _ARRAYS)
-        raise InputFileError(f"{path} is no file of vectors ({error}): it needs the arrays {names}.") from error
+        raise InputFileError(f"{path} is not a file of vectors ({error}): it needs the arrays {names}.") from error
     documents, queries = (
         SparseBatch(ptr.astype(np.int64), term.astype(np.uint32), weight.astype(np.float32)) for ptr, term, weight in parts
     )

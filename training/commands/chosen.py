@@ -36,7 +36,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.isidentifier() or not value:
-            raise ConfigError(f"{setting!r} is no setting: write key=value, e.g. max_active_terms_document=128.")
+            raise ConfigError(f"{setting!r} is not a setting: write key=value, e.g. max_active_terms_document=128.")
         if key in values or key in ("model", "device", "batch_size"):
             raise ConfigError(f"{key} is set twice, or has an option of its own.")
         try:

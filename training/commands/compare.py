@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN_CHANGES = 5
 QUALITY = ("collection", "queries", "A", "B", "difference", "95% interval")
 TESTS = ("collection", "won/tied/lost", "p", "p (Holm)", "p (t-test)")
-SIZES = ("collection", "terms a query A", "B", "terms a document A", "B", "FLOPS A", "B")
+SIZES = ("collection", "terms per query A", "B", "terms per document A", "B", "FLOPS A", "B")
 
 
 def compare(

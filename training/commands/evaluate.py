@@ -71,7 +71,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     console = human_console()
     for metric in rows[0]["measures"]:
         baseline = "bm25" in rows[0]
-        columns = ["collection", "queries", metric, *(["BM25"] if baseline else []), "terms a query", "terms a document"]
+        columns = ["collection", "queries", metric, *(["BM25"] if baseline else []), "terms per query", "terms per document"]
         lines = [
             [row["collection"], f"{row['queries']:,}", f"{row['measures'][metric]:.3f}"]
             + ([f"{row['bm25'][metric]:.3f}"] if baseline else [])

@@ -35,8 +35,8 @@ def mine(
     ] = 0.95,
     teacher_run: Annotated[Path | None, typer.Option(help="TREC run of a teacher: negatives must score below the positive.")] = None,
     teacher_margin: Annotated[float, typer.Option(help="By more than this.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     as_json: JsonOption = False,
     set_: SetOption = None,
     device: DeviceOption = None,
@@ -66,7 +66,7 @@ def _draw(text: str) -> Draw:
     count, colon, depth = text.partition(":")
     numbers = integer(count), integer(depth)
     if not colon or numbers[0] is None or numbers[1] is None:
-        raise ConfigError(f"{text!r} is no draw: write N:DEPTH, e.g. 50:1000 for 50 negatives from the first 1000 ranks.")
+        raise ConfigError(f"{text!r} is not a draw: write N:DEPTH, e.g. 50:1000 for 50 negatives from the first 1000 ranks.")
     return Draw(numbers[0], numbers[1])
 
 

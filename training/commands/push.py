@@ -19,7 +19,7 @@ def push(
     message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the folder, list what would be sent, and stop.")] = False,
 ) -> None:
-    """Push a model folder to the Hugging Face hub; running it again goes on where it stopped.
+    """Push a model folder to the Hugging Face hub; running it again resumes where it stopped.
 
     The token is that of `hf auth login` or HF_TOKEN, the hub that of HF_ENDPOINT.
     """

@@ -19,7 +19,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Output folder; default runs/NAME.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A TOML line that changes the recipe: 'training.steps = 100'.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe, sizes, steps and cost, and stop.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of the output folder.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the last checkpoint of the output folder.")] = False,
 ) -> None:
     """Train a recipe: log and checkpoints in OUT, the chosen model in OUT/model."""
     recipe = load_recipe(recipe_file, set_ or [])

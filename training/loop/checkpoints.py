@@ -77,7 +77,7 @@ def saving(folder: Path) -> Iterator[None]:
     """A failed save (disk full, no permission) leaves no half checkpoint, keeps the one before, and says so.
 
     Raises:
-        TrainingError: what the medium said, and which checkpoint is good.
+        TrainingError: what the disk reported, and which checkpoint is good.
     """
     try:
         yield
@@ -86,4 +86,4 @@ def saving(folder: Path) -> Iterator[None]:
         good = last_complete(folder.parent)
         kept = f"the last good checkpoint is {good}" if good else "there is no earlier checkpoint"
         reason = str(error).splitlines()[0][:200]
-        raise TrainingError(f"cannot save {folder} ({reason}): {kept}; make room and run again with --resume") from error
+        raise TrainingError(f"cannot save {folder} ({reason}): {kept}; free some space and run again with --resume") from error

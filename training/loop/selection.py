@@ -17,7 +17,7 @@ RUNAWAY_ACTIVATION = 40.0
 RUNAWAY_GROWTH = 10.0
 """Times the largest activation of the first step."""
 RUNAWAY_STEPS = 3
-"""Steps in a row: one odd batch is no explosion."""
+"""Steps in a row: one odd batch is not an explosion."""
 GRADIENT_STEPS = 20
 """Steps in a row without a finite gradient: more than a float16 scaler needs to find its scale."""
 EMPTY_VALIDATIONS = 2

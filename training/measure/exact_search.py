@@ -172,14 +172,14 @@ class ExactIndex:
         """Add D documents with [D, V] vectors. Nothing is added when an error is raised.
 
         Raises:
-            InputError: an id that is there already, or another number of ids than vectors.
+            InputError: an id that the index already has, or another number of ids than vectors.
             VectorError: see `checked`.
         """
         rows = checked(vectors, self.vocab_size)
         _check_ids(doc_ids, rows, "document")
         again = next((doc_id for doc_id in doc_ids if doc_id in self._known), None)
         if again is not None:
-            raise InputError(f"document id {again!r} is in the index already: ids must differ.")
+            raise InputError(f"document id {again!r} is already in the index: ids must differ.")
         self._known.update(doc_ids)
         self._blocks.append((list(doc_ids), rows))
         self.counts.add(rows)
@@ -215,4 +215,4 @@ def _check_ids(ids: Sequence[str], rows: sparse.csr_matrix, what: str) -> None:
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         again = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InputError(f"{what} id {again!r} is there twice: ids must differ.")
+        raise InputError(f"duplicate {what} id {again!r}: ids must differ.")

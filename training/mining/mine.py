@@ -91,7 +91,7 @@ def mine(
         out: JSONL; it takes its name when it is complete.
         selection: the rules.
         teacher: query id -> document id -> score, for `teacher_margin`.
-        resume: go on behind the last line of a run with the same settings that was broken off.
+        resume: continue behind the last line of an interrupted run with the same settings.
         progress: bars on stderr, if it is a terminal.
 
     Raises:

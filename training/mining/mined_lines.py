@@ -1,4 +1,4 @@
-"""JSONL files of mined and scored lines: read with errors that name the line, written so that a broken-off run can go on."""
+"""JSONL files of mined and scored lines: read with errors that name the line, written so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ class ResumableLines:
     """A JSONL file that is written item by item, and takes its name when it is complete.
 
     Until then OUT.part holds the lines and OUT.journal one entry for each item, behind a first one that says what the run is.
-    A run that was broken off at any moment goes on behind the last item whose entry and lines are both there.
+    A run that was interrupted at any moment resumes behind the last item whose entry and lines are both there.
 
     Args:
         out: the file to write.
-        identity: what the lines depend on; a run of another identity is not gone on with.
-        resume: go on with an unfinished run, if there is one.
+        identity: what the lines depend on; a run of another identity is not resumed.
+        resume: continue an unfinished run, if there is one.
 
     Attributes:
         journal: entries of the items done before.
@@ -105,7 +105,7 @@ class ResumableLines:
         unfinished = self._log.exists()
         if unfinished and not resume:
             raise ConfigError(
-                f"{self._log} is left of an unfinished run: go on with --resume, or delete it and {self._part.name} to start again."
+                f"{self._log} is left of an unfinished run: resume it with --resume, or delete it and {self._part.name} to start again."
             )
         if resume and not unfinished and out.exists():
             raise ConfigError(f"{out} is complete: there is nothing to resume; delete it or name another file.")
@@ -153,7 +153,7 @@ class ResumableLines:
             raise InputFileError(f"{self._out} cannot be written: {error.strerror or error}.") from error
 
     def _recover(self, identity: Any) -> None:
-        """Cut both files back to the last item that is there completely."""
+        """Cut both files back to the last complete item."""
         unshare(self._log)
         unshare(self._part)
         try:

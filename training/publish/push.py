@@ -66,7 +66,7 @@ def plan(folder: Path) -> Planned:
             leads out of the folder, or an access token written in a file. Every such file is named.
     """
     if not folder.is_dir():
-        raise ModelFormatError(f"{folder} is no folder: give the folder of a packed model, such as runs/NAME/model.")
+        raise ModelFormatError(f"{folder} is not a folder: give the folder of a packed model, such as runs/NAME/model.")
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
     token = _stored_token()
     problems = [f"{path.relative_to(folder).as_posix()}: {why}" for path in paths for why in _problems(path, folder, token)]
@@ -174,8 +174,8 @@ def push(planned: Planned, repo_id: str, *, private: bool = False, revision: str
         ModelError: the hub refused, could not be reached, or does not hold what was sent. The message says what to do.
     """
     if not REPO_ID.fullmatch(repo_id):
-        raise ConfigError(f"{repo_id!r} is no repository: give OWNER/NAME, letters, digits, '-', '_' and '.' in both.")
-    with _explained("the access token cannot be had", "Nothing was sent."):
+        raise ConfigError(f"{repo_id!r} is not a repository: give OWNER/NAME, letters, digits, '-', '_' and '.' in both.")
+    with _explained("the access token cannot be read", "Nothing was sent."):
         without_token = _token() is None
     if without_token:
         raise ConfigError("there is no access token of the hub: run `hf auth login`, or set HF_TOKEN to one with write permission.")
@@ -233,7 +233,7 @@ def _check_private(api: HfApi, repo_id: str) -> None:
     with _explained(f"{repo_id} cannot be looked at", "Nothing was sent."):
         public = not api.repo_info(repo_id).private
     if public:
-        raise ConfigError(f"{repo_id} is there already and public: make it private in its settings, or push without --private.")
+        raise ConfigError(f"{repo_id} already exists and is public: make it private in its settings, or push without --private.")
 
 
 def _verify(api: HfApi, planned: Planned, repo_id: str, revision: str | None) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class TripletsData(Section):
     qrels: str | None = None
     """Known positives: never negatives of their query."""
     limit: Count | None = None
-    """Only the first so many triplets."""
+    """Only this many triplets, from the first."""
 
 
 class TripletTextsData(Section):
@@ -264,7 +264,7 @@ class Sparsity(Section):
     convention: Convention = "averaged"
     """Groups of documents: `averaged` (FLOPS of positives and of negatives, averaged), `stacked` or `summed`."""
     threshold: int = 150
-    """l0_flops: rows with at most so many terms are exempt."""
+    """l0_flops: rows with no more terms than this are exempt."""
     df_alpha: Number = 0.1
     """df_flops: document share at which a term's weight is 1/2."""
     df_beta: Number = 10.0
@@ -353,7 +353,7 @@ class CollectionFiles(Section):
     queries: str
     qrels: str
     sample_documents: Count | None = None
-    """Only the judged documents and so many others, drawn with the recipe's seed (a validation index that fits)."""
+    """Only the judged documents and this many others, drawn with the recipe's seed (a validation index that fits)."""
     sample_queries: Count | None = None
 
 
@@ -396,4 +396,4 @@ class Recipe(Section):
     note: str = ""
     """What a reader of the model card must know: where the settings come from, how they were chosen."""
     cost: str = ""
-    """What a run is expected to cost, and on what."""
+    """What a run is expected to cost, and on which hardware."""

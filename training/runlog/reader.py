@@ -59,7 +59,7 @@ class _Reader:
     def read_start(self, row: Row) -> None:
         self.start = _typed(Start, row)
         if not isinstance(self.start.recipe, dict):
-            raise TypeError("the recipe is no object")
+            raise TypeError("the recipe is not an object")
 
     def read_step(self, row: Row) -> None:
         step = int(row.pop("step"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 UNPRUNED = "none"
 MILLISECONDS = "milliseconds"
-FEWEST = 0.1  # terms a document on a logarithmic axis: 0 has no place there
+FEWEST = 0.1  # terms per document on a logarithmic axis: 0 has no place there
 LOGARITHMIC_FROM = 8  # times as many terms in the longest documents as in the shortest
 Value = Callable[[PrunedResult], float | None]
 Line = list[tuple[float, float, str]]  # terms per document, value, setting; ascending

@@ -92,7 +92,7 @@ def agreement(results: Results) -> Picture | Missing:
 
 
 def pruning(results: Results) -> Picture | Missing:
-    """What fewer terms a document cost and save."""
+    """What fewer terms per document cost and save."""
     title = "Static pruning"
     judged = results.workload.judged_queries > 0
 

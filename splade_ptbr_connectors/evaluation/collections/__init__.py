@@ -11,9 +11,9 @@ text:FOLDER       paragraphs of *.txt[.gz], queries of another collection, nothi
 Where they come from, and their licences as far as known:
 
 mrobust           dataset unicamp-dl/mrobust of the Hugging Face hub; arXiv 2209.13738, which is CC BY 4.0; the dataset's card names no
-                  other licence. Its articles are those of TREC disks 4 and 5, which NIST gives out for research under an agreement.
+                  other licence. Its articles are those of TREC disks 4 and 5, which NIST distributes for research under an agreement.
 mmarco            dataset unicamp-dl/mmarco of the Hugging Face hub; arXiv 2108.13897; its card's text names no licence. Its passages
-                  are those of MS MARCO, which Microsoft gives out for non-commercial research.
+                  are those of MS MARCO, which Microsoft distributes for non-commercial research.
 ir_datasets       each has its own: https://ir-datasets.com
 
 Relative paths start at `data_dir`. Judged collections are read to their end once when they are opened, so that nothing broken,

@@ -94,7 +94,7 @@ def read_beir(folder: Path) -> BeirFolder:
     """A folder with all its splits.
 
     Raises:
-        InputFileError: no such folder, or naming file and line: a broken line, an id twice, a judged query without a text.
+        InputFileError: no such folder, or naming file and line: a broken line, an id twice, a judged query without text.
     """
     if not folder.is_dir():
         raise InputFileError(f"no such folder: {folder} (is the data folder right?)")

@@ -68,7 +68,7 @@ class Judgments:
     def checked(self) -> Qrels:
         """All judgments.
 
-        Raises InputFileError: a judged query without a text, no relevant document at all, or an id or a grade that no file can hold.
+        Raises InputFileError: a judged query without text, no relevant document at all, or an id or a grade that no file can hold.
         """
         for query_id, grades in self.qrels.items():
             self._check(query_id, grades)
@@ -170,7 +170,7 @@ def collection_in_memory(name: str, documents: Mapping[str, str], queries: Mappi
     """A collection of what is in memory already: document id -> text, query id -> text, judgments.
 
     Raises:
-        InputError: a judged query without a text, or no relevant document in the collection.
+        InputError: a judged query without text, or no relevant document in the collection.
     """
     return judged_collection(
         name, Documents(name, lambda: _numbered(documents), "document"), Judgments(queries, qrels, name, "the queries")

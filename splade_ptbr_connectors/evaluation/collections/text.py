@@ -46,7 +46,7 @@ def open_kind(where: str, data_dir: Path, *, queries_from: str | Path | None = N
 
 
 def _files(folder: Path) -> list[Path]:
-    """By name. Raises InputFileError: none, or a name that is no part of an id."""
+    """By name. Raises InputFileError: none, or a name that cannot be part of an id."""
     files = sorted([*folder.glob("*.txt"), *folder.glob("*.txt.gz")])
     if not files:
         raise InputFileError(f"{folder} has no text: looked for *.txt and *.txt.gz.")

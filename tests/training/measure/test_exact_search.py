@@ -148,12 +148,12 @@ def test_wrong_sizes_and_repeated_ids_are_refused_and_leave_the_index_as_it_was(
         (["x"], sparse.csr_matrix((1, VOCAB_SIZE + 1), dtype=np.float32), "another model"),
         (["x", "y"], matrix([{0: 1.0}]), "2 document ids for 1 vectors"),
         (["x", "x"], matrix([{0: 1.0}] * 2), "'x' is there twice"),
-        (["d99"], matrix([{0: 1.0}]), "'d99' is in the index already"),
+        (["d99"], matrix([{0: 1.0}]), "'d99' is already in the index"),
     ]:
         with pytest.raises((InputError, VectorError), match=message):
             index.add(names, rows)
     assert index.search(matrix([{0: 1.0}]), ["q"], 9) == {"q": [("d99", 1.0)]}
-    with pytest.raises(InputError, match="query id 'q' is there twice"):
+    with pytest.raises(InputError, match="duplicate query id 'q'"):
         index.search(matrix([{}, {}]), ["q", "q"], 1)
     with pytest.raises(ConfigError, match="top_k is 0"):
         index.search(matrix([{}]), ["q"], 0)

@@ -244,7 +244,7 @@ def test_evaluate_prints_a_table_and_json_and_writes_the_run(data: Path, tiny_mo
 
 def test_compare_prints_a_table_and_json(data: Path, tiny_model: Path) -> None:
     text = run("compare", tiny_model, tiny_model, "--data", data, "--set-b", "max_active_terms_document=3", "--permutations", 10_000)
-    assert "p (Holm)" in text and "terms a document" in text
+    assert "p (Holm)" in text and "terms per document" in text
     document = json.loads(run("compare", tiny_model, tiny_model, "--collection", data / "one", "--json", "--permutations", 10_000))
     assert document["collections"][0]["p_randomisation"] == 1.0 and document["collections"][0]["metric"] == "nDCG@10"
 

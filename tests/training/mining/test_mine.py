@@ -23,7 +23,8 @@ from training.data.open import open_batches
 from training.mining import mine as mining
 from training.mining.mine import MiningReport, mine
 from training.mining.negatives import Candidate, Draw, Positive, Selection, choose, normalized
-from training.mining.teachers import SparseTeacher, score
+from training.mining.score import score
+from training.mining.teachers import SparseTeacher
 from training.recipe.sections import ScoredData
 
 WORDS = "imposto renda vacina café água rio mar lei prazo banco conta texto busca palavra termo ano dia casa cidade país".split()
@@ -268,7 +269,7 @@ def test_a_run_with_nothing_done_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 def test_an_unfinished_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "mined.jsonl"
     broken_off(out, monkeypatch, 2)
-    with pytest.raises(ConfigError, match="go on with --resume"):
+    with pytest.raises(ConfigError, match="resume it with --resume"):
         mine(HashingEncoder(), a_collection(), out, KEEP_ALL)
     with pytest.raises(ConfigError, match="of another run"):
         mine(HashingEncoder(), a_collection(), out, replace(KEEP_ALL, seed=1), resume=True)

@@ -21,16 +21,8 @@ from tests.conftest import portuguese_vocabulary
 from tests.support.encoders import HashingEncoder
 from training.mining import teachers
 from training.mining.mined_lines import MinedLine, read_mined
-from training.mining.teachers import (
-    ENSEMBLES,
-    RunTeacher,
-    Scores,
-    SparseTeacher,
-    combined,
-    cross_encoder,
-    mono_t5,
-    score,
-)
+from training.mining.score import ENSEMBLES, combined, score
+from training.mining.teachers import RunTeacher, Scores, SparseTeacher, cross_encoder, mono_t5
 
 TEXTS = ["imposto de renda", "a vacina", "café com água no rio", "lei e prazo para o banco " * 6, "texto", "cidade país", "termo ano dia"]
 PROMPT = "Pergunta {query} Documento {document} Relevante"
@@ -120,7 +112,7 @@ def test_a_cross_encoder_gives_the_logits_of_its_network(classifier: Path, mined
 
 def test_batches_change_no_score(classifier: Path, mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score(mined, tmp_path / "one", [cross_encoder(str(classifier), batch_size=1)])
-    monkeypatch.setattr(teachers, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr("training.mining.score.LINES_AT_ONCE", 2)
     score(mined, tmp_path / "two", [cross_encoder(str(classifier), batch_size=32)])
     for one, two in zip(scores_in(tmp_path / "one"), scores_in(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, abs=1e-4)
@@ -137,7 +129,7 @@ def test_a_line_keeps_everything_and_gains_scores(classifier: Path, mined: Path,
 
 def test_a_model_that_is_no_cross_encoder_is_an_error(tiny_model: Path, tiny_t5: Path, tmp_path: Path) -> None:
     for folder in (tiny_model, tiny_t5, make_classifier(tmp_path / "three", outputs=3)):
-        with pytest.raises(ModelFormatError, match="no cross-encoder"):
+        with pytest.raises(ModelFormatError, match="not a cross-encoder"):
             cross_encoder(str(folder))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelFormatError, match="cannot be loaded"):
@@ -211,7 +203,7 @@ def test_a_wrong_prompt_token_or_network_is_an_error(tiny_t5: Path, tiny_model: 
         mono_t5(str(tiny_t5), template="Query: {query}")
     with pytest.raises(ConfigError, match="no token '▁false'"):
         mono_t5(str(tiny_t5))
-    with pytest.raises(ModelFormatError, match="no encoder with a decoder"):
+    with pytest.raises(ModelFormatError, match="not an encoder with a decoder"):
         mono_t5(str(tiny_model))
 
 
@@ -364,7 +356,7 @@ class Stopping(Fixed):
 def test_a_resumed_scoring_writes_the_same_file_and_scores_no_line_twice(
     mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teachers, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr("training.mining.score.LINES_AT_ONCE", 2)
     score(mined, tmp_path / "whole", [Fixed(2.0)])
     with pytest.raises(KeyboardInterrupt):
         score(mined, tmp_path / "scored.jsonl", [Stopping(2.0)])

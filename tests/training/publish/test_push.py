@@ -324,7 +324,7 @@ def test_what_does_not_load_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ModelFormatError):
         plan(folder)
-    with pytest.raises(ModelFormatError, match="is no folder"):
+    with pytest.raises(ModelFormatError, match="is not a folder"):
         plan(tmp_path / "nowhere")
 
 
