@@ -25,7 +25,7 @@ def run(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the report, and of everything that a second run can go on from.")],
     engines: Annotated[
-        str, typer.Option(help="Comma-separated; python -m benchmarks engines lists them.")
+        str, typer.Option(help="Comma-separated; benchmarks/README.md lists them.")
     ] = "numba,edge,bm25,bm25-stemmed",
     model: Annotated[str, typer.Option(help="Encodes documents and queries.")] = "mini",
     split: Annotated[str | None, typer.Option(help="Of the collection's judgments.")] = None,

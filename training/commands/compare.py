@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.commands.evaluate import BatchSizeOption, CollectionOption, DeviceOption, FilesOption, JsonOption, SplitOption
-from training.commands.options import DEFAULT_DATA, DataOption
+from training.commands.options import (
+    DEFAULT_DATA,
+    BatchSizeOption,
+    CollectionOption,
+    DataOption,
+    DeviceOption,
+    FilesOption,
+    JsonOption,
+    SplitOption,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console

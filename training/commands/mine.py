@@ -10,7 +10,7 @@ import typer
 
 from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.numerals import integer
-from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption, SetOption
+from training.commands.options import BatchSizeOption, DeviceOption, JsonOption, SetOption
 
 if TYPE_CHECKING:
     from splade_ptbr_connectors.evaluation.collections import JudgedCollection

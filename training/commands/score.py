@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.evaluate import DeviceOption, JsonOption
+from training.commands.options import DeviceOption, JsonOption
 
 
 def score(

@@ -15,9 +15,10 @@ from scipy import sparse
 from splade_ptbr_connectors.errors import TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection
 from training.data.tokens import TextTokens, Tokens
+from training.loop.collapse import CollapseGuard
 from training.loop.distributed import rank_and_world
 from training.loop.objective import TrainedModel
-from training.loop.selection import Ceilings, Choice, CollapseGuard, EarlyStop
+from training.loop.selection import Ceilings, Choice, EarlyStop
 from training.measure.validation import Measured, Pruning, measure
 from training.models.base import Encoded
 from training.recipe.sections import Recipe

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
-from training.loop.selection import Ceilings, Choice, CollapseGuard, EarlyStop, Verdict
+from training.loop.collapse import CollapseGuard
+from training.loop.selection import Ceilings, Choice, EarlyStop, Verdict
 
 
 @dataclass

@@ -19,7 +19,8 @@ from scipy import sparse
 from splade_ptbr_connectors.errors import ConfigError, InputError, TrainingError, VectorError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, collection_in_memory
 from splade_ptbr_connectors.vectors import SparseVector
-from training.loop.selection import Ceilings, Choice, CollapseGuard
+from training.loop.collapse import CollapseGuard
+from training.loop.selection import Ceilings, Choice
 from training.measure.validation import (
     Encode,
     Measured,
