@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import typer
 
+from benchmarks.comparison.prune import prune
+from benchmarks.comparison.run import run
+from benchmarks.encoding.encode import encode
+from benchmarks.index.index import index
+from benchmarks.stores.embedded import embedded
+from benchmarks.stores.first_use import first_use
+from benchmarks.stores.ingest import ingest
+from benchmarks.stores.load import load
+from benchmarks.stores.roundtrip import roundtrip
+from benchmarks.stores.storage_cost import room
+from benchmarks.training.head import head
+from benchmarks.training.triplets import triplets
 from splade_ptbr_connectors.errors import SpladeConnectorsError
-
-from .embedded import embedded
-from .encode import encode
-from .first_use import first_use
-from .head import head
-from .index import index
-from .ingest import ingest
-from .load import load
-from .prune import prune
-from .room import room
-from .roundtrip import roundtrip
-from .run import run
-from .triplets import triplets
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)

@@ -12,6 +12,8 @@ EXTRA_OF = {
     "torch": "torch",
     "transformers": "torch",
     "onnx": "export",
+    "matplotlib": "plots",
+    "jinja2": "plots",
     "scipy": "evaluation",
     "ir_measures": "evaluation",
     "bm25s": "evaluation",

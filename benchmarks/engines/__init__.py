@@ -15,11 +15,10 @@ import importlib
 from pathlib import Path
 from typing import cast
 
+from benchmarks.engines.base import Engine, Settings
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import ConfigError, MissingExtraError
 from splade_ptbr_connectors.extras import EXTRA_OF
-
-from ..workload import Workload
-from .base import Engine, Settings
 
 RERANK = "rerank:"
 # name -> module of this package and class in it, loaded at first use

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.engines.options import Options, read_options
+from benchmarks.harness.machine import disk_bytes
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
-
-from ..report import disk_bytes
-from ..workload import Workload
-from .options import Options, read_options
 
 
 class Query(NamedTuple):
@@ -28,11 +27,19 @@ class Query(NamedTuple):
     vector: SparseVector
 
 
-class Found(NamedTuple):
+class Hits(NamedTuple):
     """The hits of one query, best first: rows [n] int64 of the workload's documents and their scores [n] float64."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Iterable[int], scores: Iterable[float]) -> Hits:
+        """Of what a client gave."""
+        return cls(np.array(list(rows), np.int64), np.array(list(scores), np.float64))
+
+
+NO_HITS = Hits.of((), ())
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,10 @@ class Engine(ABC):
         """Open what build() made."""
 
     @abstractmethod
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         """At most top_k hits, best first. Thread-safe."""
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Hits]:
         """All queries on so many threads; engines that have something better than threads that call search() override it."""
         if threads == 1:
             return [self.search(query, top_k) for query in queries]
@@ -96,7 +103,7 @@ class Engine(ABC):
     def close(self) -> None:
         """Release everything. The index stays."""
 
-    def stored_form(self, vectors: SparseBatch) -> SparseBatch | None:
+    def quantized(self, vectors: SparseBatch) -> SparseBatch | None:
         """The documents' vectors as scores see them, where the engine keeps less than float32 of a weight; None: it keeps all."""
         return None
 

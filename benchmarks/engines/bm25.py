@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 from tqdm import tqdm
 
+from benchmarks.engines.base import Engine, Hits, Query
+from benchmarks.engines.options import Options
+from benchmarks.engines.texts import check_texts
 from splade_ptbr_connectors.evaluation.bm25 import PlainBm25, StemmedBm25
-
-from .base import Engine, Found, Query
-from .options import Options
-from .texts import check_texts
 
 
 class Bm25Options(Options):
@@ -39,8 +38,8 @@ class Bm25(Engine):
     def open(self) -> None:
         self._index = self.kind.load(self.home / "index")
 
-    def search(self, query: Query, top_k: int) -> Found:
-        return Found(*self._index.search_rows(query.text, top_k))
+    def search(self, query: Query, top_k: int) -> Hits:
+        return Hits(*self._index.search_rows(query.text, top_k))
 
     def close(self) -> None:
         del self._index

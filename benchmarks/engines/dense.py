@@ -14,15 +14,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+from benchmarks.engines.base import Engine, Hits, Query
+from benchmarks.engines.embedding import Vectors, checked, embed_documents, embed_queries, join, scaled
+from benchmarks.engines.inner_products import largest
+from benchmarks.engines.models import load_model
+from benchmarks.engines.options import Options
+from benchmarks.engines.texts import check_texts
 from splade_ptbr_connectors.atomic import write_atomically
 from splade_ptbr_connectors.errors import ConfigError, StoreNotFoundError
-
-from .base import Engine, Found, Query
-from .embedding import Vectors, checked, embed_documents, embed_queries, join, scaled
-from .inner_products import largest
-from .models import load_model
-from .options import Options
-from .texts import check_texts
 
 TOGETHER = 32  # queries multiplied at once
 METHODS = ("embed_documents", "embed_query")
@@ -69,10 +68,10 @@ class Dense(Engine):
         names = zip(self.workload.query_ids, self.workload.query_texts, strict=True)
         self._embedded: dict[tuple[str, str], Vectors] = dict(zip(names, queries, strict=True))
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         return self._search([query], top_k)[0]
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Hits]:
         parts = [queries[begin : begin + TOGETHER] for begin in range(0, len(queries), TOGETHER)]
         with ThreadPoolExecutor(threads) as pool:
             return [each for part in pool.map(lambda part: self._search(part, top_k), parts) for each in part]
@@ -84,9 +83,9 @@ class Dense(Engine):
         known = {"model": self.settings.models.get("dense"), "dimension": self._dimension(), "search": f"exact, numpy {np.__version__}"}
         return {**known, **self.options.model_dump()}
 
-    def _search(self, queries: Sequence[Query], top_k: int) -> list[Found]:
+    def _search(self, queries: Sequence[Query], top_k: int) -> list[Hits]:
         rows, scores = largest(self._vectors, np.array(list(map(self._vector, queries))), top_k)
-        return [Found(*each) for each in zip(rows, scores.astype(np.float64), strict=True)]
+        return [Hits(*each) for each in zip(rows, scores.astype(np.float64), strict=True)]
 
     def _vector(self, query: Query) -> Vectors:
         """[D]; a query that is not of the workload is embedded now."""

@@ -8,12 +8,10 @@ from typing import Any
 
 import qdrant_edge as edge
 
+from benchmarks.engines.base import NO_HITS, Engine, Hits, Query
+from benchmarks.engines.slices import numbered
 from splade_ptbr_connectors.stores.edge.engine import translated
 from splade_ptbr_connectors.vectors import SparseVector
-
-from .base import Engine, Found, Query
-from .found import NOTHING, found
-from .slices import numbered
 
 VECTOR = "sparse"
 BATCH = 1000
@@ -39,14 +37,14 @@ class Edge(Engine):
         with translated(self.name, "open"):
             self._shard = edge.EdgeShard.load(str(self.home / "shard"))
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         if not len(query.vector):
-            return NOTHING
+            return NO_HITS
         nearest = edge.Query.Nearest(_vector(query.vector), using=VECTOR)
         points = self._shard.query(edge.QueryRequest(top_k, query=nearest, with_payload=False, with_vector=False))
-        return found([point.id for point in points], [point.score for point in points])
+        return Hits.of([point.id for point in points], [point.score for point in points])
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Hits]:
         return [self.search(query, top_k) for query in queries]
 
     def close(self) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import splade_ptbr_connectors
+from benchmarks.engines.base import Engine, Hits, Query
+from benchmarks.engines.slices import slices
 from splade_ptbr_connectors.stores.numba import ImpactIndex
 from splade_ptbr_connectors.stores.numba.building import WINDOW
 from splade_ptbr_connectors.stores.numba.index import joined
 from splade_ptbr_connectors.stores.numba.window import Window
 from splade_ptbr_connectors.vectors import SparseBatch
-
-from .base import Engine, Found, Query
-from .slices import slices
 
 BATCH = 8192
 
@@ -31,13 +30,13 @@ class Numba(Engine):
     def open(self) -> None:
         self._index = ImpactIndex.open(self.home / "index")
 
-    def search(self, query: Query, top_k: int) -> Found:
-        return Found(*self._index.search(query.vector, top_k))
+    def search(self, query: Query, top_k: int) -> Hits:
+        return Hits(*self._index.search(query.vector, top_k))
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Hits]:
         batch = SparseBatch.from_vectors(query.vector for query in queries)
         rows, scores, sizes = self._index.search_batch(batch, top_k, threads=threads)
-        return [Found(of_rows[:size], of_scores[:size]) for of_rows, of_scores, size in zip(rows, scores, sizes.tolist(), strict=True)]
+        return [Hits(of_rows[:size], of_scores[:size]) for of_rows, of_scores, size in zip(rows, scores, sizes.tolist(), strict=True)]
 
     def close(self) -> None:
         del self._index
@@ -52,5 +51,5 @@ class NumbaRounded(Numba):
 
     exact: ClassVar[bool] = False
 
-    def stored_form(self, vectors: SparseBatch) -> SparseBatch:
+    def quantized(self, vectors: SparseBatch) -> SparseBatch:
         return joined([Window.build(part, exact=False).batch() for _, part in slices(vectors, WINDOW)])

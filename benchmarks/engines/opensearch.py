@@ -10,6 +10,9 @@ import numpy as np
 from opensearchpy import OpenSearch as Client
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from benchmarks.engines.base import NO_HITS, Hits, Query
+from benchmarks.engines.servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
+from benchmarks.engines.store import load, ready
 from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.stores.credentials import Credentials
@@ -18,11 +21,6 @@ from splade_ptbr_connectors.stores.opensearch.query import rank_feature
 from splade_ptbr_connectors.stores.opensearch.schema import read_index
 from splade_ptbr_connectors.stores.opensearch.wire import FeatureLayout
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
-
-from .base import Found, Query
-from .found import NOTHING, found
-from .servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
-from .store import load, ready
 
 SEARCHED = {"allow_partial_search_results": "false", "request_cache": "false"}
 IN_TURN = {"max_concurrent_searches": 1}
@@ -66,19 +64,19 @@ class OpenSearch(ServerEngine):
             self._layout = _layout(client, self._name)
         self._client = make_client(self._server, self.options.timeout_s)
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         if not len(query.vector):
-            return NOTHING
+            return NO_HITS
         body = self._body(query.vector, top_k)
         with self._translated():
             answer = self._client.search(index=self._name, body=body, params=SEARCHED)
         return _found(answer, self._name)
 
-    def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
+    def _together(self, queries: Sequence[Query], top_k: int) -> list[Hits]:
         lines = [line for query in queries if len(query.vector) for line in ({}, self._body(query.vector, top_k))]
         with self._translated():
             answers = iter(self._client.msearch(index=self._name, body=lines, params=IN_TURN)["responses"] if lines else [])
-        return [_found(next(answers), self._name) if len(query.vector) else NOTHING for query in queries]
+        return [_found(next(answers), self._name) if len(query.vector) else NO_HITS for query in queries]
 
     def _body(self, vector: SparseVector, top_k: int) -> dict[str, Any]:
         return {
@@ -97,7 +95,7 @@ class OpenSearch(ServerEngine):
         with self._short_client() as client:
             drop_indices(client, name_prefix(self.home))
 
-    def stored_form(self, vectors: SparseBatch) -> SparseBatch:
+    def quantized(self, vectors: SparseBatch) -> SparseBatch:
         kept = (np.asarray(vectors.weights).view(np.uint32) & _KEPT).view(np.float32)
         return SparseBatch(vectors.indptr, vectors.term_ids, kept)
 
@@ -181,9 +179,9 @@ def _layout(client: Client, name: str) -> FeatureLayout:
     return read_index(client.indices.get(index=name, params={"flat_settings": "true"}), name).layout
 
 
-def _found(answer: Any, name: str) -> Found:
+def _found(answer: Any, name: str) -> Hits:
     """Raises StoreError: a search that failed, or in which not every shard took part."""
     if "error" in answer or answer["_shards"]["failed"] or answer["timed_out"]:
         raise StoreError(f"the server could not search {name}: {answer.get('error', answer.get('_shards'))!s:.300}.")
     hits = answer["hits"]["hits"]
-    return found([int(hit["fields"]["doc_id"][0]) for hit in hits], [hit["_score"] for hit in hits])
+    return Hits.of([int(hit["fields"]["doc_id"][0]) for hit in hits], [hit["_score"] for hit in hits])

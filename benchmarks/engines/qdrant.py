@@ -11,6 +11,10 @@ from typing import Any, ClassVar
 from pydantic import PositiveFloat, PositiveInt
 from qdrant_client import QdrantClient, models
 
+from benchmarks.engines.base import NO_HITS, Hits, Query
+from benchmarks.engines.servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
+from benchmarks.engines.slices import numbered
+from benchmarks.harness.machine import disk_bytes
 from splade_ptbr_connectors.errors import ConfigError, StoreError, StoreUnavailableError
 from splade_ptbr_connectors.stores.address import parse_address
 from splade_ptbr_connectors.stores.credentials import Credentials, environment_names
@@ -18,12 +22,6 @@ from splade_ptbr_connectors.stores.qdrant.client import Clients
 from splade_ptbr_connectors.stores.qdrant.failures import read_failure
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
 from splade_ptbr_connectors.vectors import SparseVector
-
-from ..report import disk_bytes
-from .base import Found, Query
-from .found import NOTHING, found
-from .servers import ServerEngine, ServerOptions, name_prefix, new_name, saved_name, server_url, translated
-from .slices import numbered
 
 VECTOR = "sparse"
 PORTS = {"http": 6333, "https": 6333, "grpc": 6334, "grpcs": 6334}
@@ -71,9 +69,9 @@ class Qdrant(ServerEngine):
             client.get_collection(self._name)  # or an error that says that there is none
         self._open_client = make_client(self._server, self.options.timeout_s)
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         if not len(query.vector):
-            return NOTHING
+            return NO_HITS
         asked = query.vector.to_qdrant()
         with self._translated():
             answer = self._open_client.query_points(
@@ -81,11 +79,11 @@ class Qdrant(ServerEngine):
             )
         return _found(answer.points)
 
-    def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
+    def _together(self, queries: Sequence[Query], top_k: int) -> list[Hits]:
         asked = [self._request(query.vector, top_k) for query in queries if len(query.vector)]
         with self._translated():
             answers = iter(self._open_client.query_batch_points(self._name, asked) if asked else [])
-        return [_found(next(answers).points) if len(query.vector) else NOTHING for query in queries]
+        return [_found(next(answers).points) if len(query.vector) else NO_HITS for query in queries]
 
     @staticmethod
     def _request(vector: SparseVector, top_k: int) -> Any:
@@ -179,5 +177,5 @@ def collection_bytes(data: Path | None, name: str) -> int | None:
     return disk_bytes(folder)
 
 
-def _found(points: Sequence[Any]) -> Found:
-    return found([point.id for point in points], [point.score for point in points])
+def _found(points: Sequence[Any]) -> Hits:
+    return Hits.of([point.id for point in points], [point.score for point in points])

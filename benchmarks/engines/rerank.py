@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
+from benchmarks.engines import RERANK, open_engine
+from benchmarks.engines.base import Engine, Hits, Query, Settings
+from benchmarks.engines.models import load_model
+from benchmarks.engines.options import Options
+from benchmarks.engines.texts import Texts, check_texts
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import ModelFormatError
-
-from ..workload import Workload
-from . import RERANK, open_engine
-from .base import Engine, Found, Query, Settings
-from .models import load_model
-from .options import Options
-from .texts import Texts, check_texts
 
 METHODS = ("predict", "score")  # of sentence-transformers and of LangChain; both take (query, document) pairs
 
@@ -53,14 +52,14 @@ class Rerank(Engine):
         self._texts = Texts(self.workload, self.home / "offsets.npy")
         self._base.open()
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         first = self._base.search(query, max(top_k, self.options.depth))
         depth = min(self.options.depth, len(first.rows))
         scores = self._rescored(query, first.rows[:depth])
         order = np.argsort(-scores, kind="stable")
         below = scores.min(initial=0.0) - np.arange(1, len(first.rows) - depth + 1)
         rows = np.concatenate([first.rows[:depth][order], first.rows[depth:]])
-        return Found(rows[:top_k], np.concatenate([scores[order], below])[:top_k])
+        return Hits(rows[:top_k], np.concatenate([scores[order], below])[:top_k])
 
     def _rescored(self, query: Query, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         if not len(rows):

@@ -14,13 +14,11 @@ import seismic
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from benchmarks.engines.base import NO_HITS, Engine, Hits, Query
+from benchmarks.engines.options import Options
+from benchmarks.engines.slices import numbered
 from splade_ptbr_connectors.errors import InputError
 from splade_ptbr_connectors.vectors import SparseBatch
-
-from .base import Engine, Found, Query
-from .found import NOTHING, found
-from .options import Options
-from .slices import numbered
 
 BATCH = 8192
 MOST_TERMS = 2**16  # of the usual index; a larger vocabulary takes the other classes
@@ -71,7 +69,7 @@ class Seismic(Engine):
         self._names = self._terms()
         self._index = self._class("SeismicIndex").load(str(self.home / "index.index.seismic"))
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         hits = self._index.search(
             "",
             self._names[query.vector.term_ids],
@@ -82,7 +80,7 @@ class Seismic(Engine):
         )
         return _found(hits)
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Hits]:
         answers = self._index.batch_search(
             np.array([str(number) for number in range(len(queries))], self._names.dtype),
             [self._names[query.vector.term_ids] for query in queries],
@@ -93,12 +91,12 @@ class Seismic(Engine):
             num_threads=threads,
         )
         by_query = {int(hits[0][0]): _found(hits) for hits in answers if hits}  # they come in the order in which threads are done
-        return [by_query.get(number, NOTHING) for number in range(len(queries))]
+        return [by_query.get(number, NO_HITS) for number in range(len(queries))]
 
     def close(self) -> None:
         del self._index, self._names
 
-    def stored_form(self, vectors: SparseBatch) -> SparseBatch:
+    def quantized(self, vectors: SparseBatch) -> SparseBatch:
         """Weights below the smallest of float16 become 0; they add nothing to a score."""
         return SparseBatch(vectors.indptr, vectors.term_ids, vectors.weights.astype(np.float16).astype(np.float32))
 
@@ -114,8 +112,8 @@ class Seismic(Engine):
         return getattr(seismic, name if self.workload.about.vocab_size <= MOST_TERMS else f"{name}LV")
 
 
-def _found(hits: Sequence[tuple[str, float, str]]) -> Found:
-    return found([int(row) for _, _, row in hits], [score for _, score, _ in hits])
+def _found(hits: Sequence[tuple[str, float, str]]) -> Hits:
+    return Hits.of([int(row) for _, _, row in hits], [score for _, score, _ in hits])
 
 
 @contextlib.contextmanager

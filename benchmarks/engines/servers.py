@@ -15,11 +15,10 @@ from typing import Any
 
 from pydantic import PositiveInt
 
+from benchmarks.engines.base import Engine, Hits, Query, Settings
+from benchmarks.engines.options import Options
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError, StoreNotFoundError
 from splade_ptbr_connectors.stores.retrying import Failure
-
-from .base import Engine, Found, Query, Settings
-from .options import Options
 
 _FILE = "name.txt"
 
@@ -43,7 +42,7 @@ class ServerEngine(Engine):
 
     options: Any  # ServerOptions with `asked`, the queries of a request
 
-    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Found]:
+    def search_batch(self, queries: Sequence[Query], top_k: int, threads: int) -> list[Hits]:
         """So many requests at once; how many threads the server uses for them is its own setting."""
         size = self.options.asked
         parts = [queries[begin : begin + size] for begin in range(0, len(queries), size)]
@@ -51,7 +50,7 @@ class ServerEngine(Engine):
             return [each for part in pool.map(lambda part: self._together(part, top_k), parts) for each in part]
 
     @abstractmethod
-    def _together(self, queries: Sequence[Query], top_k: int) -> list[Found]:
+    def _together(self, queries: Sequence[Query], top_k: int) -> list[Hits]:
         """The hits of the queries of one request, in their order."""
 
     def processes(self) -> list[int]:

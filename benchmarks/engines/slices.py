@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.workloads.workload import batches
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
-
-from ..workload import batches
 
 
 def slices(batch: SparseBatch, size: int, doing: str = "") -> Iterator[tuple[int, SparseBatch]]:

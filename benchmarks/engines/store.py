@@ -7,16 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import splade_ptbr_connectors
+from benchmarks.engines.base import Engine, Hits, Query
+from benchmarks.workloads.ready_vectors import ReadyVectors
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import Store
 from splade_ptbr_connectors.vectors import SparseBatch
-
-from ..ready_vectors import ReadyVectors
-from ..workload import Workload
-from .base import Engine, Found, Query
-from .found import found
 
 
 class StoreEngine(Engine):
@@ -32,17 +30,17 @@ class StoreEngine(Engine):
         self._rows = {doc_id: row for row, doc_id in enumerate(self.workload.doc_ids)}
         self._store = self._connect(create=False)
 
-    def search(self, query: Query, top_k: int) -> Found:
+    def search(self, query: Query, top_k: int) -> Hits:
         assert self._store is not None
         hits = self._store.search(query.vector, top_k)
-        return found([self._rows[hit.doc_id] for hit in hits], [hit.score for hit in hits])
+        return Hits.of([self._rows[hit.doc_id] for hit in hits], [hit.score for hit in hits])
 
     def close(self) -> None:
         store, self._store = self._store, None
         if store is not None:
             store.close()
 
-    def stored_form(self, vectors: SparseBatch) -> SparseBatch | None:
+    def quantized(self, vectors: SparseBatch) -> SparseBatch | None:
         with self._opened() as store:
             if type(store).quantized is Store.quantized:
                 return None

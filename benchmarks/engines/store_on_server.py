@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from . import opensearch, qdrant
-from .opensearch import OpenSearchOptions
-from .qdrant import QdrantOptions
-from .servers import ServerOptions, name_prefix, new_name, saved_name, server_url
-from .store import StoreEngine
+from benchmarks.engines import opensearch, qdrant
+from benchmarks.engines.opensearch import OpenSearchOptions
+from benchmarks.engines.qdrant import QdrantOptions
+from benchmarks.engines.servers import ServerOptions, name_prefix, new_name, saved_name, server_url
+from benchmarks.engines.store import StoreEngine
 
 
 class StoreOnServer(StoreEngine):

@@ -10,9 +10,8 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import InputError
-
-from ..workload import Workload
 
 _CHUNK = 2**24
 

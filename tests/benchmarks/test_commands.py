@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
-from benchmarks.results import Results
+from benchmarks.comparison.results import Results
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError
 from tests.support.qdrant_server import stand_in
 

@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"extras", "atomic", "numerals", "line_files", "batches", "strict"},
     {"vectors", "text"},
-    {"json_values", "pruning"},
+    {"json_values", "pruning", "plots"},
     {"records", "filters"},
     {"encoding"},
     {"sources", "stores"},

@@ -40,7 +40,14 @@ def test_one_top_level_name(wheel: zipfile.ZipFile) -> None:
 
 def test_models_sample_and_types_are_inside(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for wanted in ("py.typed", "sample/corpus.jsonl", "sample/qrels/test.tsv", "models/mini/splade.json", "models/mini/model.onnx"):
+    for wanted in (
+        "py.typed",
+        "sample/corpus.jsonl",
+        "sample/qrels/test.tsv",
+        "models/mini/splade.json",
+        "models/mini/model.onnx",
+        "plots/templates/page.html",
+    ):
         assert f"splade_ptbr_connectors/{wanted}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -12,10 +12,10 @@ from opensearchpy import OpenSearch
 from benchmarks.engines import open_engine
 from benchmarks.engines.base import Engine, Query, Settings
 from benchmarks.engines.servers import name_prefix
-from benchmarks.workload import Workload
+from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import ConfigError, StoreNotFoundError
 from splade_ptbr_connectors.vectors import SparseVector
-from tests.benchmarks.workloads import VOCABULARY, make_workload
+from tests.benchmarks.small_workloads import VOCABULARY, make_workload
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def queries(workload: Workload) -> list[Query]:
 
 def test_hits_are_those_of_an_exact_oracle(built: Engine, workload: Workload) -> None:
     built.open()
-    kept = built.stored_form(workload.documents)
+    kept = built.quantized(workload.documents)
     assert kept is not None and not np.array_equal(kept.weights, workload.documents.weights)
     matrix = kept.to_scipy(VOCABULARY).astype(np.float64)
     for top_k in (1, 10, 1000):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
-from training.gradcache import batch_backward
-from training.models.base import BiEncoder, Encoded, Tokens
+from training.data.tokens import Tokens
+from training.loop.gradcache import batch_backward
+from training.models.base import BiEncoder, Encoded
 
 VOCAB = 50
 

@@ -26,7 +26,7 @@ def card(
     sections: Annotated[Path | None, typer.Option(help="Markdown file with further sections.")] = None,
 ) -> None:
     """Measure a packed model on every test split and write its model card, README.md."""
-    from training.card import CARD, CardOptions, model_card, run_of
+    from training.publish.card import CARD, CardOptions, model_card, run_of
     from training.runlog import read_log
 
     folder, log_file = run_of(run)
@@ -41,7 +41,8 @@ def card(
 
 
 def _measured(folder: Path, data: Path, split: str, metrics: list[str], *, bm25: bool) -> list[dict[str, Any]]:
-    from training.evaluating import evaluate, evaluation_row, load_encoder, splits_in
+    from training.commands.chosen import load_encoder, splits_in
+    from training.measure.saved_models import evaluate, evaluation_row
 
     encoder = load_encoder(str(folder))
     collections = splits_in(data, split)

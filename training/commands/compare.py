@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training.commands.evaluate import BatchSizeOption, CollectionOption, DeviceOption, FilesOption, JsonOption, SplitOption
-from training.commands.options import DEFAULT_DATA, DataOption
+from training.commands.options import (
+    DEFAULT_DATA,
+    BatchSizeOption,
+    CollectionOption,
+    DataOption,
+    DeviceOption,
+    FilesOption,
+    JsonOption,
+    SplitOption,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from training.evaluating import ComparedCollection
+    from training.measure.saved_models import ComparedCollection
 
 SHOWN_CHANGES = 5
 QUALITY = ("collection", "queries", "A", "B", "difference", "95% interval")
 TESTS = ("collection", "won/tied/lost", "p", "p (Holm)", "p (t-test)")
-SIZES = ("collection", "terms a query A", "B", "terms a document A", "B", "FLOPS A", "B")
+SIZES = ("collection", "terms per query A", "B", "terms per document A", "B", "FLOPS A", "B")
 
 
 def compare(
@@ -41,8 +49,8 @@ def compare(
     batch_size: BatchSizeOption = 32,
 ) -> None:
     """Compare two models over the same queries: means, paired tests, and the terms that the quality was paid with."""
-    from training.evaluating import chosen_collections, load_encoder
-    from training.evaluating import compare as compare_models
+    from training.commands.chosen import chosen_collections, load_encoder
+    from training.measure.saved_models import compare as compare_models
 
     a = load_encoder(model_a, set_a or (), device=device, batch_size=batch_size)
     b = load_encoder(model_b, set_b or (), device=device, batch_size=batch_size)

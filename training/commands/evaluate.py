@@ -8,22 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from training.commands.options import DEFAULT_DATA, DataOption
-
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the model, e.g. max_active_terms_document=128.")
-]
-SplitOption = Annotated[str, typer.Option(help="Split of every collection that has it.")]
-CollectionOption = Annotated[list[Path] | None, typer.Option("--collection", help="A BEIR folder; instead of --data.")]
-FilesOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--files", metavar="[NAME=]COLLECTION,QUERIES,QRELS", help="TSV, JSONL or TREC files, or hub:owner/name/path; instead of --data."
-    ),
-]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ...")]
-BatchSizeOption = Annotated[int, typer.Option(help="Texts encoded at once.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+from training.commands.options import (
+    DEFAULT_DATA,
+    BatchSizeOption,
+    CollectionOption,
+    DataOption,
+    DeviceOption,
+    FilesOption,
+    JsonOption,
+    SetOption,
+    SplitOption,
+)
 
 
 def evaluate(
@@ -43,16 +38,17 @@ def evaluate(
     batch_size: BatchSizeOption = 32,
 ) -> None:
     """Measure a saved model, with its terms per query and per document."""
-    from training.evaluating import chosen_collections, evaluation_row, load_encoder, write_runs
-    from training.evaluating import evaluate as evaluate_one
+    from training.commands.chosen import chosen_collections, load_encoder
+    from training.measure.saved_models import evaluate as evaluate_one
+    from training.measure.saved_models import evaluation_row, write_runs
 
     encoder = load_encoder(model, set_ or (), device=device, batch_size=batch_size)
     rows, runs = [], {}
-    for judged in chosen_collections(data, split, collection or (), files or ()):
-        measured, found = evaluate_one(encoder, judged, metric or ["nDCG@10"], progress=True)
-        rows.append(evaluation_row(measured, judged, encoder, bm25=bm25))
+    for chosen in chosen_collections(data, split, collection or (), files or ()):
+        measured, found = evaluate_one(encoder, chosen, metric or ["nDCG@10"], progress=True)
+        rows.append(evaluation_row(measured, chosen, encoder, bm25=bm25))
         if run_out:
-            runs[judged.name] = found
+            runs[chosen.name] = found
     try:
         if run_out:
             write_runs(run_out, runs)
@@ -70,7 +66,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     console = human_console()
     for metric in rows[0]["measures"]:
         baseline = "bm25" in rows[0]
-        columns = ["collection", "queries", metric, *(["BM25"] if baseline else []), "terms a query", "terms a document"]
+        columns = ["collection", "queries", metric, *(["BM25"] if baseline else []), "terms per query", "terms per document"]
         lines = [
             [row["collection"], f"{row['queries']:,}", f"{row['measures'][metric]:.3f}"]
             + ([f"{row['bm25'][metric]:.3f}"] if baseline else [])

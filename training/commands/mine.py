@@ -10,11 +10,11 @@ import typer
 
 from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.numerals import integer
-from training.commands.evaluate import BatchSizeOption, DeviceOption, JsonOption, SetOption
+from training.commands.options import BatchSizeOption, DeviceOption, JsonOption, SetOption
 
 if TYPE_CHECKING:
-    from training.judged import JudgedCollection
-    from training.negatives import Draw
+    from splade_ptbr_connectors.evaluation.collections import JudgedCollection
+    from training.mining.negatives import Draw
 
 
 def mine(
@@ -35,8 +35,8 @@ def mine(
     ] = 0.95,
     teacher_run: Annotated[Path | None, typer.Option(help="TREC run of a teacher: negatives must score below the positive.")] = None,
     teacher_margin: Annotated[float, typer.Option(help="By more than this.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     as_json: JsonOption = False,
     set_: SetOption = None,
     device: DeviceOption = None,
@@ -44,47 +44,46 @@ def mine(
 ) -> None:
     """Mine hard negatives: what a model retrieves, without known positives, copies of them and likely false negatives."""
     from splade_ptbr_connectors.evaluation.runs import read_run
-    from training.evaluating import load_encoder
-    from training.mining import mine as mine_collection
-    from training.negatives import Draw, Selection
+    from training.commands.chosen import load_encoder
+    from training.mining.mine import mine as mine_collection
+    from training.mining.negatives import Draw, Selection
 
     draws = tuple(map(_draw, draw)) if draw else (Draw(negatives, depth),)
     selection = Selection(draws, skip_top, max_share_of_positive, teacher_margin, seed)
     teacher = read_run(teacher_run) if teacher_run else None
-    judged = _judged(collection, queries, qrels, split)
+    chosen = _collection(collection, queries, qrels, split)
     encoder = load_encoder(model, set_ or (), device=device, batch_size=batch_size)
-    report = mine_collection(encoder, judged, out, selection, teacher=teacher, resume=resume, progress=True)
+    report = mine_collection(encoder, chosen, out, selection, teacher=teacher, resume=resume, progress=True)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "about": judged.counts.describe(), **report.to_dict()}, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({"out": str(out), "about": chosen.counts.describe(), **report.to_dict()}, indent=1, ensure_ascii=False))
     else:
-        _show(out, judged, report.to_dict())
+        _show(out, chosen, report.to_dict())
 
 
 def _draw(text: str) -> Draw:
-    from training.negatives import Draw
+    from training.mining.negatives import Draw
 
     count, colon, depth = text.partition(":")
     numbers = integer(count), integer(depth)
     if not colon or numbers[0] is None or numbers[1] is None:
-        raise ConfigError(f"{text!r} is no draw: write N:DEPTH, e.g. 50:1000 for 50 negatives from the first 1000 ranks.")
+        raise ConfigError(f"{text!r} is not a draw: write N:DEPTH, e.g. 50:1000 for 50 negatives from the first 1000 ranks.")
     return Draw(numbers[0], numbers[1])
 
 
-def _judged(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:
-    from training.evaluating import split_of
-    from training.judged import judged_collection
-    from training.recipe.sections import JudgedFiles
+def _collection(collection: str, queries: str | None, qrels: str | None, split: str) -> JudgedCollection:
+    from splade_ptbr_connectors.evaluation.collections import collection_from_files
+    from training.commands.chosen import split_of
 
     if queries is None and qrels is None:
         return split_of(Path(collection), split)
     if queries is None or qrels is None:
         raise ConfigError("only one of --queries and --qrels is given: name both files, or neither for a BEIR folder.")
-    return judged_collection(JudgedFiles(Path(collection).name, collection, queries, qrels), data_dir=Path(), seed=0)
+    return collection_from_files(Path(collection).name, documents=collection, queries=queries, qrels=qrels)
 
 
-def _show(out: Path, judged: JudgedCollection, report: dict[str, Any]) -> None:
+def _show(out: Path, collection: JudgedCollection, report: dict[str, Any]) -> None:
     typer.echo(f"{out}: {report['lines']:,} lines, {report['negatives']:,} negatives; {report['short']:,} lines have fewer than asked for")
-    typer.echo(judged.counts.describe())
+    typer.echo(collection.counts.describe())
     for what, counts in (("candidates removed", report["removed"]), ("pairs left out", report["left_out"])):
         for reason, count in sorted(counts.items()):
             named = report["examples"].get(reason, []) if what == "pairs left out" else []

@@ -14,7 +14,7 @@ def plot(
     svg: Annotated[bool, typer.Option("--svg", help="An SVG beside each PNG.")] = False,
 ) -> None:
     """Draw loss, sparsity and quality of runs from their logs, with one page that shows everything."""
-    from training.plotting import default_folder, plot_runs
+    from training.plots import default_folder, plot_runs
 
     files = plot_runs(runs, out or default_folder(runs[0]), svg=svg)
     typer.echo(files[-1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from training.pushing import Planned
+    from training.publish.push import Planned
 
 
 def push(
@@ -19,12 +19,12 @@ def push(
     message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the folder, list what would be sent, and stop.")] = False,
 ) -> None:
-    """Push a model folder to the Hugging Face hub; running it again goes on where it stopped.
+    """Push a model folder to the Hugging Face hub; running it again resumes where it stopped.
 
     The token is that of `hf auth login` or HF_TOKEN, the hub that of HF_ENDPOINT.
     """
-    from training.pushing import plan
-    from training.pushing import push as push_planned
+    from training.publish.push import plan
+    from training.publish.push import push as push_planned
 
     planned = plan(folder)
     _show(planned)

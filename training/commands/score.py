@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.evaluate import DeviceOption, JsonOption
+from training.commands.options import DeviceOption, JsonOption
 
 
 def score(
@@ -28,16 +28,16 @@ def score(
     ] = "Query: {query} Document: {document} Relevant:",
     tokens: Annotated[str, typer.Option(help="False and true token of the T5 reranker.")] = "▁false,▁true",
     max_length: Annotated[int | None, typer.Option(help="Tokens of a pair; default: as long as the model allows, T5 512.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     as_json: JsonOption = False,
     device: DeviceOption = None,
     batch_size: Annotated[int, typer.Option(help="Pairs scored at once.")] = 32,
 ) -> None:
     """Score mined lines by a teacher, or by several."""
     from splade_ptbr_connectors.errors import ConfigError
-    from training.evaluating import load_encoder
-    from training.teachers import RunTeacher, SparseTeacher, Teacher, cross_encoder, mono_t5
-    from training.teachers import score as score_lines
+    from training.commands.chosen import load_encoder
+    from training.mining.score import score as score_lines
+    from training.mining.teachers import RunTeacher, SparseTeacher, Teacher, cross_encoder, mono_t5
 
     pair = tuple(tokens.split(","))
     if len(pair) != 2:

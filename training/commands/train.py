@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from training.commands.options import DEFAULT_DATA, DataOption
-from training.recipe.reading import load_recipe, recipe_table
+from training.recipe.file import load_recipe, recipe_table
 
 
 def train(
@@ -19,18 +19,18 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Output folder; default runs/NAME.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A TOML line that changes the recipe: 'training.steps = 100'.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the resolved recipe, sizes, steps and cost, and stop.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of the output folder.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the last checkpoint of the output folder.")] = False,
 ) -> None:
     """Train a recipe: log and checkpoints in OUT, the chosen model in OUT/model."""
     recipe = load_recipe(recipe_file, set_ or [])
     if dry_run:
-        from training.dry_run import dry_run_report
+        from training.cost.dry_run import dry_run_report
 
         if int(os.environ.get("RANK", "0")):  # started by torchrun: one process reports, undisturbed by the others
             return
         typer.echo(json.dumps(recipe_table(recipe), indent=2, ensure_ascii=False))
         typer.echo(dry_run_report(recipe, data))
         return
-    from training.run import train as run_recipe
+    from training.loop.run import train as run_recipe
 
     typer.echo(run_recipe(recipe, data, out or Path("runs") / recipe.name, resume=resume))

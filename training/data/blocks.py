@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from splade_ptbr_connectors.errors import ConfigError, InputFileError
+from splade_ptbr_connectors.errors import InputFileError
 
 BLOCK_BYTES = 16 * 2**20
 MAX_LINE_BYTES = 64 * 2**20
@@ -44,12 +44,6 @@ def require_plain(path: Path) -> None:
         raise InputFileError(f"{path} is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8.")
     if not head.removeprefix(_BOM):
         raise InputFileError(f"{path} is empty.")
-
-
-def require_limit(limit: int | None) -> None:
-    """Raises ConfigError unless `limit` is a number of lines that can be read, or None."""
-    if limit is not None and limit < 1:
-        raise ConfigError(f"data.limit is {limit}: it must be at least 1; leave it out for the whole file.")
 
 
 @dataclass(frozen=True)

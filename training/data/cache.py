@@ -135,7 +135,7 @@ class ArrayWriter:
             handle.close()
 
     def finish(self, inputs: Mapping[str, Any]) -> None:
-        """Everything to the medium, the description last."""
+        """Flushes everything to disk, the description last."""
         for handle in self._handles.values():
             handle.flush()
             os.fsync(handle.fileno())
@@ -176,7 +176,7 @@ def open_cached(
             return _usable(folder, files, inputs) or _made(folder, files, inputs, build)
     except OSError as error:
         why = error.strerror or str(error)
-        raise TrainingError(f"the cache folder {cache_dir} cannot be used: {why}; make room there, or name another.") from error
+        raise TrainingError(f"the cache folder {cache_dir} cannot be used: {why}; free some space there, or name another.") from error
 
 
 @contextmanager

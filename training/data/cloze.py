@@ -17,7 +17,7 @@ def passages_of(lines: Iterable[tuple[int, str]], *, words: int = 120) -> Iterat
 
     Args:
         lines: (line number, text) without the blank lines: a gap in the numbers is one.
-        words: a passage ends with the paragraph that reaches so many.
+        words: a passage ends with the paragraph that reaches this many.
     """
     held: list[str] = []
     count = last = 0

@@ -11,14 +11,8 @@ from training.data.hub import HubBatches
 from training.data.scored import ScoredBatches
 from training.data.triplet_texts import TripletTextBatches
 from training.data.triplets import TripletBatches
-from training.recipe.sections import HubData, ScoredData, TripletsData, TripletTextsData
 
-_BATCHES: dict[Any, Any] = {
-    TripletsData: TripletBatches,
-    TripletTextsData: TripletTextBatches,
-    ScoredData: ScoredBatches,
-    HubData: HubBatches,
-}
+_BATCHES: dict[str, Any] = {"triplets": TripletBatches, "triplet_texts": TripletTextBatches, "scored": ScoredBatches, "hub": HubBatches}
 
 
 def open_batches(section: object, data_dir: Path, cache_dir: Path, *, batch_queries: int, seed: int) -> BatchSource:
@@ -35,10 +29,8 @@ def open_batches(section: object, data_dir: Path, cache_dir: Path, *, batch_quer
         ConfigError: a setting that the data does not allow.
         TrainingError: the cache folder cannot be written.
     """
-    if type(section) not in _BATCHES:
-        kinds = ", ".join(kind.kind for kind in _BATCHES)
-        raise ConfigError(
-            f"data of kind {getattr(section, 'kind', type(section).__name__)!r} cannot be opened here: expected one of {kinds}"
-        )
-    source: BatchSource = _BATCHES[type(section)](section, data_dir, cache_dir, batch_queries=batch_queries, seed=seed)
+    kind = getattr(section, "kind", type(section).__name__)
+    if kind not in _BATCHES:
+        raise ConfigError(f"data of kind {kind!r} cannot be opened here: expected one of {', '.join(_BATCHES)}")
+    source: BatchSource = _BATCHES[kind](section, data_dir, cache_dir, batch_queries=batch_queries, seed=seed)
     return source

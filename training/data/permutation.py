@@ -80,7 +80,7 @@ class EpochOrder:
         if batch < 1:
             raise ConfigError(f"batch_queries is {batch}: it must be at least 1.")
         if batch > size:
-            raise ConfigError(f"batch_queries is {batch}, but the data has {size} rows to train on: at most so many fit into a batch.")
+            raise ConfigError(f"batch_queries is {batch}, but the data has {size} rows to train on: a batch cannot have more.")
         self.size, self.batch, self._seed = size, batch, seed
         Permutation(size, key=(seed, 0))  # a seed or size that cannot be used is an error now
 

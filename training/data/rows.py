@@ -209,7 +209,7 @@ class _Look:
 
 
 def _keep(writer: ArrayWriter, negatives: int | None, fail: Fail) -> dict[str, int]:
-    """The rows that have enough negatives which are no known positive."""
+    """The rows that have enough negatives that are not known positives."""
     known, counts = KnownPositives(writer["positives"]), writer["document_counts"]
     begin = kept_rows = wrong_negatives = 0
     for start in range(0, len(counts), _CHUNK):

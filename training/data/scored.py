@@ -138,10 +138,8 @@ class ScoredBatches(RowBatches):
         Raises:
             InputFileError: naming the line: not JSON, a text or id that is not there, other counts of scores than of documents,
                 a score that is missing or not finite, fewer usable negatives than data.negatives.
-            ConfigError: data.negatives below 0; a batch of more queries than lines.
+            ConfigError: a batch of more queries than lines.
         """
-        if section.negatives < 0:
-            raise ConfigError(f"data.negatives is {section.negatives}: it must be 0 or more.")
         path = data_dir / section.path
         queries, documents = (
             None if name is None else TextStore.open(data_dir / name, cache_dir) for name in (section.queries, section.collection)

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
+from splade_ptbr_connectors.evaluation.collections import BeirFolder, JudgedCollection, read_beir
 from splade_ptbr_connectors.evaluation.files import bad_line
 from splade_ptbr_connectors.evaluation.qrels import Qrels
 from splade_ptbr_connectors.sources import Broken, open_source
 from training.data.batches import Batch
 from training.data.bm25 import Bm25Index, Stems
 from training.data.cloze import cloze_rows
-from training.data.collections import Collection, Evaluation, held_out_evaluation, read_collection, split_train
+from training.data.held_out import held_out_collection, split_train
 from training.recipe.sections import CollectionsData
 
 logger = logging.getLogger(__name__)
@@ -173,20 +174,20 @@ class CollectionSources:
     """Sources by name, and the splits that were held out of them."""
 
     sources: dict[str, Source]
-    held_out: list[Evaluation]
+    held_out: list[JudgedCollection]
 
 
 def load_sources(section: CollectionsData, data_dir: Path, *, seed: int) -> CollectionSources:
     """Reads everything that a section names."""
     stems = Stems()
     sources: dict[str, Source] = {}
-    held_out: list[Evaluation] = []
+    held_out: list[JudgedCollection] = []
     for name in section.collections:
-        collection = read_collection(data_dir / name)
+        collection = read_beir(data_dir / name)
         training, kept_out = split_train(collection, section.held_out.get(name, 0.0))
         sources[name] = _train_source(collection, training, stems)
         if kept_out:
-            held_out.append(held_out_evaluation(collection, kept_out))
+            held_out.append(held_out_collection(collection, kept_out))
     if section.pairs and section.mixture.get("weak"):
         sources["weak"] = _pair_source("weak", read_pairs(data_dir / section.pairs), stems)
     if section.cloze_texts and section.mixture.get("cloze"):
@@ -223,7 +224,7 @@ def _pair(raw: Any) -> tuple[str, str, str] | None:
     return query, positive, source
 
 
-def _train_source(collection: Collection, qrels: Qrels, stems: Stems) -> Source:
+def _train_source(collection: BeirFolder, qrels: Qrels, stems: Stems) -> Source:
     """The training queries and the passages judged for them, nothing else of the collection."""
     right = {query: [d for d, score in judged.items() if score > 0] for query, judged in qrels.items()}
     right = {query: judged for query, judged in right.items() if judged}

@@ -312,7 +312,7 @@ def _strings_to_numbers(writer: ArrayWriter) -> None:
 
 
 def _require_unique(writer: ArrayWriter) -> None:
-    """Sorts the ids where the file does not, and refuses one that is there twice."""
+    """Sorts the ids where the file does not, and refuses a duplicate."""
     ids = writer["ids"]
     if bool((ids[1:] > ids[:-1]).all()):
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.data.blocks import require_limit
 from training.data.cache import open_cached
 from training.data.line_rows import LineRows, build_lines
 from training.data.rows import Row, RowBatches, RowError
@@ -36,7 +35,6 @@ class TripletTextBatches(RowBatches):
             InputFileError: naming the line: other than three columns, an empty text, not UTF-8; or no line is left.
             ConfigError: fewer lines than batch_queries.
         """
-        require_limit(section.limit)
         path = data_dir / section.triples
         arrays = open_cached(
             cache_dir,

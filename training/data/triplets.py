@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from splade_ptbr_connectors.errors import InputFileError
 from training.data.batches import Batch, Example, collate
-from training.data.blocks import require_limit, require_plain
+from training.data.blocks import require_plain
 from training.data.cache import ArrayWriter, CachedArrays, open_cached
 from training.data.known import KnownPositives, PairCollector
 from training.data.msmarco import TripletReader, judged_rows
@@ -22,6 +22,8 @@ from training.recipe.sections import TripletsData
 
 logger = logging.getLogger(__name__)
 _CHUNK = 2_000_000
+SOURCE = "triplets"
+"""How batches name where they come from."""
 
 
 class TripletBatches:
@@ -55,7 +57,7 @@ class TripletBatches:
         """The batch of a step; queries that come twice share their known positives."""
         rows, _ = self._order.step(step)
         known = KnownPositives(self._arrays["positives"])
-        return collate([self._example(known, *triplet) for triplet in self._rows[rows].tolist()], source=TripletsData.kind)
+        return collate([self._example(known, *triplet) for triplet in self._rows[rows].tolist()], source=SOURCE)
 
     def _example(self, known: KnownPositives, query: int, positive: int, negative: int) -> Example:
         texts = (self._documents.text(positive), self._documents.text(negative))
@@ -81,7 +83,6 @@ class TripletBatches:
 
 def convert(section: TripletsData, data_dir: Path, cache_dir: Path, queries: TextStore, documents: TextStore) -> CachedArrays:
     """The arrays `rows` ([n, 3] int32: query, positive, negative) and `positives` (KnownPositives), made if they are not there."""
-    require_limit(section.limit)
     files = {"triples": data_dir / section.triples}
     if section.qrels is not None:
         require_plain(data_dir / section.qrels)

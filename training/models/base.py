@@ -5,26 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
+from training.data.tokens import Tokens
 
 Encoded = dict[str, Tensor]
 """Representations of B texts, every tensor with B rows. "activations" [B, V] float32 >= 0 is always there."""
-
-
-class Tokens(NamedTuple):
-    """Token ids of B texts, padded to L tokens, on one device."""
-
-    input_ids: Tensor  # [B, L] int64
-    attention_mask: Tensor  # [B, L] int64, 0 for padding
-
-    def rows(self, start: int, end: int) -> Tokens:
-        """Some of the texts; their padding stays."""
-        return Tokens(self.input_ids[start:end], self.attention_mask[start:end])
 
 
 class BiEncoder(nn.Module, ABC):

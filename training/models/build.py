@@ -18,7 +18,7 @@ from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.text import TextRule
 from training.data.bm25 import inverse_document_frequency
-from training.data.tokenizing import TextTokens
+from training.data.tokens import TextTokens
 from training.data.vocabulary import build_tokenizer, read_vocabulary
 from training.models.base import BiEncoder
 from training.models.embeddings import term_embeddings
@@ -71,7 +71,7 @@ def build_model(recipe: Recipe, data_dir: Path, passages: Passages) -> Built:
 
 
 def _rule(section: Encoding) -> TextRule:
-    return TextRule(normalization=section.normalization, lowercase=section.lowercase)  # type: ignore[arg-type]
+    return TextRule(normalization=section.normalization, lowercase=section.lowercase)
 
 
 def _own_tokens(section: SmallModel | LexicalModel, encoding: Encoding, data_dir: Path) -> TextTokens:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from splade_ptbr_connectors.encoding.export import round_model
 from splade_ptbr_connectors.encoding.torch_model import LexicalChannel, SpladeModel
 from splade_ptbr_connectors.errors import ConfigError
-from training.models.base import BiEncoder, Encoded, Tokens
+from training.data.tokens import Tokens
+from training.models.base import BiEncoder, Encoded
 from training.models.lexicon import Lexicon
 from training.models.queries import QueryTable
 from training.recipe.sections import LexicalModel

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from splade_ptbr_connectors.evaluation.files import read_lines
 from training.data.bm25 import STOP_WORDS, inverse_document_frequency
-from training.data.tokenizing import TextTokens
+from training.data.tokens import TextTokens
 from training.data.vocabulary import SPECIAL_TOKENS
 from training.recipe.sections import LexicalModel
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from splade_ptbr_connectors.errors import InputFileError
-from training.models.base import Tokens
+from training.data.tokens import Tokens
 
 QUERY_FILE = "query_weights.safetensors"
 

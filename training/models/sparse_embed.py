@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,13 +28,13 @@ from splade_ptbr_connectors.encoding.config import EncoderConfig, read_json_obje
 from splade_ptbr_connectors.encoding.export import round_model
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
-from training.models.base import BiEncoder, Encoded, Tokens
+from training.data.tokens import Tokens
+from training.models.base import BiEncoder, Encoded
 from training.recipe.sections import SparseEmbed
 
 WEIGHTS_FILE = "sparse_embed.safetensors"
 SETTINGS_FILE = "sparse_embed.json"
 ACTIVATIONS = ("log1p_relu", "log1p_log1p_relu")
-_SIZES = ("size", "terms_query", "terms_document")
 
 
 class SparseEmbedEncoder(BiEncoder):
@@ -53,9 +54,6 @@ class SparseEmbedEncoder(BiEncoder):
         super().__init__()
         if splade.lexical is not None or not splade.contextual or not splade.expansion:
             raise ConfigError("sparse_embed needs a plain SPLADE model: no lexical channel, with its network and its output projection")
-        for name in _SIZES:
-            if getattr(section, name) < 1:
-                raise ConfigError(f"sparse_embed.{name} is {getattr(section, name)}; accepted: 1 or more")
         if activation not in ACTIVATIONS:
             raise ConfigError(f"activation is {activation!r}; accepted: {', '.join(ACTIVATIONS)}")
         self.splade = splade
@@ -111,9 +109,7 @@ class SparseEmbedEncoder(BiEncoder):
         self.splade.save_folder(folder, dtype=dtype)
         projection = self.projection.weight.detach().to("cpu", dtype).contiguous()
         save_file({"projection": projection}, str(folder / WEIGHTS_FILE))
-        sizes = {name: getattr(self.section, name) for name in _SIZES}
-        settings = sizes | {"sparse_weight": self.section.sparse_weight}
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / SETTINGS_FILE).write_text(json.dumps(self.section.model_dump(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, *, config: Any = None, special: Sequence[int] = ()) -> SparseEmbedEncoder:
@@ -199,11 +195,13 @@ def _read_section(folder: Path) -> SparseEmbed:
     """The sizes of a saved folder."""
     path = folder / SETTINGS_FILE
     values = read_json_object(path)
-    whole = all(isinstance(values.get(name), int) and values[name] >= 1 for name in _SIZES)
-    if set(values) != {*_SIZES, "sparse_weight"} or not whole:
-        expected = ", ".join([*_SIZES, "sparse_weight"])
-        raise ModelFormatError(f"{path} holds {sorted(values)}; expected {expected}, sizes of 1 or more: save the model again")
-    return SparseEmbed(**values)
+    expected = SparseEmbed.model_fields.keys()
+    try:
+        if values.keys() == expected:
+            return SparseEmbed.model_validate(values)
+    except ValidationError:
+        pass
+    raise ModelFormatError(f"{path} holds {sorted(values)}; expected {', '.join(expected)}, sizes of 1 or more: save the model again")
 
 
 def _read_projection(folder: Path) -> Tensor:

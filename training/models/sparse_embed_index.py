@@ -61,7 +61,7 @@ class SparseEmbedIndex:
 
         Args:
             doc_ids: [D], none known yet; terms: [D, K] int, -1 for none; embeddings: [D, K, size] float.
-        Raises: InputError for an id that is there already; VectorError for arrays that do not fit, terms that occur twice
+        Raises: InputError for an id that the index already has; VectorError for arrays that do not fit, terms that occur twice
             in a document, and numbers that are not finite.
         """
         twice = len(set(doc_ids)) != len(doc_ids) or not self._known.isdisjoint(doc_ids)

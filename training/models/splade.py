@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from splade_ptbr_connectors.encoding.export import round_model
 from splade_ptbr_connectors.encoding.folder import QUERY_FOLDER
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
-from training.models.base import BiEncoder, Encoded, Tokens
+from training.data.tokens import Tokens
+from training.models.base import BiEncoder, Encoded
 from training.models.queries import QueryTable
 
 

@@ -50,7 +50,7 @@ def opened(
 ) -> HubBatches:
     (folder / "dados").mkdir(exist_ok=True)
     write(folder / "dados", rows)
-    return HubBatches(HubData("dados", **section), folder, folder / "cache", batch_queries=batch, seed=0)
+    return HubBatches(HubData(dataset="dados", **section), folder, folder / "cache", batch_queries=batch, seed=0)
 
 
 @pytest.mark.parametrize("write", [as_jsonl, as_parquet, as_saved, as_saved_splits])
@@ -72,7 +72,7 @@ def test_a_resumed_run_gets_bit_identical_batches_from_any_process(tmp_path: Pat
     batches = [used.batch(step) for step in range(8)]
     fresh, carried = opened(tmp_path, ROWS, batch=5), travelled(used)
     assert all(same_batch(source.batch(step), batches[step]) for source in (fresh, carried) for step in (7, 0, 3))
-    dispatched = open_batches(HubData("dados"), tmp_path, tmp_path / "cache", batch_queries=5, seed=0)
+    dispatched = open_batches(HubData(dataset="dados"), tmp_path, tmp_path / "cache", batch_queries=5, seed=0)
     assert same_batch(dispatched.batch(2), batches[2])
 
 
@@ -141,10 +141,10 @@ def test_a_saved_folder_has_the_splits_it_has_and_no_subsets(tmp_path: Path, wri
 
 def test_a_dataset_that_is_not_there_is_an_error_without_a_network(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nobody/nothing cannot be loaded"):
-        HubBatches(HubData("nobody/nothing"), tmp_path, tmp_path / "cache", batch_queries=1, seed=0)
+        HubBatches(HubData(dataset="nobody/nothing"), tmp_path, tmp_path / "cache", batch_queries=1, seed=0)
 
 
 def test_a_missing_library_is_named_with_its_dependency_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match="`datasets`: install the dependency group `train`"):
-        HubBatches(HubData("dados"), tmp_path, tmp_path / "cache", batch_queries=1, seed=0)
+        HubBatches(HubData(dataset="dados"), tmp_path, tmp_path / "cache", batch_queries=1, seed=0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from tests.training.data.support import same_batch, travelled
@@ -25,7 +26,7 @@ Line = dict[str, Any]
 def opened(folder: Path, lines: list[Line | str], *, batch: int = 1, seed: int = 0, negatives: int = 1, **section: str) -> ScoredBatches:
     content = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
     (folder / "scored.jsonl").write_text(content, encoding="utf-8")
-    data = ScoredData("scored.jsonl", negatives=negatives, **section)
+    data = ScoredData(path="scored.jsonl", negatives=negatives, **section)
     return ScoredBatches(data, folder, folder / "cache", batch_queries=batch, seed=seed)
 
 
@@ -91,7 +92,7 @@ def test_a_resumed_run_gets_bit_identical_batches_from_any_process(tmp_path: Pat
     batches = [used.batch(step) for step in range(15)]
     fresh, carried = opened(tmp_path, lines, batch=6, negatives=3), travelled(used)
     assert all(same_batch(source.batch(step), batches[step]) for source in (fresh, carried) for step in (14, 0, 7))
-    dispatched = open_batches(ScoredData("scored.jsonl", negatives=3), tmp_path, tmp_path / "cache", batch_queries=6, seed=0)
+    dispatched = open_batches(ScoredData(path="scored.jsonl", negatives=3), tmp_path, tmp_path / "cache", batch_queries=6, seed=0)
     assert same_batch(dispatched.batch(9), batches[9])
     assert not same_batch(opened(tmp_path, lines, batch=6, negatives=3, seed=1).batch(0), batches[0])
 
@@ -213,5 +214,5 @@ def test_positives_of_another_line_of_the_query_are_no_negatives_and_are_counted
 def test_lines_without_any_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no line is left"):
         opened(tmp_path, ["", " "])
-    with pytest.raises(ConfigError, match=r"data\.negatives is -1"):
+    with pytest.raises(ValidationError, match=r"(?s)negatives.*greater than or equal to 0"):
         opened(tmp_path, [GOOD], negatives=-1)

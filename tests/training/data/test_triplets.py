@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
 from tests.training.data.support import same_batch, travelled
@@ -19,7 +20,7 @@ from training.data.open import open_batches
 from training.data.triplets import TripletBatches
 from training.recipe.sections import TripletsData
 
-SECTION = TripletsData("collection.tsv", "queries.tsv", "triples.tsv")
+SECTION = TripletsData(collection="collection.tsv", queries="queries.tsv", triples="triples.tsv")
 Triplet = tuple[int, int, int]
 
 
@@ -38,7 +39,7 @@ def opened(folder: Path, section: TripletsData = SECTION, *, batch: int = 2, see
 
 
 def with_qrels(limit: int | None = None) -> TripletsData:
-    return TripletsData("collection.tsv", "queries.tsv", "triples.tsv", qrels="qrels.tsv", limit=limit)
+    return TripletsData(collection="collection.tsv", queries="queries.tsv", triples="triples.tsv", qrels="qrels.tsv", limit=limit)
 
 
 TRIPLETS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 11), st.integers(0, 11)), min_size=1, max_size=25)
@@ -114,12 +115,12 @@ def test_the_limit_reads_no_line_behind_it(tmp_path: Path) -> None:
     write(tmp_path, [(0, 1, 2), (1, 2, 3), (2, 3, 4)])
     with open(tmp_path / "triples.tsv", "a", encoding="utf-8") as file:
         file.write("broken\n")
-    limited = opened(tmp_path, TripletsData("collection.tsv", "queries.tsv", "triples.tsv", limit=3), batch=3)
+    limited = opened(tmp_path, TripletsData(collection="collection.tsv", queries="queries.tsv", triples="triples.tsv", limit=3), batch=3)
     assert sorted(limited.batch(0).queries) == ["pergunta 0", "pergunta 1", "pergunta 2"]
     with pytest.raises(InputFileError, match="line 4: 1 columns instead of 3"):
         opened(tmp_path)
-    with pytest.raises(ConfigError, match=r"data\.limit is 0"):
-        opened(tmp_path, TripletsData("collection.tsv", "queries.tsv", "triples.tsv", limit=0))
+    with pytest.raises(ValidationError, match=r"(?s)limit.*greater than 0"):
+        with_qrels(limit=0)
 
 
 def test_a_broken_line_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
@@ -169,7 +170,8 @@ from pathlib import Path
 from training.data import open as data
 from training.recipe.sections import TripletsData
 folder = Path(sys.argv[1])
-source = data.open_batches(TripletsData("collection.tsv", "queries.tsv", "triples.tsv"), folder, folder / "cache", batch_queries=32, seed=0)
+section = TripletsData(collection="collection.tsv", queries="queries.tsv", triples="triples.tsv")
+source = data.open_batches(section, folder, folder / "cache", batch_queries=32, seed=0)
 for step in range(50):
     source.batch(step)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

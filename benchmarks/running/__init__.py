@@ -1,1 +1,0 @@
-"""Running engines: prepare a workload, build and search in one process after another, compare with the exact ranking."""

@@ -1,0 +1,1 @@
+"""Pictures and pages of figures, for whoever measures; needs the extra [plots]."""
