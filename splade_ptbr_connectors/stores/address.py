@@ -13,7 +13,7 @@ _LOGIN = re.compile(r"^([a-z+]+:?//)?.*(?:@|%40)", re.IGNORECASE | re.DOTALL)
 
 def without_login(url: str) -> str:
     """A store URL as it may be shown: without a user part wherever it stands, and without settings."""
-    return _LOGIN.sub(r"\1***@", url.partition("?")[0])
+    return _LOGIN.sub(r"\1***@", url).partition("?")[0]  # in this order: the first "?" may be part of a password
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def parse_address(url: str, *, default_port: int, environment: str) -> ServerAdd
     """
     engine, _, scheme = url.partition(":")[0].partition("+")
     example = f"{engine}+{scheme}://localhost:{default_port}/collection"
-    if without_login(url) != url.partition("?")[0]:
+    if _LOGIN.search(url.partition("?")[0]):
         raise ConfigError(f"the store URL holds credentials: leave them out and set {environment} instead (a '@' may stand nowhere in it).")
     parts = _split(url.partition("+")[2])
     if parts is None:

@@ -25,6 +25,8 @@ VECTOR = SparseVector([1], [1.0])
         ("index", "write it as 'edge:index'"),
         ("egde:index", "did you mean 'edge:'"),
         ("mysql://user:secret@host/x", "unknown store scheme 'mysql:'; known schemes: edge:"),
+        ("qdrant//user:secret?x@host/c", "has no scheme"),
+        ("opensearch+http//user:secret?x%40host/c", "has no scheme|colon"),
         ("edge:", "names no folder"),
         ("edge://", "names no folder"),
         ("edge:a\0b", "names no folder"),
