@@ -37,6 +37,7 @@ PATIENCE_S = 60.0  # for another process that writes
 ADVICE = "restore it from a backup, or ingest into a new folder"
 _NOTE = struct.Struct("<16sQ")
 _CORRUPT = ("CORRUPT", "NOTADB", "FORMAT", "IOERR_DATA", "IOERR_CORRUPTFS", "IOERR_SHORT_READ", "READONLY_DBMOVED")
+_FOREIGN_JOURNAL = ("READONLY_ROLLBACK",)
 _NOT_WRITABLE = ("CANTOPEN", "READONLY", "PERM")
 _BUSY = ("BUSY", "LOCKED", "PROTOCOL")
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -271,8 +272,13 @@ def _translated(error: Any, url: str, doing: str) -> SpladeConnectorsError:
         return StoreCorruptError(f"{said}: {DATABASE} is damaged; {ADVICE}.")
     if name.startswith(_BUSY):
         return StoreLockedError(f"{said}: another process has been writing for {PATIENCE_S:.0f} s; wait for it, or stop it.")
+    if name.startswith(_FOREIGN_JOURNAL):
+        return StoreWriteError(f"{said}: the file {DATABASE}-journal beside it is not of this store, which leaves none: move it away.")
     if name.startswith(_NOT_WRITABLE):
-        return StoreWriteError(f"{said}; check permissions, or open it with the setting read_only, which needs none to write.")
+        return StoreWriteError(
+            f"{said}; check permissions and the length of the path. A medium that cannot be written needs the setting read_only, "
+            f"and no {DATABASE}-wal on it: open the store once where it can be written, then copy it."
+        )
     return StoreWriteError(f"{said}; check free space and permissions.")
 
 

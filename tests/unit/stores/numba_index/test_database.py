@@ -222,6 +222,25 @@ def test_other_databases_and_formats_are_named(folder: Path, opening: Opening, m
         opening()
 
 
+def test_a_journal_of_another_database_is_named_and_not_played_back(folder: Path, opening: Opening, store: Store, tmp_path: Path) -> None:
+    store.upsert_vectors([("a", VECTOR)])
+    store.close()
+    with sqlite3.connect(tmp_path / "other.db", isolation_level=None) as other:
+        other.executescript("PRAGMA journal_mode = DELETE; PRAGMA cache_size = 2; CREATE TABLE rows (content)")
+        other.execute(
+            "INSERT INTO rows WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) SELECT randomblob(900) FROM n"
+        )
+        other.execute("BEGIN")
+        other.execute("UPDATE rows SET content = randomblob(900)")  # more than the cache holds: its journal is written
+        shutil.copy(tmp_path / "other.db-journal", folder / "documents.db-journal")
+    other.close()
+    with pytest.raises(errors.StoreWriteError, match="documents.db-journal beside it"):
+        opening(create=False)
+    (folder / "documents.db-journal").unlink()
+    with opening(create=False, settings={"verify": True}) as again:
+        assert [hit.doc_id for hit in again.search(VECTOR)] == ["a"]
+
+
 def test_a_relative_path_is_that_of_the_time_of_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
