@@ -24,9 +24,7 @@ def run(
         str, typer.Option(help="A BEIR folder, mrobust, mmarco, ir_datasets:ID, text:FOLDER, synthetic, or vectors in a .npz file.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the report, and of everything that a second run can go on from.")],
-    engines: Annotated[
-        str, typer.Option(help="Comma-separated; benchmarks/README.md lists them.")
-    ] = "numba,edge,bm25,bm25-stemmed",
+    engines: Annotated[str, typer.Option(help="Comma-separated; benchmarks/README.md lists them.")] = "numba,edge,bm25,bm25-stemmed",
     model: Annotated[str, typer.Option(help="Encodes documents and queries.")] = "mini",
     split: Annotated[str | None, typer.Option(help="Of the collection's judgments.")] = None,
     source: Annotated[Path | None, typer.Option(help="Local files of mrobust or mmarco instead of the hub.")] = None,

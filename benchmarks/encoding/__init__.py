@@ -1,0 +1,1 @@
+"""`encode`: our runtimes beside sentence-transformers."""

@@ -1,0 +1,1 @@
+"""`index`: the exact index beside a plain scatter-add and Qdrant Edge."""

@@ -1,0 +1,1 @@
+"""Stores as programs meet them: loading, opening, searching, and what they cost."""

@@ -1,0 +1,1 @@
+"""What engines are given: a collection's vectors, texts and judgments in a folder."""

@@ -69,7 +69,7 @@ def document_weights(term_counts: sparse.csr_matrix, *, k1: float, b: float, ave
     return weights
 
 
-class StemmedBm25:
+class Bm25Scorer:
     """BM25 of one collection of stem ids: its IDF and average length."""
 
     def __init__(self, documents: Sequence[StemIds], *, k1: float = 1.2, b: float = 0.75) -> None:
@@ -89,8 +89,8 @@ class StemmedBm25:
         return np.asarray((asked.multiply(self.idf[None, :]).tocsr() @ weights.T).todense(), dtype=np.float32)
 
 
-class Bm25Index(StemmedBm25):
-    """StemmedBm25 with the weights of its own documents kept, to score all of them again and again."""
+class Bm25Index(Bm25Scorer):
+    """Bm25Scorer with the weights of its own documents kept, to score all of them again and again."""
 
     def __init__(self, documents: Sequence[StemIds], *, k1: float = 1.2, b: float = 0.75) -> None:
         super().__init__(documents, k1=k1, b=b)

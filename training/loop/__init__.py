@@ -1,0 +1,1 @@
+"""How a step works, which checkpoint is kept, and a whole run."""

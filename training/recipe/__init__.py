@@ -1,0 +1,1 @@
+"""Recipes: every key, typed and checked; TOML files, and keys without effect."""

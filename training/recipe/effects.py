@@ -15,11 +15,11 @@ from training.recipe.sections import (
     LexicalModel,
     Recipe,
     ScoredData,
-    Section,
     SharedQueries,
     Sparsity,
     TableQueries,
 )
+from training.recipe.types import Section
 
 LOSSES = ("contrastive", "margin_mse", "kl")
 Effect = tuple[str, Callable[[Recipe], bool], str]

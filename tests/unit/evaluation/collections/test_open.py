@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputFileError
+from splade_ptbr_connectors.evaluation import collections
 from splade_ptbr_connectors.evaluation.collections import Collection, open_collection, read_beir
 from tests.unit.evaluation.collections.writing import EXAMPLE, FILLED, LINE, NAMES, Small, small_collections, write, write_beir, write_tsv
 
@@ -205,3 +207,7 @@ def test_an_option_that_a_kind_does_not_take_is_an_error(tmp_path: Path, name: s
     with pytest.raises(ConfigError) as error:
         open_collection(name, data_dir=tmp_path, **options)  # type: ignore[arg-type]
     assert said in str(error.value)
+
+
+def test_the_example_of_the_documentation_works() -> None:
+    assert doctest.testmod(collections) == doctest.TestResults(failed=0, attempted=3)
