@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.numerals import integer, number
+from splade_ptbr_connectors.numerals import integer, number, value_of
 
 
 @given(st.integers(-(10**300), 10**300))
@@ -25,6 +25,17 @@ def test_what_is_read_is_what_python_reads_and_only_that(text: str) -> None:
         found = read(text)
         if found is not None:
             assert found == kind(text) and set(text) <= set("0123456789+-.eE")
+
+
+@given(
+    st.booleans()
+    | st.integers(-(10**300), 10**300)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["yes", "1_0", "nan", ""])
+)
+def test_values_come_back_with_their_kind_and_other_texts_as_they_are(value: str | float) -> None:
+    found = value_of(str(value))
+    assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize("text", ["", " 1", "1\n", "1_0", "١", "²", "nan", "inf", "-Infinity", "0x10", "1e999", "9" * 5000, "1.5.2", "."])

@@ -228,6 +228,15 @@ def test_servers_are_talked_to_by_settings_of_the_same_names(engine: Engine, nam
     assert store.max_in_flight == (7 if name == "max_in_flight" else 4)
 
 
+@pytest.mark.parametrize(
+    ("engine", "earlier", "name"),
+    [("qdrant", "patient_deadline_s", "load_deadline_s"), ("opensearch", "max_body_bytes", "max_request_bytes")],
+    indirect=["engine"],
+)
+def test_settings_are_read_by_their_earlier_names_too(engine: Engine, earlier: str, name: str) -> None:
+    assert getattr(engine.open(f"?{earlier}=7").settings, name) == getattr(engine.open(settings={earlier: 7}).settings, name) == 7
+
+
 @servers
 def test_a_setting_is_given_in_one_place(engine: Engine) -> None:
     with pytest.raises(errors.ConfigError, match="'deadline_s' is given in the URL and as a setting"):
