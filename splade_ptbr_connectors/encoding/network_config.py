@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ModelFormatError
 from .config import EncoderConfig, read_json_object
-from .identity import WEIGHTS_FILE
+from .fingerprint import WEIGHTS_FILE
 
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "splade_ptbr_connectors"
 # From the ground up; a name stands for a module or for a folder with everything in it.
 LAYERS = [
     {"errors"},
-    {"extras", "atomic", "numerals", "line_files"},
-    {"vectors", "text"},
+    {"extras", "atomic", "numerals", "line_files", "batches", "strict"},
+    {"vectors", "text", "validation"},
     {"json_values", "pruning"},
     {"records", "filters"},
     {"encoding"},

@@ -11,7 +11,7 @@ import pytest
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion import checkpoint as checkpoint_module
-from splade_ptbr_connectors.ingestion.dead_letter import dead_line
+from splade_ptbr_connectors.ingestion.dead_letter import dead_letter_line
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
@@ -43,8 +43,8 @@ def test_stopped_runs_add_up_to_one(store: Store, encoder: HashingEncoder, files
     records = _mixed(400)
     for after in (1, 57, 200, 390):
         with pytest.raises(Stop):
-            ingest(_stopping(records, after), store, batch_size=16, **files)
-    report = ingest(records, store, batch_size=16, **files)
+            ingest(_stopping(records, after), store, max_batch_documents=16, **files)
+    report = ingest(records, store, max_batch_documents=16, **files)
     assert report.resumed_at == 390
     with open_store(f"edge:{tmp_path / 'unbroken'}", encoder=HashingEncoder()) as other:
         unbroken = ingest(records, other, dead_letter=tmp_path / "unbroken.jsonl")
@@ -177,7 +177,7 @@ def test_one_path_for_two_things_is_refused(store: Store, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["checkpoint", "dead_letter"])
 def test_paths_that_cannot_be_written(store: Store, tmp_path: Path, name: str) -> None:
     for path in (tmp_path / "no" / "folder" / "x", tmp_path):
-        with pytest.raises(errors.IngestError, match=r"cannot (read|write)|not a plain file"):
+        with pytest.raises(errors.IngestError, match=r"cannot (read|write)|not a regular file"):
             ingest([{"_id": "a"}], store, **{name: path})  # type: ignore[arg-type]
 
 
@@ -199,7 +199,7 @@ def test_checkpoints_are_saved_as_time_passes(store: Store, files: dict[str, Pat
                 positions.append(json.loads(files["checkpoint"].read_text())["position"])
             yield document
 
-    ingest(watched(), store, batch_size=20, **files)
+    ingest(watched(), store, max_batch_documents=20, **files)
     assert positions and positions == sorted(positions) and len(set(positions)) > 3
 
 
@@ -215,7 +215,7 @@ def test_checkpoints_are_saved_as_time_passes(store: Store, files: dict[str, Pat
     ],
 )
 def test_dead_lines_are_json_whatever_the_record(record: Any, kept: Any) -> None:
-    assert json.loads(dead_line(3, "why", record)) == {"line": 3, "reason": "why", "record": kept}
+    assert json.loads(dead_letter_line(3, "why", record)) == {"line": 3, "reason": "why", "record": kept}
 
 
 def test_dead_lines_of_odd_objects() -> None:
@@ -223,8 +223,8 @@ def test_dead_lines_of_odd_objects() -> None:
         def __repr__(self) -> str:
             raise RuntimeError
 
-    assert json.loads(dead_line(1, "why", Odd()))["record"] == "<Odd that cannot be shown: RuntimeError>"
+    assert json.loads(dead_letter_line(1, "why", Odd()))["record"] == "<Odd that cannot be shown: RuntimeError>"
     loop: list[Any] = []
     loop.append(loop)
-    assert json.loads(dead_line(1, "why", loop))["record"] == "[[...]]"
-    assert len(dead_line(1, "why", "x" * 10_000_000)) < 3_000_000
+    assert json.loads(dead_letter_line(1, "why", loop))["record"] == "[[...]]"
+    assert len(dead_letter_line(1, "why", "x" * 10_000_000)) < 3_000_000
