@@ -115,6 +115,14 @@ class _Transformer(_File):
     config_kwargs: _Empty | None = None
 
 
+class _TokenizerConfig(_File):
+    """tokenizer_config.json, of which only this matters here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model_max_length: float | None = None
+
+
 class _Pooling(_File):
     """config.json of SpladePooling."""
 
@@ -255,9 +263,7 @@ def _lengths(folder: Path, transformer: _Transformer) -> dict[str, int]:
 
 def _tokenizer_length(folder: Path) -> int | None:
     file = folder / "tokenizer_config.json"
-    length = read_json_object(file).get("model_max_length") if file.is_file() else None
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float)):
-        raise ModelFormatError(f"{file}: model_max_length is {length!r:.60}: expected a number of tokens.")
+    length = _TokenizerConfig.checked(read_json_object(file), str(file)).model_max_length if file.is_file() else None
     return int(length) if length is not None and length < _NO_LIMIT else None
 
 

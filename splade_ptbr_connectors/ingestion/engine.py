@@ -133,8 +133,8 @@ async def aingest(
 class IngestOptions(Arguments):
     """The arguments of ingest() and aingest(), explained there."""
 
-    checkpoint: str | Path | None
-    dead_letter: str | Path | None
+    checkpoint: SkipValidation[str | Path | None]
+    dead_letter: SkipValidation[str | Path | None]
     restart: bool
     max_batch_documents: Positive
     max_batch_bytes: Positive

@@ -145,7 +145,7 @@ def test_an_unknown_family_with_fewer_positions_than_it_says(tmp_path: Path, mon
 def test_positions_of_another_type_are_refused(key: str, value: object, tmp_path: Path) -> None:
     config = {"model_type": "roberta", "vocab_size": 200, "max_position_embeddings": 40, "pad_token_id": 1}
     (tmp_path / "config.json").write_text(json.dumps(config | {key: value}), encoding="utf-8")
-    with pytest.raises(ModelFormatError, match=rf"{key} is .*: expected an integer of at least") as raised:
+    with pytest.raises(ModelFormatError, match=rf"{key}: Input should be") as raised:
         _ = NetworkConfig(tmp_path).position_limit
     assert "\n" not in str(raised.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion import checkpoint as checkpoint_module
 from splade_ptbr_connectors.ingestion.dead_letter import dead_letter_line
 from splade_ptbr_connectors.ingestion.engine import ingest
+from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
 from tests.support.collections import assert_holds, documents
@@ -70,6 +72,17 @@ def test_the_checkpoint_names_what_it_is_about(store: Store, files: dict[str, Pa
     assert content["position"] == 11
     assert content["counts"]["written"] == 10
     assert content["counts"]["rejected"] == 1
+
+
+def test_the_checkpoint_s_digest_stays_readable_by_other_versions(store: Store, files: dict[str, Path]) -> None:
+    """It is over a line a record: the content hash, or the dead-letter line of a record that is not valid."""
+    records = _mixed(40)
+    with pytest.raises(Stop):
+        ingest(_stopping(records, 40), store, **files)
+    rejected = {json.loads(line)["line"]: line for line in files["dead_letter"].read_text().splitlines(keepends=True)}
+    lines = [rejected.get(n) or Record.from_mapping(raw).content_hash for n, raw in enumerate(records, 1)]
+    expected = hashlib.blake2b("".join(line + "\n" for line in lines).encode(), digest_size=16).hexdigest()
+    assert json.loads(files["checkpoint"].read_text())["prefix"] == expected
 
 
 def _stop(store: Store, files: dict[str, Path], records: Any) -> None:
