@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of it, and never another folder's too."""
+"""Files that are either the old one or the new one, never half of it, and never one that another folder shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 text file that takes the name `path` when the block ends well, on the medium by then.
+    """A UTF-8 text file that takes the name `path` when the block ends well, and is on disk by then.
 
     Raises OSError; the old file then stays, and nothing is left beside it.
     """

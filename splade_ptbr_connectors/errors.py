@@ -3,17 +3,17 @@
     SpladeConnectorsError
     ├── ConfigError                   a setting, URL, filter or recipe is not valid
     ├── MissingExtraError             an optional dependency is not installed
-    ├── InputError                    what the caller handed in cannot be used
+    ├── InputError                    what the caller passed in cannot be used
     │   ├── VectorError               not a sparse vector: lengths, order, range, NaN ...
     │   ├── TextError                 not a text: type, lone surrogate, NUL, size
     │   ├── RecordError               not a record: missing "_id", wrong types ...
     │   └── InputFileError            a file that is missing, empty, broken or of an unknown format
     ├── ModelError
     │   ├── ModelNotFoundError        no such model, folder or hub id
-    │   ├── ModelFormatError          the folder is there, but it is not a model that can be used
+    │   ├── ModelFormatError          the folder exists, but is not a usable model
     │   └── ModelMismatchError        the store was filled with another model
     ├── StoreError
-    │   ├── StoreNotFoundError        nothing there to open
+    │   ├── StoreNotFoundError        there is nothing to open
     │   ├── StoreLockedError          another process holds it
     │   ├── StoreFormatError          not a store, or of a future format version
     │   ├── StoreWriteError           the disk rejected a write: full, no permission
@@ -21,10 +21,10 @@
     │   ├── StoreRequestTooLargeError one document is more than a server takes in a request
     │   ├── StoreUnavailableError     a server cannot be reached, or stayed overloaded beyond the deadline
     │   ├── StoreAccessError          a server does not accept the credentials, or its certificate is not trusted
-    │   ├── StoreCorruptError         what is stored is not what was written, or the engine gave up on it
+    │   ├── StoreCorruptError         what is stored is not what was written, or the engine gave up on its data
     │   └── StoreClosedError          used after close()
     ├── IngestError                   a checkpoint or dead-letter file that does not fit this run
-    └── TrainingError                 a training run that cannot go on: collapsed, diverged, its checkpoint unusable
+    └── TrainingError                 a training run that cannot continue: collapsed, diverged, its checkpoint unusable
 
 A message says what was wrong, the value, what is accepted and what to do next, in one line.
 """
@@ -51,7 +51,7 @@ class MissingExtraError(SpladeConnectorsError):
 
 
 class InputError(SpladeConnectorsError):
-    """What the caller handed in cannot be used."""
+    """What the caller passed in cannot be used."""
 
 
 class VectorError(InputError):
@@ -79,7 +79,7 @@ class ModelNotFoundError(ModelError):
 
 
 class ModelFormatError(ModelError):
-    """The folder is there, but it is not a model that can be used."""
+    """The folder exists, but is not a usable model."""
 
 
 class ModelMismatchError(ModelError):
@@ -91,7 +91,7 @@ class StoreError(SpladeConnectorsError):
 
 
 class StoreNotFoundError(StoreError):
-    """Nothing there to open."""
+    """There is nothing to open."""
 
 
 class StoreLockedError(StoreError):
@@ -139,4 +139,4 @@ class IngestError(SpladeConnectorsError):
 
 
 class TrainingError(SpladeConnectorsError):
-    """A training run that cannot go on: collapsed, diverged, or its checkpoint cannot be used."""
+    """A training run that cannot continue: collapsed, diverged, or its checkpoint cannot be used."""

@@ -97,7 +97,7 @@ def field_path(field: str) -> Path:
     if len(parts) > MAX_PARTS:
         raise ConfigError(f"filter field {shown} has more than {MAX_PARTS} parts, as many as a payload can be nested.")
     if not _is_utf8(field):
-        raise ConfigError(f"filter field {shown} is no UTF-8.")
+        raise ConfigError(f"filter field {shown} is not valid UTF-8.")
     return tuple(parts)
 
 
@@ -141,7 +141,7 @@ def _value(field: str, value: object) -> Scalar:
         accepted = f"{SMALLEST_INTEGER} to {LARGEST_INTEGER}"
         raise ConfigError(f"filter on {field!r} compares with the integer {integer_text(value)}: a payload holds integers from {accepted}.")
     if isinstance(value, str) and not _is_utf8(value):
-        raise ConfigError(f"filter on {field!r} compares with a text that is no UTF-8.")
+        raise ConfigError(f"filter on {field!r} compares with a text that is not valid UTF-8.")
     return value
 
 

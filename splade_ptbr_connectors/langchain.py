@@ -14,8 +14,9 @@ from pydantic import ConfigDict, Field, field_validator
 
 from .extras import require
 from .filters import parse_filter
-from .retrieval import check_rrf_k, combine_filters, content_and_metadata
+from .retrieval import combine_filters, content_and_metadata
 from .stores.base import Hit, Store, check_top_k
+from .validation import Positive, check
 
 try:
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -47,7 +48,7 @@ class SpladeRetriever(BaseRetriever):
     nested "metadata" mapping merged in flat.
 
     Raises:
-        ConfigError: k out of range, at construction or in a call; a filter that is none; no `content_key` in a payload.
+        ConfigError: k out of range, at construction or in a call; an invalid filter; no `content_key` in a payload.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -73,8 +74,9 @@ class SpladeRetriever(BaseRetriever):
 
     @field_validator("rrf_k", mode="before")
     @classmethod
-    def _check_rrf_k(cls, value: object) -> int:
-        return check_rrf_k(value)
+    def _check_rrf_k(cls, value: Any) -> Any:
+        check("rrf_k", value, Positive)
+        return value
 
     @field_validator("filter")
     @classmethod

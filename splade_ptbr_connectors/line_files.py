@@ -1,4 +1,4 @@
-"""Files of lines as every reader of them needs them: opened, unpacked where they are gzip, in numbered lines of bounded length.
+"""Files of lines as every reader needs them: opened, unpacked if they are gzip, in numbered lines of bounded length.
 
 A line ends in LF or CRLF; where the first one ends in CR alone, as some spreadsheets write it, so do all.
 """
@@ -80,10 +80,10 @@ def first_bytes(stream: IO[bytes], size: int) -> bytes:
 
 
 def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line with its end), without a byte order mark; one of more than MAX_LINE_BYTES comes cut, but too long.
+    """(number from 1, line with its end), without a byte order mark; one of more than MAX_LINE_BYTES comes truncated, but still too long.
 
     Raises:
-        DamagedError: the compressed data is broken or ends early, or the medium fails.
+        DamagedError: the compressed data is broken or ends early, or the disk fails.
     """
     with _line_reader(stream) as (read, end):
         number = 1

@@ -13,8 +13,9 @@ from typing import Any
 from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
-from .retrieval import check_rrf_k, content_and_metadata
+from .retrieval import content_and_metadata
 from .stores.base import Hit, Store, check_top_k
+from .validation import Positive, check
 
 try:
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -72,7 +73,8 @@ class SpladeRetriever(BaseRetriever):
         self.content_key = content_key
         self.dense = dense
         self.prefetch = None if prefetch is None else check_top_k("prefetch", prefetch)
-        self.rrf_k = check_rrf_k(rrf_k)
+        check("rrf_k", rrf_k, Positive)
+        self.rrf_k = rrf_k
         self._filter = translate_filters(filters)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

@@ -11,12 +11,12 @@ _WORDS = {"true": True, "false": False}
 
 
 def integer(text: str) -> int | None:
-    """The integer that a text is, without white space around it; None when it is none."""
+    """The integer that a text is, without white space around it; None when it is not one."""
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def number(text: str) -> float | None:
-    """The finite number that a text is, without white space around it; None when it is none."""
+    """The finite number that a text is, without white space around it; None when it is not one."""
     value = float(text) if _NUMBER.fullmatch(text) else math.inf
     return value if math.isfinite(value) else None
 

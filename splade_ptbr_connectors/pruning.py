@@ -201,7 +201,7 @@ def _parse_step(step: str, text: str) -> Pruning:
     read, kind = _STEPS[name]
     number = read(value)
     if number is None:
-        raise ConfigError(f"pruning {text!r}: {value!r} is no number that {name} takes: write for example {_EXAMPLE}.")
+        raise ConfigError(f"pruning {text!r}: {value!r} is not a number that {name} accepts: write for example {_EXAMPLE}.")
     return kind(number)
 
 

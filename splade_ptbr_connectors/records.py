@@ -1,4 +1,4 @@
-"""Record: one document as it comes in, checked once, before it is encoded or stored. EncodedRecord: one that brings its vector."""
+"""Record: one incoming document, checked once before it is encoded or stored. EncodedRecord: one that brings its vector."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:
-    """A filter that holds where both hold: the filter of one call can narrow a retriever's own, never widen it.
+    """A filter that requires both: the filter of one call can narrow a retriever's own, never widen it.
 
     Args:
         fixed: None, a filter mapping, conditions, or an engine's own filter object (which cannot be combined).
@@ -35,13 +35,6 @@ def _conditions(filter: Any) -> tuple[Any, ...]:
     if not isinstance(filter, Mapping):
         raise ConfigError(f"a {type(filter).__name__} cannot be combined with the retriever's own filter: use filter mappings for both.")
     return parse_filter(filter)
-
-
-def check_rrf_k(value: object) -> int:
-    """Return `value` if reciprocal ranks can be fused with it, else raise ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"rrf_k is {value!r}: it must be an integer of at least 1.")
-    return value
 
 
 def content_and_metadata(hit: Hit, content_key: str) -> tuple[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Sources: files of records, line by line. JSONL (BEIR), CSV and TSV with a header; gzip is recognised; "-" is stdin.
 
-A broken line is a `Broken` with its number and reason, and reading goes on behind it. What makes the whole file unusable
+A broken line is a `Broken` with its number and reason, and reading continues after it. What makes the whole file unusable
 (missing, empty, a directory, damaged gzip) is an InputFileError.
 """
 

@@ -18,9 +18,9 @@ def adopt(
     model: Annotated[str, typer.Option("--model", envvar=PREFIX + "MODEL", help="What filled it: shipped name, folder or hub id.")],
     as_json: Json = False,
 ) -> None:
-    """Write into a collection that was filled without this package which model its vectors are of.
+    """Record in a collection that was filled without this package which model made its vectors.
 
-    A collection that names another model is refused. Nothing else of it is changed.
+    A collection that names another model is refused. Nothing else in it is changed.
     """
     from ..stores.aliases import on_server, open_as_it_is
 
@@ -41,5 +41,5 @@ def adopt(
 
 
 def _render(document: dict[str, Any], console: Console) -> None:
-    what = "is described now as" if document["changed"] else "had been described already as"
+    what = "is now described as" if document["changed"] else "was already described as"
     console.print(f"{document['store']} {what} filled by {document['model']} ({document['fingerprint'][:12]})", markup=False)

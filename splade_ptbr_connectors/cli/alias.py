@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 def alias(
     store: ServerUrl,
-    to: Annotated[str | None, typer.Option("--to", metavar="COLLECTION", help="Let the alias mean this collection from now on.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="COLLECTION", help="Point the alias to this collection from now on.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show which collection an alias means, or let it mean another in one step."""
+    """Show which collection an alias points to, or point it to another in one step."""
     from ..stores.aliases import collection_name
 
     name = collection_name(store)
-    meant = _meaning(store)
-    if to is None and meant is None:
+    target = _target(store)
+    if to is None and target is None:
         raise StoreNotFoundError(
-            f"there is no collection or alias {name!r} at {store.partition('?')[0]}: make an alias with --to COLLECTION."
+            f"there is no collection or alias {name!r} at {store.partition('?')[0]}: create an alias with --to COLLECTION."
         )
-    document = {"alias": name, "collection": to or meant, "previous": meant if to is None else _move(store, name, to)}
+    document = {"alias": name, "collection": to or target, "previous": target if to is None else _move(store, name, to)}
     emit(document | {"is_alias": document["collection"] != name}, _render, as_json=as_json)
 
 
-def _meaning(url: str) -> str | None:
+def _target(url: str) -> str | None:
     from ..stores.aliases import on_server, open_without_model
 
     try:
@@ -54,7 +54,7 @@ def _render(document: dict[str, Any], console: Console) -> None:
     if not document["is_alias"]:
         text = f"{alias} is a collection, not an alias"
     elif previous == collection:
-        text = f"{alias} means {collection}"
+        text = f"{alias} points to {collection}"
     else:
-        text = f"{alias} means {collection} now" + (f", before it meant {previous}" if previous else "")
+        text = f"{alias} now points to {collection}" + (f", before to {previous}" if previous else "")
     console.print(text, markup=False)

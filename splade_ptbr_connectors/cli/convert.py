@@ -32,11 +32,11 @@ class Naming(StrEnum):
     tokens = "tokens"
 
 
-From = Annotated[str | None, typer.Option("--from", metavar="FORMAT", help=f"{FORMATS} (default: what .tsv, .ciff, .docs or .bin says).")]
+From = Annotated[str | None, typer.Option("--from", metavar="FORMAT", help=f"{FORMATS} (default: as .tsv, .ciff, .docs or .bin says).")]
 To = Annotated[str | None, typer.Option("--to", metavar="FORMAT", help="As --from.")]
 Quantisation = Annotated[int, typer.Option("--quantisation", help="Weights times this, rounded, where TARGET takes integers.")]
 SourceQuantisation = Annotated[
-    int | None, typer.Option("--source-quantisation", help="By what weights were multiplied, for a SOURCE without manifest.")
+    int | None, typer.Option("--source-quantisation", help="The factor by which weights were multiplied, for a SOURCE without a manifest.")
 ]
 ModelOfTerms = Annotated[
     str | None, typer.Option("--model", envvar=PREFIX + "MODEL", help="The model of the vectors, to call terms by their tokens.")
@@ -48,11 +48,11 @@ SourceTerms = Annotated[Naming | None, typer.Option("--source-terms", help="The 
 Prune = Annotated[
     str, typer.Option("--prune", metavar="RULES", help="top_k=64, threshold=0.1, quantile=0.3, several with commas, or none.")
 ]
-DocumentsPerFile = Annotated[int, typer.Option("--documents-per-file", help="Where TARGET is a folder of Anserini's.")]
+DocumentsPerFile = Annotated[int, typer.Option("--documents-per-file", help="When TARGET is an Anserini folder.")]
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="What to read: a file, or a folder of Anserini's.")],
+    source: Annotated[Path, typer.Argument(help="What to read: a file, or an Anserini folder.")],
     target: Annotated[Path, typer.Argument(help="What to write, whole or not at all; beside it NAME.manifest says how to read it back.")],
     source_format: From = None,
     target_format: To = None,
@@ -71,7 +71,7 @@ def convert(
     from ..pruning import parse_pruning
 
     if STDIN in (str(source), str(target)):
-        raise ConfigError("convert reads and writes files: give a file name in place of '-'.")
+        raise ConfigError("convert reads and writes files: give a file name instead of '-'.")
     started = time.perf_counter()
     conversion = Conversion(
         source=source,
@@ -85,12 +85,12 @@ def convert(
         source_terms=source_terms and source_terms.value,
         pruning=parse_pruning(prune),
         documents_per_file=documents_per_file,
-        progress=_watched,
+        progress=_with_bar,
     )
     emit({**_document(conversion.run()), "seconds": time.perf_counter() - started}, _render, as_json=as_json)
 
 
-def _watched(things: Iterable[Any], name: str) -> Iterable[Any]:
+def _with_bar(things: Iterable[Any], name: str) -> Iterable[Any]:
     """A bar on stderr, if that is a terminal."""
     from tqdm import tqdm
 

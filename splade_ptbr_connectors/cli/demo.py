@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingExtraError
-from .console import emit, note
+from .console import emit, note, show_hits
 from .options import PREFIX, Json, Model, load_encoder
-from .render import show_hits
 
 if TYPE_CHECKING:
     from rich.console import Console

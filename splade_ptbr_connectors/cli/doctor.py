@@ -12,10 +12,9 @@ import typer
 
 from .. import __version__
 from ..errors import ConfigError, ModelError, SpladeConnectorsError
-from .console import emit
+from .console import emit, show_table
 from .exit_codes import exit_code_of
 from .options import PREFIX, Json, load_encoder
-from .render import show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +64,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _checked(check: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
-    """A part that is broken is a finding, not the end of the examination."""
+    """A broken part is a finding; it does not end the check."""
     from ..stores.address import without_login
 
     try:
@@ -86,7 +85,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _store(url: str) -> dict[str, Any]:
-    """What the store says of itself; that its model cannot be used is a finding beside it."""
+    """What the store reports about itself; an unusable model is one more finding."""
     from ..stores.aliases import open_as_it_is, open_without_model
 
     try:
@@ -114,7 +113,7 @@ def _problems(info: Mapping[str, Any], *, described: bool) -> list[str]:
 
 
 def _lacks(info: Mapping[str, Any]) -> list[str]:
-    """What the server could have and has not; everything works without."""
+    """Optional features that the server lacks; everything works without them."""
     missing = []
     if info.get("neural_sparse") is False:
         missing.append("the neural-search plugin (2.14 or later): queries are written as rank_feature clauses, with the same hits")
@@ -141,7 +140,7 @@ def _render(document: dict[str, Any], console: Console) -> None:
 
 
 def _flat(info: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as `part.name: value`; what the first line says already, and the problems, are left out."""
+    """Nested facts as `part.name: value`; what the first line already says, and the problems, are left out."""
     for name, value in info.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

@@ -16,6 +16,7 @@ import typer
 
 from ..errors import ConfigError, InputFileError
 from .console import emit, note
+from .exit_codes import exit_if_rejected
 from .options import (
     AllowRejected,
     BatchSize,
@@ -23,13 +24,12 @@ from .options import (
     Device,
     Json,
     Model,
-    OnLong,
+    OnLongChoice,
     OnLongOption,
-    Runtime,
+    RuntimeChoice,
     RuntimeOption,
     load_encoder,
 )
-from .rejected import leave_if_rejected
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,13 +57,13 @@ def encode(
     kind: Annotated[Kind, typer.Option("--kind", help="Encode as documents or as queries.")] = Kind.document,
     tokens: Annotated[bool, typer.Option("--tokens", help="Write tokens instead of term ids, heaviest first.")] = False,
     with_record: Annotated[
-        bool, typer.Option("--with-record", help="Write the whole record beside its vector, so that ingest can load OUT as it is.")
+        bool, typer.Option("--with-record", help="Write the whole record beside its vector, so that ingest takes OUT as it is.")
     ] = False,
     dead_letter: DeadLetter = None,
     allow_rejected: AllowRejected = False,
-    on_long: OnLongOption = OnLong.windows,
+    on_long: OnLongOption = OnLongChoice.windows,
     batch_size: BatchSize = 32,
-    runtime: RuntimeOption = Runtime.auto,
+    runtime: RuntimeOption = RuntimeChoice.auto,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -77,7 +77,7 @@ def encode(
     if as_json and out == STDOUT:
         raise ConfigError("--json and OUT '-' both write to stdout: give OUT a file name.")
     if with_record and (tokens or kind is Kind.query):
-        raise ConfigError("--with-record writes documents for ingest: leave --tokens and --kind query out.")
+        raise ConfigError("--with-record writes documents for ingest: leave out --tokens and --kind query.")
     started = time.perf_counter()
     records = open_source(source)
     encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
@@ -98,7 +98,7 @@ def encode(
         note(_summary(document))
     else:
         emit(document, _render, as_json=as_json)
-    leave_if_rejected(counts.rejected, document["read"], document["dead_letter"], allowed=allow_rejected)
+    exit_if_rejected(counts.rejected, document["read"], document["dead_letter"], allowed=allow_rejected)
 
 
 @dataclass
@@ -124,9 +124,9 @@ def _write(items: Iterable[Item], file: TextIO, line: Callable[..., str], reject
             file.write(line(item.record, item.vector))
             counts.add(item.vector)
         elif rejected.path is None:
-            raise InputFileError(f"{source}, line {item.line}: {item.reason} Mend it, or set such records aside with --dead-letter FILE.")
+            raise InputFileError(f"{source}, line {item.line}: {item.reason} Correct it, or set such records aside with --dead-letter.")
         else:
-            rejected.append([item.dead])
+            rejected.append([item.dead_letter_line])
             counts.rejected += 1
     return counts
 
@@ -135,7 +135,7 @@ def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterat
     """The records in their order, each with its vector or the reason why it has none; a bar if stderr is a terminal."""
     from tqdm import tqdm
 
-    from ..ingestion.encoding import with_vectors
+    from ..ingestion.item_encoder import encode_items
     from ..ingestion.items import read_items
 
     failures: list[InputFileError] = []
@@ -146,7 +146,7 @@ def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterat
         except InputFileError as error:
             failures.append(error)
 
-    items = with_vectors(read_items(until_failure()), encoder.encode_documents if kind is Kind.document else encoder.encode_queries)
+    items = encode_items(read_items(until_failure()), encoder.encode_documents if kind is Kind.document else encoder.encode_queries)
     yield from tqdm(items, desc="encode", unit=" texts", disable=None, file=sys.stderr)
     if failures:
         raise failures[0]

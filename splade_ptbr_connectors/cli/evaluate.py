@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .console import emit, note
+from .console import emit, note, show_table
 from .exit_codes import exit_code_of
 from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
-from .render import show_table
 
 if TYPE_CHECKING:
     from rich.console import Console

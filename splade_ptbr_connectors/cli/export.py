@@ -10,13 +10,13 @@ import typer
 
 from .console import emit
 from .exit_codes import HELP
-from .options import Json, Runtime, load_encoder
+from .options import Json, RuntimeChoice, load_encoder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Storage(StrEnum):
+class StorageChoice(StrEnum):
     """How the graph stores its weights, and with int8-dynamic, how it multiplies them."""
 
     float32 = "float32"
@@ -37,14 +37,14 @@ def onnx(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Shipped name, folder or hub id.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the exported model to.")],
     storage: Annotated[
-        Storage, typer.Option("--storage", help="All but float32 are another model: rounded, smaller; int8-dynamic: faster.")
-    ] = (Storage.float32),
+        StorageChoice, typer.Option("--storage", help="All but float32 are another model: rounded, smaller; int8-dynamic: faster.")
+    ] = (StorageChoice.float32),
     as_json: Json = False,
 ) -> None:
     """Write a folder with the model as an ONNX graph that does the pooling, to run without torch."""
-    encoder = load_encoder(model, runtime=Runtime.torch)
+    encoder = load_encoder(model, runtime=RuntimeChoice.torch)
     path = encoder.export_onnx(out, storage=storage.value)
-    exported = load_encoder(str(path), runtime=Runtime.onnx)
+    exported = load_encoder(str(path), runtime=RuntimeChoice.onnx)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     emit({"model": model, "out": str(path), "bytes": size, "fingerprint": exported.fingerprint}, _render, as_json=as_json)
 

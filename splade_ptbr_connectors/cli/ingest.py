@@ -13,6 +13,7 @@ import typer
 
 from ..errors import ConfigError
 from .console import emit, note
+from .exit_codes import exit_if_rejected
 from .options import (
     PREFIX,
     AllowRejected,
@@ -21,9 +22,9 @@ from .options import (
     Device,
     Json,
     Model,
-    OnLong,
+    OnLongChoice,
     OnLongOption,
-    Runtime,
+    RuntimeChoice,
     RuntimeOption,
     Settings,
     StoreUrl,
@@ -31,7 +32,6 @@ from .options import (
     load_encoder,
     read_settings,
 )
-from .rejected import leave_if_rejected
 from .run_files import run_files
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ..stores.base import Store
 
 CHECKPOINT_HELP = (
-    "File by which a killed run goes on (default: in the folder of an edge store, for a server in the user's state folder, "
+    "File from which a killed run resumes (default: in the folder of an edge store; for a server in the user's state folder, "
     "SPLADE_PTBR_STATE; the report says where)."
 )
 RAY_ONLY = " (--engine ray)"
@@ -83,18 +83,18 @@ def ingest(
     model: Model = "mini",
     checkpoint: Checkpoint = None,
     dead_letter: DeadLetter = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew although there is a checkpoint.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over even if there is a checkpoint.")] = False,
     allow_rejected: AllowRejected = False,
-    on_long: OnLongOption = OnLong.windows,
+    on_long: OnLongOption = OnLongChoice.windows,
     batch_size: BatchSize = 32,
-    runtime: RuntimeOption = Runtime.auto,
+    runtime: RuntimeOption = RuntimeChoice.auto,
     device: Device = None,
     engine: EngineOption = Engine.local,
     workers: Workers = None,
     ray_address: RayAddress = None,
     as_json: Json = False,
 ) -> None:
-    """Encode documents and load them into a store. Running it again changes nothing; after a kill it goes on."""
+    """Encode documents and upload them to a store. Running it again changes nothing; after a kill it resumes."""
     from ..sources import open_source
 
     records = open_source(source)  # before the model: a missing file shows at once
@@ -111,7 +111,7 @@ def ingest(
         encoder = load(preload=not holds_vectors(records))
         document = _here(records, target, encoder, checkpoint, dead_letter, restart=restart)
     emit(document, show_ingest, as_json=as_json)
-    leave_if_rejected(document["rejected"], document["read"], document["dead_letter"], allowed=allow_rejected)
+    exit_if_rejected(document["rejected"], document["read"], document["dead_letter"], allowed=allow_rejected)
 
 
 class Target(NamedTuple):
@@ -191,7 +191,7 @@ def ingest_to_dict(report: IngestReport, url: str, encoder: SpladeEncoder, docum
 
 def show_ingest(document: dict[str, Any], console: Console) -> None:
     """The report of an ingest for people."""
-    again = f" ({document['resumed_at']:,} of them by the run that this one went on from)" if document["resumed_at"] else ""
+    again = f" ({document['resumed_at']:,} of them by the run that this one resumed)" if document["resumed_at"] else ""
     console.print(f"{document['read']:,} records read{again}", markup=False)
     for name in ("written", "unchanged", "rejected"):
         refused = f", {document['refused']:,} of them refused by the store" if name == "rejected" and document["refused"] else ""
@@ -211,7 +211,7 @@ def show_ingest(document: dict[str, Any], console: Console) -> None:
 
 
 def _checked(checked: Mapping[str, Any]) -> str:
-    """The look into the store after the run, in one line."""
-    found = "all there" if not checked["changed"] else f"{checked['changed']:,} of them written anew by somebody else"
+    """The check of the store after the run, in one line."""
+    found = "all there" if not checked["changed"] else f"{checked['changed']:,} of them overwritten by somebody else since"
     count = "" if checked["count_found"] == checked["count_expected"] else f"; expected {checked['count_expected']:,} documents in all"
     return f"checked: {checked['sampled']:,} written documents read back, {found}{count}"

@@ -63,7 +63,7 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    for stream in (sys.stdout, sys.stderr):  # a file name that is no valid text must not break the message about it
+    for stream in (sys.stdout, sys.stderr):  # a file name that is not valid text must not break the message about it
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings_to_stderr()
@@ -82,7 +82,7 @@ def _flush_stdout() -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line in this process. Returns the exit code; raises nothing on purpose."""
+    """Run the command line in this process. Returns the exit code; raises nothing deliberately."""
     as_json = "--json" in arguments
     with clean_stdout(as_json=as_json):
         try:

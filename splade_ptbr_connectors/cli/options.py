@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "SPLADE_PTBR_"
 
 
-class OnLong(StrEnum):
+class OnLongChoice(StrEnum):
     """What happens to a text that is longer than the model's limit."""
 
     windows = "windows"
@@ -27,7 +27,7 @@ class OnLong(StrEnum):
     error = "error"
 
 
-class Runtime(StrEnum):
+class RuntimeChoice(StrEnum):
     """What runs the network."""
 
     auto = "auto"
@@ -45,7 +45,7 @@ StoreUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metav
 ServerUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metavar="URL", help="A collection or alias on a server.")]
 Tenant = Annotated[
     str | None,
-    typer.Option("--tenant", envvar=PREFIX + "TENANT", help="Whose documents: every read and write is confined to this tenant."),
+    typer.Option("--tenant", envvar=PREFIX + "TENANT", help="Whose documents: every read and write is restricted to this tenant."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -55,11 +55,14 @@ Model = Annotated[str, typer.Option("--model", envvar=PREFIX + "MODEL", help="Sh
 StoreModel = Annotated[
     str | None, typer.Option("--model", envvar=PREFIX + "MODEL", help="Shipped name, folder or hub id (default: the store's own).")
 ]
-RuntimeOption = Annotated[Runtime, typer.Option("--runtime", envvar=PREFIX + "RUNTIME", help="auto takes the ONNX graph if there is one.")]
+RuntimeOption = Annotated[
+    RuntimeChoice, typer.Option("--runtime", envvar=PREFIX + "RUNTIME", help="auto takes the ONNX graph if there is one.")
+]
 Device = Annotated[str | None, typer.Option("--device", envvar=PREFIX + "DEVICE", help="cpu, cuda, ...")]
-BatchSize = Annotated[int, typer.Option("--batch-size", envvar=PREFIX + "BATCH_SIZE", help="Texts encoded at once.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", envvar=PREFIX + "BATCH_SIZE", help="Texts in a forward pass of the encoder.")]
 OnLongOption = Annotated[
-    OnLong, typer.Option("--on-long", envvar=PREFIX + "ON_LONG", help="Texts over the model's limit: overlapping windows, cut, or refused.")
+    OnLongChoice,
+    typer.Option("--on-long", envvar=PREFIX + "ON_LONG", help="Texts over the model's limit: overlapping windows, cut, or refused."),
 ]
 DeadLetter = Annotated[
     Path | None, typer.Option("--dead-letter", envvar=PREFIX + "DEAD_LETTER", help="JSONL file for rejected records: line, reason, record.")
@@ -70,10 +73,10 @@ AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Exit with
 def load_encoder(
     model: str,
     *,
-    runtime: Runtime = Runtime.auto,
+    runtime: RuntimeChoice = RuntimeChoice.auto,
     device: str | None = None,
     batch_size: int = 32,
-    on_long: OnLong = OnLong.windows,
+    on_long: OnLongChoice = OnLongChoice.windows,
     preload: bool = True,
 ) -> SpladeEncoder:
     """Load the encoder that the options describe; with `preload` off its network waits for the first text."""

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigError
 from .console import emit, note
-from .exit_codes import ExitCode
+from .exit_codes import ExitCode, exit_if_rejected
 from .ingest import holds_vectors
 from .options import (
     AllowRejected,
@@ -19,16 +19,15 @@ from .options import (
     Device,
     Json,
     Model,
-    OnLong,
+    OnLongChoice,
     OnLongOption,
-    Runtime,
+    RuntimeChoice,
     RuntimeOption,
     ServerUrl,
     Settings,
     load_encoder,
     read_settings,
 )
-from .rejected import leave_if_rejected
 from .run_files import held_folder, state_folder
 from .verify import show_differences
 
@@ -47,25 +46,25 @@ def reindex(
     setting: Settings = None,
     model: Model = "mini",
     dead_letter: DeadLetter = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Leave an unfinished collection as it is, and begin another.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Leave an unfinished collection as it is, and start another.")] = False,
     allow_rejected: AllowRejected = False,
-    on_long: OnLongOption = OnLong.windows,
+    on_long: OnLongOption = OnLongChoice.windows,
     batch_size: BatchSize = 32,
-    runtime: RuntimeOption = Runtime.auto,
+    runtime: RuntimeOption = RuntimeChoice.auto,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Fill a new collection beside the old one, check it, and let the alias mean it. Searches through the alias go on all the time.
+    """Fill a new collection beside the old one, check it, and point the alias to it. Searches through the alias keep working.
 
     --store names the alias. The new collection is ALIAS-TIME; the old one stays, and the report says how to delete it. Stopped
-    and run again, it goes on. The alias stays where it was if the new collection is not what the input says.
+    and run again, it resumes. The alias stays where it was if the new collection is not what the input says.
     """
     from ..ingestion.reindex import reindex as reindex_records
     from ..sources import open_source
 
     records = open_source(source)
     if records.path is None:
-        raise ConfigError("the input is stdin: a re-index reads its input twice, so give the name of a file.")
+        raise ConfigError("the input is stdin: a re-index reads its input twice, so give a file name.")
     settings = read_settings(setting)
     preload = not holds_vectors(records)
     encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long, preload=preload)
@@ -83,7 +82,7 @@ def reindex(
         )
     emit(_document(report, store, encoder.name), _render, as_json=as_json)
     if not report.moved and report.verified.ok:
-        leave_if_rejected(report.ingest.rejected, report.ingest.read, report.ingest.dead_letter, allowed=False)
+        exit_if_rejected(report.ingest.rejected, report.ingest.read, report.ingest.dead_letter, allowed=False)
     if not report.moved:
         raise typer.Exit(ExitCode.DIFFERENT)
 
@@ -123,8 +122,8 @@ def _render(document: dict[str, Any], console: Console) -> None:
     )
     show_differences(console, document["verified"])
     if document["moved"]:
-        console.print(f"{document['alias']} means {document['collection']} now", markup=False)
+        console.print(f"{document['alias']} now points to {document['collection']}", markup=False)
     else:
         console.print(f"the alias {document['alias']} was NOT moved", style="red", markup=False)
     if document["to_delete"]:
-        console.print(f"{document['unused']} is not used any more; to delete it: {document['to_delete']}", markup=False)
+        console.print(f"{document['unused']} is no longer used; to delete it: {document['to_delete']}", markup=False)

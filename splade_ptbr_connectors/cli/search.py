@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .console import emit
-from .hits import add_tokens, hit_to_dict
+from .console import add_tokens, emit, hit_to_dict, show_hits
 from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
-from .render import show_hits
 
 if TYPE_CHECKING:
     from rich.console import Console

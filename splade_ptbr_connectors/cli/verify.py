@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import emit
+from .console import emit, show_table
 from .exit_codes import ExitCode
 from .options import Json, StoreModel, StoreUrl, Tenant, load_encoder
-from .render import show_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 KINDS = {
     "missing": "in the input, not in the store",
     "extra": "in the store, not in the input",
-    "changed": "stored with another content, or by hand",
+    "changed": "stored with other content, or without this package",
     "doubled": "stored more than once",
     "wrong_model": "encoded by another model",
 }
@@ -32,7 +31,7 @@ def verify(
     model: StoreModel = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a store with its input by reading both: missing, extra, changed, doubled, of another model. Changes nothing."""
+    """Compare a store with its input by reading both: missing, extra, changed, doubled, made by another model. Changes nothing."""
     from ..ingestion.verify import verify as verify_store
     from ..sources import open_source
     from ..stores import open_store
@@ -50,7 +49,7 @@ def verify(
 
 
 def show_differences(console: Console, verified: Mapping[str, Any]) -> None:
-    """A table of the kinds of difference, or one line that there is none."""
+    """A table of the kinds of difference, or one line if there is none."""
     rows = [
         (name.replace("_", " "), f"{verified[name]['count']:,}", meaning, ", ".join(verified[name]["first"]))
         for name, meaning in KINDS.items()

@@ -1,4 +1,4 @@
-"""Ingestion on many cores or machines: ingest_with_ray() reads, encodes and loads with Ray Data (extra "ray")."""
+"""Ingestion on many cores or machines: ingest_with_ray() reads, encodes and uploads with Ray Data (extra "ray")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ingest_with_ray(): one process reads and checks, every core or machine of a Ray cluster encodes and loads.
+"""ingest_with_ray(): one process reads and checks, every core or machine of a Ray cluster encodes and uploads.
 
 One reader, because the lines are numbered and a document id may come once only; it is far faster than an encoder.
 """
@@ -10,20 +10,22 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..errors import ConfigError
+from pydantic import Field
+
+from ..errors import ConfigError, IngestError
 from ..extras import require
 from ..ingestion.dead_letter import DeadLetter
-from ..ingestion.progress import Display, Hook
-from ..ingestion.ready import ReadyVectors
-from ..ingestion.report import IngestReport
+from ..ingestion.items import ReadyVectors
+from ..ingestion.reconcile import SHOWN, Reservoir
+from ..ingestion.report import Display, Hook, IngestCounts, IngestProgress, IngestReport, Reconciled
 from ..sources import Source, open_source
 from ..stores import open_store
-from .books import Books
+from ..validation import Positive, check, renamed
 from .rows import COLUMN, Outcome, Table, batches
 from .worker import Worker
 
@@ -31,7 +33,13 @@ if TYPE_CHECKING:
     from ..stores.base import Store
     from ..stores.credentials import Credentials, HandedOver
 
+logger = logging.getLogger(__name__)
+MAX_BATCH_DOCUMENTS = 256
+SAMPLE = 64  # written documents that are read back at the end
 BLOCK_BYTES = 1  # of a table: every row, which is a batch, is one of its own, and goes to the next free worker
+
+
+Share = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 
 
 def ingest_with_ray(
@@ -39,7 +47,7 @@ def ingest_with_ray(
     store_url: str,
     model: str = "mini",
     *,
-    load: Mapping[str, Any] | None = None,
+    encoder_options: Mapping[str, Any] | None = None,
     workers: int | None = None,
     cpus_per_worker: float = 1.0,
     gpus_per_worker: float = 0.0,
@@ -48,37 +56,42 @@ def ingest_with_ray(
     credentials: Credentials | None = None,
     settings: Mapping[str, Any] | None = None,
     dead_letter: str | Path | None = None,
-    batch_size: int = 256,
+    max_batch_documents: int | None = None,
     progress: Hook | bool | None = None,
+    load: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
 ) -> IngestReport:
-    """Encode the records of a file on every core or machine, and load them into a store on a server.
+    """Encode the records of a file on every core or machine, and upload them to a store on a server.
 
-    Running it again goes on where it was: what the store holds with the same content is neither encoded nor written.
+    Running it again resumes it: what the store holds with the same content is neither encoded nor written.
 
     Args:
         records: a file, readable on this machine; the workers need not see it.
-        store_url: a server's. An edge store is for one process and is refused.
+        store_url: of a store on a server. An edge store is for one process and is refused.
         model: shipped name, folder or hub id, loaded by each worker: a folder must be there on every machine.
-        load: further arguments of SpladeEncoder.load, such as {"device": "cuda", "batch_size": 64}.
+        encoder_options: further arguments of SpladeEncoder.load, such as {"device": "cuda", "batch_size": 64}.
         workers: encoding processes; None takes as many as the cluster's CPUs (or GPUs) allow.
         cpus_per_worker, gpus_per_worker: what each of them is given.
         ray_address: a cluster to join; None takes the Ray this process is connected to, or starts one on this machine.
         credentials: of the server, handed to the workers; None takes them from this process's environment.
         dead_letter: JSONL file for rejected records, in the order of the input.
-        batch_size: documents a worker takes at once.
+        max_batch_documents: documents that a worker takes and uploads at once, by default 256.
+        load, batch_size: the earlier names of encoder_options and max_batch_documents.
 
     Returns: the same report as ingest(); a resumed run counts what was there as unchanged.
 
     Raises:
         ConfigError: an edge store, or a stream as input.
         MissingExtraError: ray is not installed.
-        InputFileError, ModelError, StoreError: as ingest() does; what was loaded before stays.
+        InputFileError, ModelError, StoreError: as ingest() does; what was uploaded before stays.
     """
     started = time.monotonic()
     source = _checked_source(records)
     ray = check_ready(store_url)
-    _check_sizes(workers, batch_size, cpus_per_worker, gpus_per_worker)
-    arguments = {"model": model, **(load or {})}
+    size = renamed("batch_size", batch_size, "max_batch_documents", max_batch_documents)
+    batch_documents = MAX_BATCH_DOCUMENTS if size is None else size
+    _check_sizes(workers, batch_documents, cpus_per_worker, gpus_per_worker)
+    arguments = {"model": model, **(renamed("load", load, "encoder_options", encoder_options) or {})}
     handed = _handed_over(credentials, store_url)
     how: dict[str, Any] = {"tenant": tenant, "credentials": handed, "settings": dict(settings or {})}
     opened = partial(_open, store_url, arguments, **how)
@@ -86,19 +99,19 @@ def ingest_with_ray(
     display = Display(progress, None)
     try:
         with opened(create=True, preload=False) as store, _cluster(ray, ray_address):
-            size = workers or _workers(ray, cpus_per_worker, gpus_per_worker)
-            worker = {"num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker, "compute": ray.data.ActorPoolStrategy(size=size)}
-            reader = _Reader(source, ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint), batch_size)
-            books = Books(rejected, display, started)
+            pool = ray.data.ActorPoolStrategy(size=workers or _workers(ray, cpus_per_worker, gpus_per_worker))
+            worker = {"num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker, "compute": pool}
+            reader = _Reader(source, ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint), batch_documents)
+            tally = _Tally(rejected, display, started)
             before = store.count()
             with store.loading():
-                books.add_all(_outcomes(ray, reader, partial(opened, create=False), worker))
+                tally.add_all(_outcomes(ray, reader, partial(opened, create=False), worker))
             store.finish_loading()
-            reconciled = books.reconcile(store, before)
+            reconciled = tally.reconcile(store, before)
     finally:
         rejected.close()
         display.close()
-    return books.counts.report(time.monotonic() - started, str(rejected.path) if rejected.path and rejected.length else None, 0, reconciled)
+    return tally.counts.report(time.monotonic() - started, str(rejected.path) if rejected.path and rejected.length else None, 0, reconciled)
 
 
 def _outcomes(ray: Any, reader: _Reader, opened: partial[Store], worker: Mapping[str, Any]) -> Iterator[Outcome]:
@@ -110,6 +123,57 @@ def _outcomes(ray: Any, reader: _Reader, opened: partial[Store], worker: Mapping
         done = read.map_batches(Worker, fn_constructor_args=(opened,), batch_size=1, **worker)
         for row in done.iter_rows():
             yield Outcome.from_text(row[COLUMN])
+
+
+class _Tally:
+    """Adds outcomes up, in the order of the input, and checks the store at the end."""
+
+    def __init__(self, rejected: DeadLetter, display: Display, started: float) -> None:
+        self.counts = IngestCounts()
+        self._new = 0  # written documents that the store did not hold before
+        self._sample: Reservoir[tuple[str, str]] = Reservoir(SAMPLE)  # id and content hash of written documents
+        self._rejected = rejected
+        self._display = display
+        self._started = started
+
+    def add_all(self, outcomes: Iterable[Outcome]) -> None:
+        """Add up. Raises the first error among the outcomes, after what came before it was accounted for."""
+        for outcome in outcomes:
+            self._add(outcome)
+            counts = self.counts
+            now = IngestProgress(counts.read, counts.written, counts.unchanged, counts.rejected, time.monotonic() - self._started)
+            self._display.show(now)
+            outcome.raise_error()
+
+    def reconcile(self, store: Store, before: int) -> Reconciled:
+        """Count what the store holds, of which there were `before` at the beginning, and read the sample back.
+
+        Raises:
+            IngestError: documents of the sample are missing.
+        """
+        sample = self._sample.kept
+        stored = store.content_hashes([doc_id for doc_id, _ in sample])
+        missing = [doc_id for doc_id, _ in sample if doc_id not in stored]
+        if missing:
+            shown = ", ".join(map(repr, missing[:SHOWN])) + (", ..." if len(missing) > SHOWN else "")
+            raise IngestError(
+                f"{store.url} acknowledged documents that it does not hold: {shown}; was it cleared in the meantime? Run it again."
+            )
+        changed = sum(stored[doc_id] != content_hash for doc_id, content_hash in sample)
+        expected, found = before + self._new, store.count()
+        if found < expected:
+            logger.warning("%s holds %d documents, %d were expected: compare with splade-ptbr verify", store.url, found, expected)
+        return Reconciled(len(sample), 0, changed, expected, found, not changed and found >= expected)
+
+    def _add(self, outcome: Outcome) -> None:
+        self.counts.written += outcome.written
+        self.counts.unchanged += outcome.unchanged
+        self._new += outcome.new
+        for _, reason, _ in outcome.rejected:
+            self.counts.reject(reason)
+        self._rejected.append(line for _, _, line in outcome.rejected)
+        for written in outcome.sample:
+            self._sample.offer((written[0], written[1]))
 
 
 class _Reader:
@@ -126,7 +190,7 @@ class _Reader:
 
 def _open(
     url: str,
-    load: Mapping[str, Any],
+    encoder_options: Mapping[str, Any],
     *,
     tenant: str | None,
     credentials: HandedOver | None,
@@ -136,7 +200,7 @@ def _open(
 ) -> Store:
     from ..encoding.encoder import SpladeEncoder
 
-    encoder = SpladeEncoder.load(**load, preload=preload)
+    encoder = SpladeEncoder.load(**encoder_options, preload=preload)
     taken = credentials.take() if credentials else None
     return open_store(url, encoder=encoder, create=create, tenant=tenant, credentials=taken, settings=settings)
 
@@ -149,23 +213,21 @@ def _checked_source(records: str | Path | Source) -> Source:
 
 
 def check_ready(store_url: str) -> Any:
-    """The module ray, if it is installed and this store can be loaded with it. Raises ConfigError and MissingExtraError."""
+    """The module ray, if it is installed and can fill this store. Raises ConfigError and MissingExtraError."""
     if isinstance(store_url, str) and store_url.startswith("edge:"):
         raise ConfigError(
-            f"{store_url} is an embedded store, which one process may use: load a store on a server with Ray, or this one without it "
-            "(its encoder uses every core of this machine all the same)."
+            f"{store_url} is an embedded store, which one process may use: use Ray with a store on a server, or fill this one without Ray "
+            "(its encoder uses every core of this machine anyway)."
         )
     require("ray.data", "ingestion with Ray")
     return require("ray", "ingestion with Ray")
 
 
-def _check_sizes(workers: object, batch_size: object, cpus: object, gpus: object) -> None:
-    for name, value in (("workers", 1 if workers is None else workers), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{name} is {value!r}: it must be an integer of at least 1.")
-    for name, value in (("cpus_per_worker", cpus), ("gpus_per_worker", gpus)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise ConfigError(f"{name} is {value!r}: it must be a number of at least 0.")
+def _check_sizes(workers: object, max_batch_documents: object, cpus: object, gpus: object) -> None:
+    check("workers", workers, Positive | None)
+    check("max_batch_documents", max_batch_documents, Positive)
+    check("cpus_per_worker", cpus, Share)
+    check("gpus_per_worker", gpus, Share)
 
 
 def _handed_over(credentials: Credentials | None, url: str) -> HandedOver | None:
@@ -203,7 +265,7 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """Ray Data's settings for the time of a run: a batch a table, in order, and nothing of its own on stderr but errors."""
+    """Ray Data's settings during a run: a batch per table, in order, and nothing of its own on stderr but errors."""
     context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     options = context.execution_options
     before = context.target_max_block_size, options.preserve_order, context.enable_progress_bars, logger.level

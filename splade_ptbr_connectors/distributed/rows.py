@@ -1,4 +1,4 @@
-"""What travels between the processes, as JSON texts in the one column of a table: a batch of records in, its outcome out."""
+"""What is sent between the processes, as JSON texts in the one column of a table: a batch of records in, its outcome out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Self
 
 from .. import errors
 from ..errors import SpladeConnectorsError
-from ..ingestion.items import read_items
-from ..ingestion.ready import ReadyVectors
+from ..ingestion.items import ReadyVectors, read_items
 from ..sources import Broken, Row
 
 COLUMN = "row"
@@ -44,7 +43,7 @@ class Outcome:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Out of a row's text."""
+        """From a row's text."""
         return cls(**json.loads(text))
 
     def raise_error(self) -> None:
@@ -86,7 +85,7 @@ def read_batch(text: str, outcome: Outcome) -> list[Row]:
 
 
 def error_of(error: SpladeConnectorsError) -> tuple[str, str]:
-    """An error as it travels."""
+    """An error as it is sent."""
     return type(error).__name__, str(error)
 
 
@@ -103,7 +102,7 @@ def _records(source: Iterable[Any], ready: ReadyVectors) -> Iterator[str]:
         for item in read_items(remembered(), ready):
             row = read.popleft()
             if item.reason or isinstance(row, Broken):
-                yield json.dumps([item.line, None, [item.reason, item.dead], None])
+                yield json.dumps([item.line, None, [item.reason, item.dead_letter_line], None])
             else:
                 yield json.dumps([item.line, row.raw, None, None])
     except SpladeConnectorsError as error:

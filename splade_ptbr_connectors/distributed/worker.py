@@ -1,7 +1,7 @@
 """A worker of a distributed ingest: has an encoder and a store of its own, and takes one batch at a time.
 
 It is idempotent: documents that the store holds with the same content are neither encoded nor written, so a batch that is
-handed out again, because a machine went away, or because the whole ingest is run again, changes nothing.
+handed out again, because a machine went away or the whole ingest is run again, changes nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import SpladeConnectorsError
-from ..ingestion.encoding import with_vectors
-from ..ingestion.items import Item, read_items, without_unchanged
-from ..ingestion.ready import ReadyVectors
-from ..stores.base import CheckedEntry, Entry, Store
+from ..ingestion.item_encoder import encode_items
+from ..ingestion.items import REFUSED, Item, ReadyVectors, drop_unchanged, read_items
+from ..stores.base import Store
 from .rows import COLUMN, Outcome, Table, error_of, read_batch
 
-SAMPLE = 4  # written documents of a batch that may be read back in the end
+SAMPLE = 4  # written documents of a batch that may be read back at the end
 
 
 class Worker:
@@ -31,7 +30,7 @@ class Worker:
         self._store: Store | None = None
 
     def __call__(self, batch: Mapping[str, Iterable[Any]]) -> Table:
-        """One batch of rows.py in, its outcome out. An error of this package is part of the outcome, to arrive as what it is."""
+        """One batch of rows.py in, its outcome out. An error of this package is part of the outcome, so that it can be raised again."""
         outcome = Outcome()
         try:
             for text in batch[COLUMN]:
@@ -47,31 +46,23 @@ class Worker:
         if self._store is None:
             self._store = self._open_store()
         encoder = self._store.encoder
-        items = without_unchanged(read_items(rows, ReadyVectors(encoder.vocab_size, encoder.fingerprint)), self._store, len(rows))
-        settled = list(with_vectors(items, encoder.encode_documents))
-        _load(self._store, settled, outcome)
+        items = drop_unchanged(read_items(rows, ReadyVectors(encoder.vocab_size, encoder.fingerprint)), self._store, len(rows))
+        encoded = list(encode_items(items, encoder.encode_documents))
+        _upload(self._store, encoded, outcome)
 
 
-def _load(store: Store, items: list[Item], outcome: Outcome) -> None:
-    """Load what has a vector, and account for every item."""
+def _upload(store: Store, items: list[Item], outcome: Outcome) -> None:
+    """Upload what has a vector, and account for every item."""
     ready = {item.record.doc_id: item for item in items if item.record is not None and item.vector is not None}
-    entries = [_entry(item) for item in ready.values()]
+    entries = [item.to_entry() for item in ready.values()]
     refusals = dict(store.load(entries)) if entries else {}
     for doc_id, reason in refusals.items():
-        item = ready.pop(doc_id)
-        if item.record is not None:
-            item.reject(f"refused by the store: {reason}", item.record.to_mapping())
+        ready.pop(doc_id).reject(f"{REFUSED}: {reason}")
     for item in items:
         if item.reason:
-            outcome.rejected.append((item.line, item.reason, item.dead))
+            outcome.rejected.append((item.line, item.reason, item.dead_letter_line))
         elif item.record is None:
             outcome.unchanged += 1
     outcome.written += len(ready)
     outcome.new += sum(not item.replaces for item in ready.values())
-    outcome.sample = [(doc_id, item.mark) for doc_id, item in list(ready.items())[:SAMPLE]]
-
-
-def _entry(item: Item) -> Entry:
-    if item.record is None or item.vector is None:
-        raise RuntimeError("an item without record and vector cannot be written")
-    return CheckedEntry(item.record.doc_id, item.vector, item.record.payload, item.mark, item.record.dense)
+    outcome.sample = [(doc_id, item.content_hash) for doc_id, item in list(ready.items())[:SAMPLE]]

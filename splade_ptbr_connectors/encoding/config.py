@@ -19,8 +19,8 @@ FILE_NAME = "splade.json"
 FORMAT_VERSION = 1
 
 
-class Strict(BaseModel):
-    """A mapping of a model folder's file: every key is known."""
+class ModelFile(BaseModel):
+    """What a file of a model folder holds: every key is known. Raises ModelFormatError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,18 +42,18 @@ class Strict(BaseModel):
         return f"not a setting that this version knows{hint}, and it may change vectors"
 
 
-class TextSettings(Strict):
+class TextSettings(ModelFile):
     """See text.TextRule."""
 
     normalization: Literal["NFC", "NFKC"] = "NFC"
     lowercase: bool = False
 
 
-class OnnxSettings(Strict):
+class OnnxSettings(ModelFile):
     """What `model.onnx` is: its own sha256, the identity of the network that it was exported from, and a seal over both.
 
     The seal shows an entry that was changed by hand: which network a graph computes is known at its export alone, where the
-    two are compared. It is no signature. A graph without a seal is a model of its own.
+    two are compared. It is not a signature. A graph without a seal is a model of its own.
     """
 
     sha256: str
@@ -76,11 +76,11 @@ def _seal(sha256: str, source_sha256: str) -> str:
     return hashlib.sha256(f"exported graph {sha256} of network {source_sha256}".encode()).hexdigest()
 
 
-class QuerySettings(Strict):
+class QuerySettings(ModelFile):
     """How queries are encoded: by the same network as documents, by a table term -> weight, or by a network of their own.
 
     The table ("inference-free" queries, arXiv 2411.04403) is a safetensors file with one tensor `weights` [V]. A separate
-    network (Efficient SPLADE, arXiv 2207.03834) lies in the subfolder `query`: config.json and model.safetensors or
+    network (Efficient SPLADE, arXiv 2207.03834) is in the subfolder `query`: config.json and model.safetensors or
     model.onnx (described by `onnx`). It reads the token ids of the model's one tokenizer and gives weights over the same
     vocabulary, with the same pooling and activation.
     """
@@ -90,10 +90,10 @@ class QuerySettings(Strict):
     onnx: OnnxSettings | None = None
 
 
-class LexicalSettings(Strict):
+class LexicalSettings(ModelFile):
     """A BM25-shaped bonus on a token's own logit, from its frequency in the text and the text's length.
 
-    `average_length` is in tokens without special ones; the gain per term lies in `lexical.safetensors`, tensor `gain` [V].
+    `average_length` is in tokens without special ones; the gain per term is in `lexical.safetensors`, tensor `gain` [V].
     """
 
     k1: float = Field(1.2, gt=0)
@@ -102,12 +102,12 @@ class LexicalSettings(Strict):
     special_ids: tuple[int, ...] = ()
 
 
-class EncoderConfig(Strict):
+class EncoderConfig(ModelFile):
     """Lengths are in tokens, special ones included; None for a pruning limit means none.
 
     `pool_special_tokens` False takes the positions of [CLS], [SEP] and every other special token out of the pooling (the
-    network attends to them all the same); `drop_special_tokens` takes the terms [CLS], [SEP] ... out of the vectors. A prompt
-    stands before every text of its side, with nothing between the two.
+    network still attends to them); `drop_special_tokens` takes the terms [CLS], [SEP] ... out of the vectors. A prompt
+    is put in front of every text of its side, with nothing between the two.
     """
 
     format_version: int = FORMAT_VERSION

@@ -9,25 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
+from ..batches import batched
 from ..errors import ConfigError, ModelFormatError, TextError
+from ..validation import Positive, check
 from ..vectors import SparseVector
 from .config import EncoderConfig
 from .explain import Explanation, explain
-from .exported_folder import Storage, write_exported_folder
-from .fingerprint import fingerprint
+from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
-from .query_table import QueryTable
-from .runtime import DType, RuntimeName, load_runtime
-from .sparsify import maximum, sparse_rows
+from .forward import ForwardPasses, QueryTable, maximum
+from .runtime import DType, Runtime, RuntimeName, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 
-BATCH_LENGTH = 256  # tokens a row may have in a full batch
 LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
 Side = Literal["query", "document"]
 T = TypeVar("T")
@@ -67,12 +65,11 @@ class SpladeEncoder:
     """
 
     def __init__(
-        self, folder: ModelFolder, tokenizer_json: str, load_network: Callable[[ModelFolder], Any], *, batch_size: int, on_long: OnLong
+        self, folder: ModelFolder, tokenizer_json: str, load_network: Callable[[ModelFolder], Runtime], *, batch_size: int, on_long: OnLong
     ) -> None:
         from tokenizers import Tokenizer
 
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size!r}: it must be an integer of at least 1.")
+        check("batch_size", batch_size, Positive)
         self.name = folder.name
         self.config = folder.config
         self.batch_size = batch_size
@@ -81,13 +78,13 @@ class SpladeEncoder:
         self._rule = self.config.text_rule
         self._vocabulary = Tokenizer.from_str(tokenizer_json)
         self._tokenizers = {side: self._tokenizer(side, on_long) for side in get_args(Side)}
-        self._specials = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
-        self._pad_id = padding_id(self._vocabulary)
+        dropped = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
+        self._forward = ForwardPasses(self.config, pad_id=padding_id(self._vocabulary), dropped=dropped)
         self._table = QueryTable.read(folder, self._vocabulary) if self.config.query.kind == "table" else None
-        self.fingerprint = fingerprint(folder, tokenizer_json, on_long=on_long)
-        self.load_arguments: dict[str, Any] = {"model": _lasting(folder.name), "on_long": on_long}
+        self.fingerprint = folder.fingerprint(tokenizer_json, on_long=on_long)
+        self.load_arguments: dict[str, Any] = {"model": _absolute(folder.name), "on_long": on_long}
         self._load_network = load_network
-        self._networks: dict[Side, Any] = {}
+        self._networks: dict[Side, Runtime] = {}
         self._lock = threading.Lock()
         self._report = EncodingReport()
 
@@ -115,8 +112,8 @@ class SpladeEncoder:
             dtype: "float32", "bfloat16" or "float16" (torch only).
             tokenizer: another folder or hub id to take the tokenizer from, when the model's has none.
             revision, local_files_only: for hub ids.
-            batch_size: rows that are padded together, up to 256 tokens each; of longer ones fewer. A graph on a CPU runs them in
-                pieces of about 1,024 tokens, one on each core.
+            batch_size: texts in a forward pass (windows, of long ones), up to 256 tokens each; of longer ones fewer. On a CPU
+                a graph runs them in pieces of about 1,024 tokens, one on each core.
             on_long: texts longer than the model's limit: "windows" (overlapping, maximum over them), "truncate" or "error".
             preload: False leaves the network unloaded until the first text: enough to load ready vectors and to open stores.
             settings: any field of EncoderConfig that changes vectors, e.g. max_length_document=384, pooling="sum",
@@ -135,11 +132,11 @@ class SpladeEncoder:
         vocabulary = load_tokenizer(tokenizer_folder, folder.config.vocab_size)
         unpooled = () if folder.config.pool_special_tokens else special_ids(vocabulary)
 
-        def load_network(of: ModelFolder) -> Any:
+        def load_network(of: ModelFolder) -> Runtime:
             return load_runtime(of, runtime, device, dtype, unpooled_ids=unpooled, graph=not changed)
 
         encoder = cls(folder, vocabulary.to_str(), load_network, batch_size=batch_size, on_long=on_long)
-        given = {"tokenizer": tokenizer and _lasting(tokenizer), "revision": revision}
+        given = {"tokenizer": tokenizer and _absolute(tokenizer), "revision": revision}
         encoder.load_arguments |= settings | {name: value for name, value in given.items() if value}
         if preload:
             _ = encoder.runtime, encoder.query_runtime  # a broken network shows now, not at the first text
@@ -207,12 +204,12 @@ class SpladeEncoder:
         return self._report
 
     @property
-    def runtime(self) -> Any:
+    def runtime(self) -> Runtime:
         """What runs the network of the documents."""
         return self._runtime("document", self._folder)
 
     @property
-    def query_runtime(self) -> Any:
+    def query_runtime(self) -> Runtime:
         """What runs the network of the queries: the documents', or one of their own; unused where they have a table."""
         return self._runtime("query", self._folder.query) if self._folder.query else self.runtime
 
@@ -223,7 +220,7 @@ class SpladeEncoder:
         prompt = self._rule.apply(prompt, f"prompt_{side}")
         return TextTokenizer(Tokenizer.from_str(self._tokenizer_json), length, on_long, prompt)
 
-    def _runtime(self, side: Side, folder: ModelFolder) -> Any:
+    def _runtime(self, side: Side, folder: ModelFolder) -> Runtime:
         with self._lock:
             if side not in self._networks:
                 self._networks[side] = self._load_network(folder)
@@ -232,7 +229,7 @@ class SpladeEncoder:
     def __repr__(self) -> str:
         return f"SpladeEncoder({self.name!r}, runtime={self.runtime.name!r}, fingerprint={self.fingerprint[:12]})"
 
-    # -- text -> windows -> batches -> rows -> vectors ---------------------------------------------------------------
+    # -- text -> windows -> batches (forward.py) -> vectors ------------------------------------------------------------
 
     def _encode(self, texts: Iterable[str], side: Side) -> Iterator[SparseVector]:
         if isinstance(texts, str | bytes):
@@ -241,7 +238,7 @@ class SpladeEncoder:
 
     def _encode_stream(self, texts: Iterator[str], side: Side) -> Iterator[SparseVector]:
         done = 0
-        while chunk := list(islice(texts, self.batch_size * LOOKAHEAD)):
+        for chunk in batched(texts, self.batch_size * LOOKAHEAD):
             normalized = [self._rule.apply(text, f"text {done + n}") for n, text in enumerate(chunk)]
             yield from self._encode_chunk(normalized, side)
             done += len(chunk)
@@ -249,36 +246,13 @@ class SpladeEncoder:
     def _encode_chunk(self, texts: list[str], side: Side) -> list[SparseVector]:
         tokenized = self._tokenizers[side].tokenize(texts)
         if side == "query" and self._table:
-            rows = [[self._table.encode([i for window in text.windows for i in window])] for text in tokenized]
+            found = [[self._table.encode([i for window in text.windows for i in window])] for text in tokenized]
         else:
-            rows = self._rows(tokenized, self.query_runtime if side == "query" else self.runtime)
+            found = self._forward.vectors(tokenized, self.query_runtime if side == "query" else self.runtime, self.batch_size)
         limit, least = self._pruning(side)
-        vectors = [maximum(windows).prune(max_terms=limit, min_weight=least) for windows in rows]
+        vectors = [maximum(windows).prune(max_terms=limit, min_weight=least) for windows in found]
         self._count(tokenized, vectors)
         return vectors
-
-    def _rows(self, texts: list[TokenizedText], runtime: Any) -> list[list[SparseVector]]:
-        """One vector per window of each text. Windows of like length share a batch, whatever text they belong to."""
-        flat = [(n, ids) for n, text in enumerate(texts) for ids in text.windows]
-        rows: list[list[SparseVector]] = [[] for _ in texts]
-        flat.sort(key=lambda item: len(item[1]))
-        for batch in self._batches(flat):
-            activations = runtime.activations(*_padded([ids for _, ids in batch], self._pad_id))
-            if self.config.activation == "log1p_log1p_relu":  # of a maximum, so applied once after pooling
-                activations = np.log1p(activations)
-            for (n, _), row in zip(batch, sparse_rows(activations, self._specials), strict=True):
-                rows[n].append(row)
-        return rows
-
-    def _batches(self, flat: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:
-        """Batches of at most `batch_size` rows, and of fewer when they are long: attention grows with the square of the length."""
-        start = 0
-        while start < len(flat):
-            end = min(start + self.batch_size, len(flat))
-            while end > start + 1 and (end - start) * len(flat[end - 1][1]) > self.batch_size * BATCH_LENGTH:
-                end -= 1
-            yield flat[start:end]
-            start = end
 
     def _pruning(self, side: Side) -> tuple[int | None, float]:
         if side == "query":
@@ -311,8 +285,8 @@ def _with_settings(config: EncoderConfig, settings: dict[str, Any]) -> EncoderCo
         raise ConfigError(str(error)) from error
 
 
-def _lasting(model: str | Path) -> str:
-    """The name of a model, or its absolute path when the name is a path: it must mean the same from another directory."""
+def _absolute(model: str | Path) -> str:
+    """The name of a model; a path is made absolute, so that it means the same from another directory."""
     path = Path(model).expanduser()
     return str(path.resolve()) if path.is_dir() and str(model) not in shipped_models() else str(model)
 
@@ -320,14 +294,3 @@ def _lasting(model: str | Path) -> str:
 def _tokenizer_folder(tokenizer: str | Path, local_files_only: bool) -> Path:
     path = Path(tokenizer).expanduser()
     return path if path.is_dir() else find_tokenizer(str(tokenizer), local_files_only=local_files_only)
-
-
-def _padded(rows: list[list[int]], pad_id: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
-    """Token ids and mask, both [B, L]."""
-    length = max(map(len, rows))
-    ids = np.full((len(rows), length), pad_id, np.int64)
-    mask = np.zeros((len(rows), length), np.int64)
-    for n, row in enumerate(rows):
-        ids[n, : len(row)] = row
-        mask[n, : len(row)] = 1
-    return ids, mask

@@ -1,340 +1,91 @@
-"""Export to ONNX: one graph from token ids to activations, pooling included.
-
-The backbone is exported up to the features f [B, L, H]; pooling and the lexical channel are a Scan over the texts of the
-batch, so the largest tensor is [V, L] of one text, never [B, L, V].
-
-    inputs   input_ids int64 [B, L], attention_mask int64 [B, L]
-    output   activations float32 [B, V]
-"""
+"""Export to ONNX: a new model folder that runs without torch, with graph, tokenizer and settings, whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import onnx
-import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
 
-from splade_ptbr_connectors.encoding.torch_model import LexicalChannel, SpladeModel
-from splade_ptbr_connectors.errors import ConfigError
+from ..errors import ConfigError, InputFileError, ModelError
+from ..extras import require
+from .config import OnnxSettings
+from .fingerprint import sha256_of
+from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder
+from .runtime import OnnxRuntime, Runtime, TorchRuntime
 
-from .attention import MASKED_BY_PADDING_ALONE, fuse_attention
-from .int8 import quantise
-
-OPSET = 18
-STORAGES = ("float32", "float16", "int8", "int8-dynamic")
-_LARGE = 4096  # tensors with fewer values stay float32
+Storage = Literal["float32", "float16", "int8", "int8-dynamic"]
+TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0, "int8-dynamic": 1.0}  # of activations; rounded weights are another model
 
 
-def round_rows(weights: Tensor) -> Tensor:
-    """[R, C] rounded to int8 times a power of two per row: exact in int8 with scales, and in float16 as well."""
-    scale = _row_scales(weights)
-    return (weights / scale).round().clamp(-127, 127) * scale
+def write_exported_folder(
+    folder: ModelFolder, tokenizer_json: str, runtime: Runtime, query_runtime: Runtime, out: str | Path, storage: Storage
+) -> Path:
+    """Export the network of `runtime` (torch) into the new folder `out`, and check the graph against it.
 
+    A network of the queries' own (`query_runtime`, else the same as `runtime`) goes into the subfolder `query`.
 
-def _row_scales(weights: Tensor) -> Tensor:
-    """[R, 1] the smallest power of two (at least 2^-20) for which a row fits into -127 ... 127."""
-    largest = weights.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
-    return torch.exp2(torch.ceil(torch.log2(largest / 127.0)).clamp_min(-20))
-
-
-@torch.no_grad()
-def round_model(model: SpladeModel, storage: str) -> None:
-    """Rounds the weights in place to what `storage` can hold, so that every runtime computes with the same numbers."""
-    _check_storage(storage)
-    if storage in ("float32", "int8-dynamic"):  # the latter rounds inputs of products too: no weights of a torch model do the same
-        return
-    for parameter in model.parameters():
-        int8 = storage == "int8" and parameter.dim() == 2 and parameter.numel() >= _LARGE
-        rounded = round_rows(parameter) if int8 and not _is_lexical(model, parameter) else parameter.to(torch.float16).to(torch.float32)
-        parameter.copy_(rounded)
-
-
-def _is_lexical(model: SpladeModel, parameter: nn.Parameter) -> bool:
-    return model.lexical is not None and any(parameter is other for other in model.lexical.parameters())
-
-
-def _check_storage(storage: str) -> None:
-    if storage not in STORAGES:
-        raise ConfigError(f"storage is {storage!r}; accepted: {', '.join(STORAGES)}")
-
-
-class _Features(nn.Module):
-    def __init__(self, model: SpladeModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model.features(input_ids, attention_mask)
-
-
-def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32") -> None:
-    """Writes `model` as one ONNX file, whole or not at all.
-
-    Args:
-        storage: "float32", "float16" or "int8" (see `round_model`, which should come first: the file holds rounded weights);
-            "int8-dynamic": products in int8 (see `int8.quantise`).
+    Raises:
+        ConfigError: not the torch runtime, or an unknown storage.
+        InputFileError: `out` is there already.
+        ModelError: the graph's activations differ from the network's.
     """
-    _check_storage(storage)
-    target = Path(path)
-    graph = _features_graph(model.eval())
-    network = model.backbone.config
-    if network.model_type in MASKED_BY_PADDING_ALONE:
-        fuse_attention(graph, network.num_attention_heads)
-    _Builder(graph.graph, model, tied=storage != "int8-dynamic").add_pooling()
-    if storage == "int8-dynamic":
-        graph = quantise(graph)
-    elif storage != "float32":
-        _shrink(graph.graph, storage)
-    onnx.checker.check_model(graph)
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    partial.write_bytes(graph.SerializeToString())
-    os.replace(partial, target)
+    if {runtime.name, query_runtime.name} != {"torch"}:
+        raise ConfigError(f"model {folder.name!r} was loaded as an exported graph: load it with runtime='torch' to export it.")
+    if storage not in TOLERANCE:
+        raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
+    target = Path(out)
+    if target.exists():
+        raise InputFileError(f"{target} exists already: name a new folder to export to.")
+    require("onnx", "the export to ONNX")
+    require("onnxscript", "the export to ONNX")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        partial = Path(temporary) / "model"
+        partial.mkdir()
+        _write(folder, tokenizer_json, {"": runtime, QUERY_FOLDER: query_runtime}, partial, storage)
+        os.rename(partial, target)
+    return target
 
 
-def _features_graph(model: SpladeModel) -> onnx.ModelProto:
-    """The backbone up to the features, with dynamic batch and length."""
-    positions = getattr(model.backbone.config, "max_position_embeddings", None)  # None: relative positions, no limit (T5)
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
-    example = torch.randint(5, min(50, model.vocab_size), (2, 7))
-    mask = torch.ones_like(example)
-    mask[1, 4:] = 0
-    exportable = getattr(model.backbone, "exportable", contextlib.nullcontext)
-    with exportable(), tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "features.onnx"
-        torch.onnx.export(
-            _Features(model),
-            (example, mask),
-            str(file),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["features"],
-            dynamic_shapes={"input_ids": {0: batch, 1: length}, "attention_mask": {0: batch, 1: length}},
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        return _without_traces(onnx.load(str(file)))
+def _write(folder: ModelFolder, tokenizer_json: str, runtimes: dict[str, Runtime], out: Path, storage: Storage) -> None:
+    config = folder.config.model_copy(update={"onnx": _export(folder, runtimes[""], out, storage)})
+    if folder.query is not None:
+        onnx = _export(folder.query, runtimes[QUERY_FOLDER], out / QUERY_FOLDER, storage)
+        config = config.model_copy(update={"query": config.query.model_copy(update={"onnx": onnx})})
+    config.write(out)
+    (out / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
+    for source, name in ((folder.query_table, folder.config.query.file), (folder.path / "README.md", "README.md")):
+        if source and name and source.is_file():
+            shutil.copyfile(source, out / name)
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without what the exporter notes about its own run: stack traces with the paths of this machine."""
-    del model.metadata_props[:]
-    for scope in (model.graph, *model.functions):
-        del scope.metadata_props[:]
-        for entry in (*scope.node, *scope.value_info):
-            del entry.metadata_props[:]
-            entry.doc_string = ""
-    return model
+def _export(folder: ModelFolder, runtime: Runtime, out: Path, storage: Storage) -> OnnxSettings:
+    """Write the graph of one network into `out`, compare the two, and describe the graph."""
+    from .onnx_graph import export_onnx
+    from .storage import round_model
+
+    if not isinstance(runtime, TorchRuntime):
+        raise ConfigError(f"cannot export from {type(runtime).__name__}.")
+    out.mkdir(exist_ok=True)
+    source = folder.weights_sha256()
+    round_model(runtime.model, storage)
+    export_onnx(runtime.model, out / ONNX_FILE, storage=storage)
+    sha256 = sha256_of([out / ONNX_FILE])
+    onnx = OnnxSettings.of_export(sha256, source if storage == "float32" else sha256)
+    _compare(runtime, ModelFolder(folder.name, out, folder.config.model_copy(update={"onnx": onnx})), TOLERANCE[storage])
+    return onnx
 
 
-class _Builder:
-    """Appends pooling and the lexical channel to the graph of the features.
-
-    Args:
-        tied: use the table of the input embeddings for the output projection too, where the model does; else a transposed copy.
-    """
-
-    def __init__(self, graph: onnx.GraphProto, model: SpladeModel, *, tied: bool) -> None:
-        self.graph, self.model, self.tied = graph, model, tied
-        self.body: list[onnx.NodeProto] = []
-        self.count = 0
-        self.weight = self._head_weight(model.head.weight.detach()) if model.expansion else ""
-        self.bias = self.constant("pool_bias", model.head_bias.detach().numpy()) if model.expansion else ""
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def _head_weight(self, weight: Tensor) -> str:
-        return self._shared(weight) if self.tied else self.constant("pool_weight", weight.t().numpy())
-
-    def _shared(self, weight: Tensor) -> str:
-        """The initializer that already holds the output projection (tied embeddings), or a new one."""
-        wanted = weight.numpy()
-        for entry in self.graph.initializer:
-            if tuple(entry.dims) == wanted.shape and np.array_equal(numpy_helper.to_array(entry), wanted):
-                return str(entry.name)
-        return self.constant("pool_weight", wanted)
-
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """A node of the body of the Scan; its output's name."""
-        self.count += 1
-        output = f"pool_{kind}_{self.count}"
-        self.body.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def axes(self, *values: int) -> str:
-        name = "pool_axes_" + "_".join(str(v).replace("-", "m") for v in values)
-        if name not in {entry.name for entry in self.graph.initializer}:
-            self.constant(name, np.array(values, dtype=np.int64))
-        return name
-
-    def number(self, value: float) -> str:
-        name = f"pool_number_{value!r}".replace("-", "m").replace(".", "p")
-        if name not in {entry.name for entry in self.graph.initializer}:
-            self.constant(name, np.array(value, dtype=np.float32))
-        return name
-
-    def add_pooling(self) -> None:
-        """Replaces the output `features` by `activations`."""
-        kept = self.node("Cast", "item_mask", to=TensorProto.BOOL)
-        pooled = self._pooled_positions(kept)
-        result = self._pooled_sum(self._logits(), pooled) if self.model.pooling == "sum" else self._pooled_max(kept, pooled)
-        self.body.append(helper.make_node("Identity", [result], ["item_activations"]))
-        self._close_scan()
-
-    def _pooled_positions(self, kept: str) -> str:
-        """[L] the positions that are pooled: all that are kept, without those of the unpooled tokens."""
-        if not len(self.model.unpooled_ids):
-            return kept
-        table = torch.zeros(self.model.vocab_size, dtype=torch.bool)
-        table[self.model.unpooled_ids] = True
-        unpooled = self.node("Gather", self.constant("pool_left_out", table.numpy()), "item_ids")
-        return self.node("And", kept, self.node("Not", unpooled))
-
-    def _log1p_relu(self, value: str) -> str:
-        return self.node("Log", self.node("Add", self.node("Relu", value), self.number(1.0)))
-
-    def _pooled_sum(self, logits: str, kept: str) -> str:
-        biased = self.node("Add", logits, self.node("Unsqueeze", self.bias, self.axes(1)))
-        shares = self.node("Where", kept, self._log1p_relu(biased), self.number(0.0))
-        return self.node("ReduceSum", shares, self.axes(1), keepdims=0)
-
-    def _logits(self) -> str:
-        """[V, L] products of every term with every token."""
-        if not self.tied:
-            return self.node("Transpose", self.node("MatMul", "item_features", self.weight), perm=[1, 0])
-        return self.node("MatMul", self.weight, self.node("Transpose", "item_features", perm=[1, 0]))
-
-    def _pooled_max(self, kept: str, pooled: str) -> str:
-        if self.model.expansion:
-            masked = self.node("Where", pooled, self._logits(), self.number(-1e30))
-            best = self.node("Add", self.node("ReduceMax", masked, self.axes(1), keepdims=0), self.bias)
-        else:
-            best = self.constant("pool_nothing", np.zeros(self.model.vocab_size, dtype=np.float32))
-        if self.model.lexical is not None:
-            best = self._lexical_max(best, kept, self.model.lexical)
-        return self._log1p_relu(best)
-
-    def _lexical_max(self, best: str, kept: str, lexical: LexicalChannel) -> str:
-        """[V] maximum with the logits of the lexical pairs."""
-        saturation = self._weighted(self._saturation(kept, lexical), lexical)  # [L]
-        own = self.node("Unsqueeze", "item_ids", self.axes(1))
-        table = self.constant("lexical_gain", lexical.gain.detach().numpy())
-        gain = self.node("Unsqueeze", self.node("Gather", table, "item_ids"), self.axes(1))
-        terms, gains = own, gain
-        if lexical.neighbours.shape[1]:
-            table = self.constant("lexical_neighbours", lexical.neighbours.numpy())
-            more = self.node("Cast", self.node("Gather", table, "item_ids"), to=TensorProto.INT64)
-            weights = self.constant("lexical_neighbour_gain", lexical.neighbour_gain.detach().numpy())
-            terms = self.node("Concat", own, more, axis=1)  # [L, 1 + K]
-            gains = self.node("Concat", gain, self.node("Gather", weights, "item_ids"), axis=1)
-        column = self.node("Unsqueeze", saturation, self.axes(1))
-        bonus = self.node("Sub", self.node("Exp", self.node("Mul", gains, column)), self.number(1.0))
-        known = self.node("Not", self.node("Less", terms, self._integer(0)))
-        real = self.node("And", known, self.node("Greater", column, self.number(0.0)))
-        place = self.node("Max", terms, self._integer(0))
-        logits = self.node("Where", real, bonus, self.number(-1e30))
-        flat = self.axes(-1)
-        terms, logits = self.node("Reshape", place, flat), self.node("Reshape", logits, flat)
-        return self.node("ScatterElements", best, terms, logits, axis=0, reduction="max")
-
-    def _integer(self, value: int) -> str:
-        name = f"pool_integer_{value}"
-        if name not in {entry.name for entry in self.graph.initializer}:
-            self.constant(name, np.array(value, dtype=np.int64))
-        return name
-
-    def _saturation(self, kept: str, lexical: LexicalChannel) -> str:
-        """[L] BM25's saturation of the term frequency, 0 for special tokens and padding."""
-        special = self.node("Gather", self.constant("lexical_special", lexical.special.numpy()), "item_ids")
-        counted = self.node("And", kept, self.node("Not", special))
-        classes = self.node("Gather", self.constant("lexical_classes", lexical.classes.numpy()), "item_ids")
-        same = self.node("Equal", self.node("Unsqueeze", classes, self.axes(1)), self.node("Unsqueeze", classes, self.axes(0)))
-        both = self.node("And", same, self.node("Unsqueeze", counted, self.axes(0)))
-        frequency = self.node("ReduceSum", self.node("Cast", both, to=TensorProto.FLOAT), self.axes(1), keepdims=0)
-        length = self.node("ReduceSum", self.node("Cast", counted, to=TensorProto.FLOAT), self.axes(0), keepdims=0)
-        slope = self.node("Mul", length, self.number(lexical.k1 * lexical.b / lexical.average_length))
-        norm = self.node("Add", slope, self.number(lexical.k1 * (1.0 - lexical.b)))
-        value = self.node("Div", self.node("Mul", frequency, self.number(lexical.k1 + 1.0)), self.node("Add", frequency, norm))
-        return self.node("Where", counted, value, self.number(0.0))
-
-    def _weighted(self, saturation: str, lexical: LexicalChannel) -> str:
-        """[L] saturation times the importance of each token in its context."""
-        if lexical.importance is None:
-            return saturation
-        vector = self.constant("lexical_importance", lexical.importance.detach().numpy())
-        logarithm = self.node("Clip", self.node("MatMul", "item_features", vector), self.number(-3.0), self.number(1.0))
-        return self.node("Mul", saturation, self.node("Exp", logarithm))
-
-    def _close_scan(self) -> None:
-        """Puts the body into a Scan over the texts of the batch and makes its result the graph's output."""
-        info = helper.make_tensor_value_info
-        body = helper.make_graph(
-            self.body,
-            "one_text",
-            [
-                info("item_features", TensorProto.FLOAT, ["L", self.model.head.weight.shape[1]]),
-                info("item_ids", TensorProto.INT64, ["L"]),
-                info("item_mask", TensorProto.INT64, ["L"]),
-            ],
-            [info("item_activations", TensorProto.FLOAT, [self.model.vocab_size])],
-        )
-        inputs = ["features", "input_ids", "attention_mask"]
-        self.graph.node.append(helper.make_node("Scan", inputs, ["activations"], body=body, num_scan_inputs=3))
-        del self.graph.output[:]
-        self.graph.output.append(info("activations", TensorProto.FLOAT, ["batch", self.model.vocab_size]))
-
-
-def _shrink(graph: onnx.GraphProto, storage: str) -> None:
-    """Stores large initializers as float16, int8 or int16; nodes at the start of the graph give the values back."""
-    nodes: list[onnx.NodeProto] = []
-    for entry in list(graph.initializer):
-        value = numpy_helper.to_array(entry)
-        if value.dtype == np.int32 and value.size >= _LARGE and np.abs(value).max() < 2**15:
-            _replace(graph, entry, [(entry.name + "_small", value.astype(np.int16))])
-            nodes.append(helper.make_node("Cast", [entry.name + "_small"], [entry.name], to=TensorProto.INT32))
-        elif value.dtype == np.float32 and value.size >= _LARGE:
-            nodes += _shrink_float(graph, entry, value, storage)
-    for node in reversed(nodes):
-        graph.node.insert(0, node)
-
-
-def _shrink_float(graph: onnx.GraphProto, entry: onnx.TensorProto, value: NDArray[Any], storage: str) -> list[onnx.NodeProto]:
-    """int8 is given back by Cast and Mul: onnxruntime would turn DequantizeLinear before MatMul into arithmetic in int8."""
-    name = entry.name
-    stored = _as_int8(value) if storage == "int8" and value.ndim == 2 else None
-    if stored is None:
-        _replace(graph, entry, [(name + "_half", value.astype(np.float16))])
-        return [helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT)]
-    _replace(graph, entry, [(name + "_rows", stored[0]), (name + "_scales", stored[1])])
-    return [
-        helper.make_node("Cast", [name + "_rows"], [name + "_whole"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [name + "_whole", name + "_scales"], [name]),
-    ]
-
-
-def _as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """(int8 values, scales that broadcast) when that is exact, also for a transposed matrix; else None."""
-    for transposed in (False, True):
-        rows = torch.from_numpy(np.array(value.T if transposed else value, order="C"))
-        if torch.equal(round_rows(rows), rows):
-            scales = _row_scales(rows)
-            whole = (rows / scales).round().to(torch.int8)
-            stored = (whole.T, scales.T) if transposed else (whole, scales)
-            return np.ascontiguousarray(stored[0].numpy()), np.ascontiguousarray(stored[1].numpy())
-    return None
-
-
-def _replace(graph: onnx.GraphProto, entry: onnx.TensorProto, stored: list[tuple[str, NDArray[Any]]]) -> None:
-    graph.initializer.remove(entry)
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in stored)
+def _compare(runtime: Runtime, exported: ModelFolder, tolerance: float) -> None:
+    """Run both on a batch with padding; the longest row is half the model's limit."""
+    random = np.random.default_rng(0)
+    length = max(4, exported.config.max_length_document // 2)
+    ids = random.integers(0, exported.config.vocab_size, (3, length))
+    mask = (np.arange(length) < np.array([[length], [length // 2], [3]])).astype(np.int64)
+    difference = np.abs(runtime.activations(ids, mask) - OnnxRuntime(exported).activations(ids, mask)).max()
+    if not difference <= tolerance:
+        raise ModelError(f"the exported graph differs from the model by {difference:.2g}, more than {tolerance:g}: it was not saved.")

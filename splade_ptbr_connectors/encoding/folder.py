@@ -13,12 +13,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError, ModelFormatError, ModelNotFoundError
 from .config import FILE_NAME, EncoderConfig, QuerySettings
-from .identity import WEIGHTS_FILE, WEIGHTS_INDEX, network_sha256, sha256_of
+from .fingerprint import WEIGHTS_FILE, WEIGHTS_INDEX, fingerprint, network_sha256, sha256_of
 from .network_config import NetworkConfig
-from .sentence_transformers_folder import read_sentence_transformers_folder
+from .sentence_transformers_reader import read_sentence_transformers_folder
 
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
@@ -72,11 +73,18 @@ class ModelFolder:
         return max(sides) if self.config.query.kind == "same" else sides[0]
 
     def weights_sha256(self) -> str:
-        """Identity of the network, the same for a checkpoint and for its export; see identity.py. Raises ModelFormatError."""
+        """Identity of the network, the same for a checkpoint and for its export; see fingerprint.py. Raises ModelFormatError."""
         if self.has_weights:
             return network_sha256(self.path)
         exported = self.config.onnx
         return exported.source_sha256 if exported and exported.seal else sha256_of([self.path / ONNX_FILE])
+
+    def fingerprint(self, tokenizer_json: str, **settings: Any) -> str:
+        """Identity of the vectors that this folder gives with a tokenizer and further settings; see fingerprint.py."""
+        weights, query_weights = self.weights_sha256(), None if self.query is None else self.query.weights_sha256()
+        return fingerprint(
+            self.config, tokenizer_json, weights=weights, query_weights=query_weights, query_table=self.query_table, **settings
+        )
 
     def check_lengths(self) -> None:
         """Raise ConfigError when a maximum length is more than the network has positions for."""
@@ -142,7 +150,7 @@ def shipped_models() -> list[str]:
 def _download(name: str, files: list[str], revision: str | None, local_files_only: bool) -> Path:
     shipped = ", ".join(shipped_models()) or "none"
     if not _HUB_ID.fullmatch(name):
-        raise ModelNotFoundError(f"no model {name!r}: it is no folder here and not a shipped model (shipped: {shipped}).")
+        raise ModelNotFoundError(f"no model {name!r}: it is neither a folder here nor a shipped model (shipped: {shipped}).")
     from huggingface_hub import snapshot_download
 
     try:
@@ -180,7 +188,7 @@ def _check_query_network(query: ModelFolder) -> None:
 
 
 def _check_weights(folder: ModelFolder) -> None:
-    if (folder.path / "adapter_config.json").is_file():  # transformers would load the model that it names in place of this one
+    if (folder.path / "adapter_config.json").is_file():  # transformers would load the model that it names instead of this one
         raise ModelFormatError(
             f"{folder.path} holds an adapter (adapter_config.json): merge it into the model (peft: merge_and_unload, then save_pretrained)."
         )

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from ..errors import ModelFormatError
-from .config import EncoderConfig, read_json_object
-from .identity import WEIGHTS_FILE
+from .config import EncoderConfig, ModelFile, read_json_object
+from .fingerprint import WEIGHTS_FILE
 
 DEFAULT_MAX_LENGTH = 256  # what the published Portuguese models were trained with
 RELATIVE_POSITIONS = ("t5", "mt5", "umt5")  # model types without a limit on the length
@@ -53,6 +55,15 @@ class NetworkConfig:
         return EncoderConfig.checked(defaults | settings, str(self._file))
 
 
+class _Positions(ModelFile):
+    """What config.json says about positions; the defaults hold where it is silent."""
+
+    model_config = ConfigDict(strict=True)
+
+    max_position_embeddings: int = Field(DEFAULT_MAX_LENGTH, ge=1)
+    pad_token_id: int = Field(1, ge=0)
+
+
 def position_limit(config: Mapping[str, Any], where: str) -> int:
     """The longest text in tokens, special ones included, of a network with this config.json.
 
@@ -62,17 +73,8 @@ def position_limit(config: Mapping[str, Any], where: str) -> int:
     family = config.get("model_type")
     if family in RELATIVE_POSITIONS:
         return sys.maxsize
-    positions = _integer(config, "max_position_embeddings", where, least=1, default=DEFAULT_MAX_LENGTH)
-    if not isinstance(family, str) or family not in BEHIND_PADDING:
-        return positions
-    # MPNet counts from 1 whatever its padding id
-    return positions - 1 - (1 if family == "mpnet" else _integer(config, "pad_token_id", where, least=0, default=1))
-
-
-def _integer(config: Mapping[str, Any], key: str, where: str, *, least: int, default: int) -> int:
-    value = config.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ModelFormatError(f"{where}: {key} is {value!r:.60}: expected an integer of at least {least}.")
-    return value
+    behind_padding = isinstance(family, str) and family in BEHIND_PADDING
+    counted_from_padding = behind_padding and family != "mpnet"  # which counts from 1 whatever its padding id
+    keys = ("max_position_embeddings", "pad_token_id") if counted_from_padding else ("max_position_embeddings",)
+    found = _Positions.checked({key: config[key] for key in keys if config.get(key) is not None}, where)
+    return found.max_position_embeddings - (1 + found.pad_token_id if behind_padding else 0)

@@ -35,7 +35,7 @@ class TextTokenizer:
     Args:
         tokenizer: is changed (padding and truncation are switched off) and must not be shared.
         on_long: what to do with longer texts: overlapping windows, cut, or raise TextError.
-        prompt: stands before every text that is not blank, and is repeated in each of its windows.
+        prompt: is put in front of every text that is not blank, and repeated in each of its windows.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, on_long: OnLong, prompt: str = "") -> None:
@@ -46,7 +46,7 @@ class TextTokenizer:
         self._tokenizer = tokenizer
         self._specials = tokenizer.num_special_tokens_to_add(False)
         # without the blank that often ends a prompt: it is a token of its own, or joins the next one
-        with understood("the model's tokenizer cannot take its prompt"):
+        with tokenizer_errors("the model's tokenizer cannot take its prompt"):
             self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids) if prompt else 0
         self._room = max_length - self._specials - self._prompt_tokens
         if self._room < 1:
@@ -65,7 +65,7 @@ class TextTokenizer:
             ModelFormatError: the tokenizer fails, such as by a regular expression that backtracks without end.
         """
         whole = [self._prompt + text if text.strip() else "" for text in texts] if self._prompt else texts
-        with understood("the model's tokenizer cannot take these texts"):
+        with tokenizer_errors("the model's tokenizer cannot take these texts"):
             encodings = self._tokenizer.encode_batch_fast(whole)
         return [self._windows(encoding) for encoding in encodings]
 
@@ -106,8 +106,8 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
 
 
 @contextmanager
-def understood(what: str) -> Iterator[None]:
-    """Whatever the tokenizers library raises, its panics included, which are no Exception, as a ModelFormatError."""
+def tokenizer_errors(what: str) -> Iterator[None]:
+    """Whatever the tokenizers library raises, its panics included, which are not Exceptions, as a ModelFormatError."""
     try:
         yield
     except BaseException as error:
@@ -139,7 +139,7 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     if (folder / "tokenizer.json").is_file():
-        with understood(f"{folder / 'tokenizer.json'} cannot be read"):
+        with tokenizer_errors(f"{folder / 'tokenizer.json'} cannot be read"):
             return Tokenizer.from_file(str(folder / "tokenizer.json"))
     if (folder / "vocab.txt").is_file():
         return _wordpiece_tokenizer(folder)
@@ -154,7 +154,7 @@ def _wordpiece_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import BertWordPieceTokenizer, Tokenizer
 
     settings = read_json_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    with understood(f"{folder / 'vocab.txt'} cannot be read"):
+    with tokenizer_errors(f"{folder / 'vocab.txt'} cannot be read"):
         wordpiece = BertWordPieceTokenizer(
             vocab=str(folder / "vocab.txt"),
             lowercase=bool(settings.get("do_lower_case", False)),

@@ -36,7 +36,7 @@ LEXICAL_FILE = "lexical.safetensors"
 POOLINGS = ("max", "sum")
 
 
-class LexicalSettings(Protocol):
+class LexicalParameters(Protocol):
     """The `lexical` section of `splade.json`."""
 
     k1: float
@@ -121,7 +121,7 @@ class LexicalChannel(nn.Module):
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], settings: LexicalSettings) -> LexicalChannel:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], settings: LexicalParameters) -> LexicalChannel:
         """The channel of a saved folder."""
         if "gain" not in tensors:
             raise ConfigError(f"{LEXICAL_FILE} has no tensor 'gain' (found: {', '.join(sorted(tensors)) or 'nothing'})")
@@ -138,7 +138,7 @@ class LexicalChannel(nn.Module):
         )
 
 
-class _Features(nn.Module):
+class _HeadLeftOut(nn.Module):
     """Stands where the output projection was, so that the backbone returns the features f instead of the logits."""
 
     def forward(self, features: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class SpladeModel(nn.Module):
         pooling: "max" or "sum" (sum has no lexical channel).
         contextual: False switches the backbone off and leaves the lexical channel alone.
         expansion: False leaves the output projection out: the backbone only weighs the terms of the lexical channel.
-        unpooled_ids: tokens whose positions take no part in the pooling; the network attends to them all the same.
+        unpooled_ids: tokens whose positions take no part in the pooling; the network still attends to them.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class SpladeModel(nn.Module):
         self.register_buffer("unpooled_ids", torch.tensor(sorted(set(unpooled_ids)), dtype=torch.int64), persistent=False)
         self._decoder_place = _parent_of(backbone, decoder)
         self.head = decoder
-        setattr(*self._decoder_place, _Features())
+        setattr(*self._decoder_place, _HeadLeftOut())
 
     unpooled_ids: Tensor
 
@@ -293,7 +293,7 @@ class SpladeModel(nn.Module):
         try:
             self.backbone.save_pretrained(str(folder), state_dict=state)
         finally:
-            setattr(*self._decoder_place, _Features())
+            setattr(*self._decoder_place, _HeadLeftOut())
         if self.lexical is not None:
             tensors = self.lexical.tensors() | {"expansion": torch.tensor([self.expansion], dtype=torch.uint8)}
             save_file(_narrow(tensors, dtype), str(folder / LEXICAL_FILE))
@@ -304,7 +304,7 @@ class SpladeModel(nn.Module):
         try:
             return dict(self.backbone.state_dict())
         finally:
-            setattr(*self._decoder_place, _Features())
+            setattr(*self._decoder_place, _HeadLeftOut())
 
 
 def _unpooled_ids(folder: Path, config: Any, backbone: PreTrainedModel, given: Sequence[int] | None) -> Sequence[int]:

@@ -1,18 +1,19 @@
-"""The checkpoint: up to which record an ingest was acknowledged by the store, so that a killed run goes on from there."""
+"""The checkpoint: up to which record an ingest was acknowledged by the store, so that a killed run resumes from there."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..atomic import write_atomically
 from ..errors import IngestError
 from ..json_values import parse_json
-from .report import Counts
+from ..validation import Natural, read_as
+from .report import IngestCounts
 
 FORMAT = "splade-ptbr ingest checkpoint 1"
 INTERVAL_S = 1.0
@@ -20,8 +21,8 @@ MAX_SHARE = 0.02  # of the time goes into saving: a flush may take a tenth of a 
 
 
 @dataclass(frozen=True)
-class Run:
-    """What must be the same for a run to go on where another stopped."""
+class RunIdentity:
+    """What must be the same for a run to resume where another stopped."""
 
     model: str
     fingerprint: str
@@ -31,7 +32,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ResumePoint:
     """How far a run came: every record before `position` is acknowledged.
 
     Attributes:
@@ -41,11 +42,16 @@ class Progress:
         last_written: which of these records was written to the store last, from 1; 0: none was, or an older version did not note it.
     """
 
-    position: int = 0
-    prefix: str = ""
-    counts: Counts = field(default_factory=Counts)
-    dead_letter_bytes: int = 0
-    last_written: int = 0
+    position: Natural
+    prefix: str
+    counts: IngestCounts
+    dead_letter_bytes: Natural
+    last_written: Natural = 0
+
+    @classmethod
+    def beginning(cls) -> ResumePoint:
+        """Where a new run starts."""
+        return cls(0, "", IngestCounts(), 0)
 
     @property
     def acknowledged(self) -> int:
@@ -61,34 +67,30 @@ class Checkpoint:
         run, input: what the run is about; `input` is for messages.
     """
 
-    def __init__(self, path: Path | None, run: Run, input: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, run: RunIdentity, input: Mapping[str, Any]) -> None:
         self.path = path
         self.run = run
         self.input = input
         self._next_at = time.monotonic() + INTERVAL_S
 
-    def load(self, *, restart: bool) -> Progress:
-        """How far an earlier run came; nothing when there is none or with `restart`.
+    def resume_point(self, *, restart: bool) -> ResumePoint:
+        """How far an earlier run came; the beginning if there is none, or with `restart`.
 
         Raises:
-            IngestError: the file is no checkpoint, or one of another model or store.
+            IngestError: the file is not a checkpoint, or belongs to another model or store.
         """
         raw = self._read()
         if raw is None or restart:
-            return Progress()
+            return ResumePoint.beginning()
         try:
-            was = Run(**raw["run"])
-            progress = Progress(
-                raw["position"], raw["prefix"], Counts(**raw["counts"]), raw["dead_letter_bytes"], raw.get("last_written", 0)
-            )
-            _check_types(was, progress)
-        except (KeyError, TypeError) as error:
+            earlier, point = read_as(RunIdentity, raw.get("run")), read_as(ResumePoint, raw)
+        except ValueError as error:
             raise IngestError(f"the checkpoint {self.path} is damaged ({error}): pass restart=True to start over.") from error
-        self._check(was)
-        return progress
+        self._check(earlier)
+        return point
 
-    def check_kept(self, start: Progress, documents: int, lost: str | None) -> None:
-        """Raise IngestError when the store is not as the earlier run left it: going on would leave a hole.
+    def check_kept(self, start: ResumePoint, documents: int, lost: str | None) -> None:
+        """Raise IngestError when the store is not as the earlier run left it: resuming would leave a hole.
 
         Args:
             documents: how many the store holds.
@@ -97,12 +99,12 @@ class Checkpoint:
         """
         if documents >= start.acknowledged and lost is None:
             return
-        few = f"which holds {documents:,}: some were deleted or lost since"
+        few = f"which holds {documents:,}: some have been deleted or lost since"
         other = f"where the last one, {lost!r}, is missing or another version: was the store restored from a backup, or written by others?"
         raise IngestError(
-            f"the checkpoint {self.path} is about {start.acknowledged:,} documents in {self.run.store}, "
+            f"the checkpoint {self.path} counts {start.acknowledged:,} documents in {self.run.store}, "
             f"{few + '.' if documents < start.acknowledged else other} "
-            "Pass restart=True to start over; what is there and unchanged is not written again."
+            "Pass restart=True to start over; unchanged documents are not written again."
         )
 
     @property
@@ -110,15 +112,15 @@ class Checkpoint:
         """True when it is time for another save."""
         return self.path is not None and time.monotonic() >= self._next_at
 
-    def save(self, progress: Progress, started: float) -> None:
-        """Write atomically. Raises IngestError when the medium refuses.
+    def save(self, point: ResumePoint, started: float) -> None:
+        """Write atomically. Raises IngestError if the disk rejects the write.
 
         Args:
             started: time.monotonic() at which the work for this save (flushing the store) began.
         """
         if self.path is None:
             return
-        content = {"format": FORMAT, "input": dict(self.input), "run": asdict(self.run), **asdict(progress)}
+        content = {"format": FORMAT, "input": dict(self.input), "run": asdict(self.run), **asdict(point)}
         try:
             write_atomically(self.path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
         except OSError as error:
@@ -131,7 +133,7 @@ class Checkpoint:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
-    def _check(self, was: Run) -> None:
+    def _check(self, was: RunIdentity) -> None:
         now = self.run
         if (was.fingerprint, was.store_id, was.tenant) == (now.fingerprint, now.store_id, now.tenant):
             return
@@ -142,7 +144,7 @@ class Checkpoint:
         )
 
     def other_input(self) -> IngestError:
-        """The error for an input that does not begin with the records that the checkpoint is about."""
+        """The error for an input that does not begin with the records that the checkpoint counts."""
         raw = self._read() or {}
         before = raw.get("input")
         was = before.get("path") if isinstance(before, dict) else "another input"
@@ -160,24 +162,5 @@ class Checkpoint:
         except (OSError, ValueError) as error:
             raise IngestError(f"cannot read the checkpoint {self.path} ({error}): give another path.") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise IngestError(f"{self.path} exists and is not a checkpoint: it is left as it is, give another path.")
+            raise IngestError(f"{self.path} exists and is not a checkpoint: it was not touched, give another path.")
         return raw
-
-
-def _check_types(was: Run, progress: Progress) -> None:
-    """Raise TypeError for a value that no checkpoint of ours holds."""
-    counts = progress.counts
-    if not isinstance(counts.reasons, dict):
-        raise TypeError("reasons is no object")
-    numbers = [
-        progress.position,
-        progress.dead_letter_bytes,
-        progress.last_written,
-        counts.written,
-        counts.unchanged,
-        counts.rejected,
-        *counts.reasons.values(),
-    ]
-    texts = [was.model, was.fingerprint, was.store, was.store_id, was.tenant or "", progress.prefix]
-    if any(type(number) is not int or number < 0 for number in numbers) or not all(isinstance(text, str) for text in texts):
-        raise TypeError("a number or a text is none")

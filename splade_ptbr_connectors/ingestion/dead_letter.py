@@ -17,14 +17,14 @@ MAX_KEPT_CHARACTERS = 2**20
 
 
 class DeadLetter:
-    """Appends rejected records; made at the first of them, so that no file means none were rejected.
+    """Appends rejected records; created at the first of them, so that no file means that none were rejected.
 
     Args:
         path: where to write; None keeps nothing.
         keep_bytes: length up to which the file of an interrupted run counts, 0 for a new one.
 
     Raises:
-        IngestError: the file cannot be written, or is something else than a dead-letter file.
+        IngestError: the file cannot be written, or is not a dead-letter file.
     """
 
     def __init__(self, path: Path | None, *, keep_bytes: int = 0) -> None:
@@ -40,7 +40,7 @@ class DeadLetter:
             raise IngestError(f"cannot write the dead-letter file {path}: {error.strerror or error}.") from error
 
     def append(self, lines: Iterable[str]) -> None:
-        """Append ready lines (see dead_line); in the system's hands when it returns."""
+        """Append ready lines (see dead_letter_line); in the system's hands when it returns."""
         if self.path is None:
             return
         content = "".join(lines).encode()
@@ -57,12 +57,12 @@ class DeadLetter:
         self.length += len(content)
 
     def sync(self) -> None:
-        """Put what was appended on the medium."""
+        """Flush what was appended to disk."""
         if self._file:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file; closing twice is no error."""
+        """Close the file; closing twice is not an error."""
         if self._file:
             self._file.close()
             self._file = None
@@ -71,7 +71,7 @@ class DeadLetter:
     def _take_over(path: Path, keep_bytes: int) -> None:
         if keep_bytes == 0:
             path.unlink(missing_ok=True)
-            path.touch()  # whether it can be written is better known now than in an hour
+            path.touch()  # fail early if not writable
             path.unlink()
             return
         if path.stat().st_size < keep_bytes:
@@ -80,8 +80,8 @@ class DeadLetter:
         os.truncate(path, keep_bytes)
 
 
-def dead_line(line: int, reason: str, record: object) -> str:
-    """One line of the file. What JSON cannot hold is written as its repr; broken or huge text is kept in part."""
+def dead_letter_line(line: int, reason: str, record: object) -> str:
+    """One line of the file. What JSON cannot hold is written as its repr; broken or huge text is truncated."""
     try:
         kept = json.dumps(record, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -102,11 +102,11 @@ def _check_is_ours(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_file():
-        raise IngestError(f"the dead-letter file {path} is not a plain file: give another path.")
+        raise IngestError(f"the dead-letter file {path} is not a regular file: give another path.")
     with open(path, "rb") as file:
         first = file.readline(4 * MAX_KEPT_CHARACTERS)
     if first and not _looks_ours(first):
-        raise IngestError(f"{path} exists and is not a dead-letter file: it is left as it is, give another path.")
+        raise IngestError(f"{path} exists and is not a dead-letter file: it was not touched, give another path.")
 
 
 def _looks_ours(line: bytes) -> bool:

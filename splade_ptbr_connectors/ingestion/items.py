@@ -1,22 +1,28 @@
-"""Items: the records of an input, numbered, checked, and known to be new, unchanged or rejected."""
+"""Items: the records of an input, numbered, checked, and known to be new, unchanged or rejected.
+
+A record is rejected, with its reason, when it is not valid (here), when the encoder refuses its text (item_encoder.py), or when
+the store refuses the document (writer.py).
+"""
 
 from __future__ import annotations
 
-import hashlib
-from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import InputError, RecordError
-from ..records import EncodedRecord, Record
+from ..batches import batched
+from ..errors import InputError, ModelMismatchError, RecordError, VectorError
+from ..json_values import checked_copy
+from ..records import DENSE_FIELD, FINGERPRINT_FIELD, VECTOR_FIELD, EncodedRecord, Record, check_doc_id, read_dense
 from ..sources import Broken, Row
-from ..stores.base import Store
+from ..stores.base import CheckedEntry, Entry, Store
 from ..stores.payloads import check_names
 from ..vectors import SparseVector
-from .dead_letter import dead_line
-from .ready import ReadyVectors, as_json
+from .dead_letter import dead_letter_line
+from .seen_ids import SeenIds
 
+REFUSED = "refused by the store"  # begins the reason of a document that only the store refused
+MAX_ENTRY_FIELDS = len(Entry._fields)
 _BYTES_BESIDE_TEXT = 512  # of an item, roughly
 
 
@@ -26,32 +32,44 @@ class Item:
 
     Attributes:
         line: where it stands in the input, from 1.
-        mark: content hash of a valid record, dead-letter line of another: identifies the record within its input.
+        content_hash: of a valid record, "" of another.
         record: None once nothing more is to be done with it.
         reason: why it is rejected, "" if it is not.
-        dead: its line of the dead-letter file.
+        dead_letter_line: its line of the dead-letter file, "" if it is not rejected.
         replaces: the store held another version of it when it was looked up.
         nbytes: memory held by it, roughly, without a vector that was encoded here.
     """
 
     line: int
-    mark: str
+    content_hash: str
     record: Record | EncodedRecord | None = None
     reason: str = ""
-    dead: str = ""
+    dead_letter_line: str = ""
     vector: SparseVector | None = None
     replaces: bool = False
     nbytes: int = _BYTES_BESIDE_TEXT
+
+    @property
+    def identity(self) -> str:
+        """What tells the record from every other one of its input, however it fared since it was read."""
+        return self.content_hash or self.dead_letter_line
 
     @property
     def text(self) -> str | None:
         """What is yet to be encoded."""
         return self.record.content if isinstance(self.record, Record) and self.vector is None else None
 
-    def reject(self, reason: str, record: object) -> None:
-        """Mark as rejected."""
-        self.reason, self.dead = reason, dead_line(self.line, reason, record)
-        self.drop()
+    def to_entry(self) -> Entry:
+        """As the store takes it."""
+        if self.record is None or self.vector is None:
+            raise RuntimeError("an item without record and vector cannot be written")
+        return CheckedEntry(self.record.doc_id, self.vector, self.record.payload, self.content_hash, self.record.dense)
+
+    def reject(self, reason: str) -> None:
+        """Mark a valid record as rejected."""
+        if self.record is not None:
+            self.reason, self.dead_letter_line = reason, dead_letter_line(self.line, reason, self.record.to_mapping())
+            self.drop()
 
     def drop(self) -> None:
         """Nothing more is to be done with it."""
@@ -72,74 +90,20 @@ def read_items(records: Iterable[Any], ready: ReadyVectors | None = None, seen: 
     seen = seen or SeenIds()
     for number, raw in enumerate(records, 1):
         row = raw if isinstance(raw, Row | Broken) else Row(number, raw)
-        yield _broken(row) if isinstance(row, Broken) else _checked(row, ready, seen)
+        yield _rejected(row.line, row.reason, row.text) if isinstance(row, Broken) else _checked(row, ready, seen)
 
 
-def without_unchanged(items: Iterable[Item], store: Store, size: int) -> Iterator[Item]:
-    """Drop the record of items that the store already holds with the same content; looked up `size` at a time."""
-    for lot in _lots(items, size):
-        stored = store.content_hashes([item.record.doc_id for item in lot if item.record])
-        for item in lot:
+def drop_unchanged(items: Iterable[Item], store: Store, size: int) -> Iterator[Item]:
+    """The same items, without the records that the store already holds with the same content; looked up `size` at a time."""
+    for batch in batched(items, size):
+        stored = store.content_hashes([item.record.doc_id for item in batch if item.record])
+        for item in batch:
             if item.record is not None:
                 known = stored.get(item.record.doc_id)
                 item.replaces = known is not None
-                if known == item.mark:
+                if known == item.content_hash:
                     item.drop()
             yield item
-
-
-class SeenIds:
-    """Which ids came before, and on which line: 16 bytes an id (an 8-byte hash and the line) in an open-addressed table.
-
-    Two different ids have the same hash once in about 2**64 / n**2 inputs of n records.
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._resize(1024)
-
-    def first_line(self, doc_id: str, line: int) -> int:
-        """Remember the id; returns the line it was first seen on, `line` itself when it is new."""
-        key = _key(doc_id)
-        slot = self._slot(key)
-        if self._keys[slot]:
-            return self._lines[slot]
-        self._keys[slot], self._lines[slot] = key, line
-        self._count += 1
-        if 3 * self._count > 2 * len(self._keys):
-            self._grow()
-        return line
-
-    def line_of(self, doc_id: str) -> int:
-        """The line that the id was first seen on, 0 when it was not."""
-        return self._lines[self._slot(_key(doc_id))]
-
-    def lines(self) -> Iterator[int]:
-        """The first lines of all ids, in no order."""
-        return (line for line in self._lines if line)
-
-    def _slot(self, key: int) -> int:
-        keys, mask = self._keys, len(self._keys) - 1
-        slot = key & mask
-        while keys[slot] and keys[slot] != key:
-            slot = (slot + 1) & mask
-        return slot
-
-    def _resize(self, size: int) -> None:
-        self._keys = array("Q", bytes(8 * size))
-        self._lines = array("Q", bytes(8 * size))
-
-    def _grow(self) -> None:
-        keys, lines = self._keys, self._lines
-        self._resize(2 * len(keys))
-        for key, line in zip(keys, lines, strict=True):
-            if key:
-                slot = self._slot(key)
-                self._keys[slot], self._lines[slot] = key, line
-
-
-def _key(doc_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest()) or 1  # 0 marks an empty slot
 
 
 def _checked(row: Row, ready: ReadyVectors | None, seen: SeenIds) -> Item:
@@ -153,7 +117,7 @@ def _checked(row: Row, ready: ReadyVectors | None, seen: SeenIds) -> Item:
     except InputError as error:
         return _rejected(row.line, str(error), as_json(raw))
     except RecursionError:
-        return _rejected(row.line, "the record is nested too deep.", raw)
+        return _rejected(row.line, "the record is nested too deeply.", raw)
     vector = record.vector if isinstance(record, EncodedRecord) else None
     return Item(row.line, record.content_hash, record, vector=vector, nbytes=_BYTES_BESIDE_TEXT + _size(record))
 
@@ -164,13 +128,9 @@ def _as_mapping(raw: Any) -> Any:
     return raw
 
 
-def _broken(row: Broken) -> Item:
-    return _rejected(row.line, row.reason, row.text)
-
-
 def _rejected(line: int, reason: str, record: object) -> Item:
-    dead = dead_line(line, reason, record)
-    return Item(line, dead, None, reason, dead, nbytes=_BYTES_BESIDE_TEXT + len(dead))
+    dead = dead_letter_line(line, reason, record)
+    return Item(line, "", None, reason, dead, nbytes=_BYTES_BESIDE_TEXT + len(dead))
 
 
 def _size(record: Record | EncodedRecord) -> int:
@@ -180,12 +140,75 @@ def _size(record: Record | EncodedRecord) -> int:
     return len(record.doc_id) + text + values + 32 * len(record.dense or ())
 
 
-def _lots(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    lot: list[Item] = []
-    for item in items:
-        lot.append(item)
-        if len(lot) == size:
-            yield lot
-            lot = []
-    if lot:
-        yield lot
+# -- ready vectors: records that were encoded elsewhere and bring their vector ------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyVectors:
+    """Reads records that may bring their own vector, which must be of the store's model.
+
+    Attributes:
+        vocab_size, fingerprint: of that model.
+        required: a record without a vector is refused.
+    """
+
+    vocab_size: int
+    fingerprint: str
+    required: bool = False
+
+    def read(self, raw: object) -> Record | EncodedRecord:
+        """One record: a mapping with "vector" (and "dense"), an Entry, a tuple (doc_id, SparseVector, payload), or a text.
+
+        Raises:
+            RecordError, TextError, VectorError: it is not one of these, or a part of it is not usable.
+            ModelMismatchError: its "fingerprint" says that another model made the vector.
+        """
+        if isinstance(raw, tuple | list):
+            return self._checked(_from_entry(raw))
+        if isinstance(raw, Mapping) and raw.get(VECTOR_FIELD) is not None:
+            self._check_fingerprint(raw)
+            return self._checked(EncodedRecord.from_mapping(raw))
+        if self.required:
+            raise RecordError('no "vector" in the record: with vectors=True every record brings its own.')
+        return _text_record(raw)
+
+    def _checked(self, record: EncodedRecord) -> EncodedRecord:
+        record.vector.check_vocabulary(self.vocab_size)
+        return record
+
+    def _check_fingerprint(self, raw: Mapping[str, Any]) -> None:
+        found = raw.get(FINGERPRINT_FIELD)
+        if found is not None and found != self.fingerprint:
+            raise ModelMismatchError(
+                f"the vector of record {str(raw.get('_id'))[:60]!r} was made by the model with the fingerprint {str(found)[:12]}, the "
+                f"store is opened with {self.fingerprint[:12]}: open it with that model, or encode the texts again."
+            )
+
+
+def as_json(raw: object) -> object:
+    """A record as a dead-letter file keeps it, so that it can be read again: an entry becomes a mapping."""
+    if not isinstance(raw, tuple | list) or not 2 <= len(raw) <= MAX_ENTRY_FIELDS or not isinstance(raw[1], SparseVector):
+        return raw
+    rest = raw[2] if len(raw) > 2 and isinstance(raw[2], Mapping) else {}
+    dense = {} if len(raw) < MAX_ENTRY_FIELDS or raw[4] is None else {DENSE_FIELD: raw[4]}
+    return {"_id": raw[0], **rest, VECTOR_FIELD: raw[1].to_opensearch(), **dense}
+
+
+def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
+    if not 2 <= len(raw) <= MAX_ENTRY_FIELDS:
+        raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {raw!r:.80}.")
+    entry = Entry(*raw)
+    doc_id = check_doc_id(entry.doc_id)
+    if not isinstance(entry.vector, SparseVector):
+        raise VectorError(f"the vector of {doc_id!r} is {type(entry.vector).__name__}: it must be a SparseVector.")
+    if not isinstance(entry.payload, Mapping):
+        raise RecordError(f"the payload of {doc_id!r} is {type(entry.payload).__name__}: it must be a mapping of JSON values.")
+    payload = checked_copy(entry.payload, f"the payload of {doc_id!r}")
+    return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id))
+
+
+def _text_record(raw: object) -> Record:
+    if not isinstance(raw, Mapping) or raw.get(DENSE_FIELD) is None:
+        return Record.from_mapping(raw)
+    record = Record.from_mapping({name: value for name, value in raw.items() if name != DENSE_FIELD})
+    return replace(record, dense=read_dense(raw[DENSE_FIELD], record.doc_id))

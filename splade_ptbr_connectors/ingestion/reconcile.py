@@ -1,45 +1,75 @@
-"""The last step of an ingest: does the store hold what it acknowledged? A count, and a sample that is read back and searched."""
+"""The last step of an ingest: does the store hold what it acknowledged? A count, and a sample that is read back and searched for."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import random
 from enum import Enum
+from typing import Generic, TypeVar
 
+from ..batches import batched
 from ..errors import IngestError
 from ..stores.base import Entry, Store
 from ..vectors import SparseVector
-from .items import Item, SeenIds
-from .sample import Sample
+from .items import Item
+from .report import Reconciled
+from .seen_ids import SeenIds
 
 logger = logging.getLogger(__name__)
 QUERY_TERMS = 16
 TOP_K = 10
 SHOWN = 5
+SEED = 0
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Reconciled:
-    """What the check of a finished run found.
+class Reservoir(Generic[T]):
+    """At most `size` of the things offered, each of them kept with the same probability, however many there are."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.kept: list[T] = []
+        self.offered = 0
+        self._random = random.Random(SEED)
+
+    def offer(self, thing: T) -> None:
+        """Keep it or not."""
+        self.offered += 1
+        if len(self.kept) < self.size:
+            self.kept.append(thing)
+        elif (place := self._random.randrange(self.offered)) < self.size:
+            self.kept[place] = thing
+
+
+class Sample:
+    """Which of the documents that a run wrote are checked at the end, and what has to be known for that.
 
     Attributes:
-        sampled: written documents that were read back and searched for.
-        missing: documents of this run that the store acknowledged and does not hold, or does not find by their own terms: 0,
-            or an IngestError had been raised.
-        changed: sampled documents that somebody else has written anew meanwhile.
-        count_expected: documents before the run and those it added, if nobody else wrote or deleted meanwhile and every
-            document that was replaced had been written by an ingest.
-        count_found: documents in the store after the run.
-        ok: nothing is missing or changed. A count that is too small has every id of the run looked up in the store; one that
-            somebody else's writing or deleting explains is no fault.
+        items: at most `size` written items.
+        new: written items that the store did not hold before.
+        refused: lines of valid records that were rejected late, by the encoder or the store: their ids are in no store.
     """
 
-    sampled: int
-    missing: int
-    changed: int
-    count_expected: int
-    count_found: int
-    ok: bool
+    def __init__(self, size: int) -> None:
+        self.new = 0
+        self.refused: set[int] = set()
+        self._reservoir: Reservoir[Item] = Reservoir(size)
+
+    @property
+    def items(self) -> list[Item]:
+        return self._reservoir.kept
+
+    def record(self, item: Item) -> None:
+        """Take note of an item that is dealt with."""
+        if not self._reservoir.size:
+            return
+        if item.reason:
+            if item.content_hash:
+                self.refused.add(item.line)
+        elif item.vector is not None:
+            self.new += not item.replaces
+            self._reservoir.offer(item)
 
 
 def reconcile(store: Store, sample: Sample, before: int, seen: SeenIds, first_line: int) -> Reconciled:
@@ -54,15 +84,17 @@ def reconcile(store: Store, sample: Sample, before: int, seen: SeenIds, first_li
         IngestError: documents are missing that were acknowledged, or are not as they were written.
     """
     found_by = _check_sample(store, sample.items)
-    missing, rewritten, damaged = found_by[Verdict.missing], found_by[Verdict.rewritten], found_by[Verdict.damaged]
+    missing, overwritten, damaged = found_by[Verdict.missing], found_by[Verdict.overwritten], found_by[Verdict.damaged]
     expected, found = before + sample.new, store.count()
     if found < expected and not missing:
         missing = _lines_not_stored(store, seen, first_line, sample.refused)
     if missing or damaged:
         raise IngestError(_message(store, missing, damaged))
-    if rewritten:
-        logger.warning("%s: %d of %d sampled documents were written anew by somebody else", store.url, len(rewritten), len(sample.items))
-    return Reconciled(len(sample.items), 0, len(rewritten), expected, found, not rewritten)
+    if overwritten:
+        logger.warning(
+            "%s: %d of %d sampled documents have been overwritten by somebody else", store.url, len(overwritten), len(sample.items)
+        )
+    return Reconciled(len(sample.items), 0, len(overwritten), expected, found, not overwritten)
 
 
 class Verdict(Enum):
@@ -70,17 +102,17 @@ class Verdict(Enum):
 
     sound = "sound"
     missing = "missing"
-    rewritten = "written anew by somebody else"
+    overwritten = "written by somebody else since"
     damaged = "not as it was written"
 
 
 def _check_sample(store: Store, items: list[Item]) -> dict[Verdict, list[str]]:
     """The ids of the sampled documents by what became of them."""
     found: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
-    for start in range(0, len(items), store.batch_size):
-        lot = {item.record.doc_id: item for item in items[start : start + store.batch_size] if item.record}
-        stored = store.get(list(lot))
-        for doc_id, item in lot.items():
+    for batch in batched(items, store.batch_size):
+        by_id = {item.record.doc_id: item for item in batch if item.record}
+        stored = store.get(list(by_id))
+        for doc_id, item in by_id.items():
             found[_verdict(store, item, stored.get(doc_id))].append(doc_id)
     return found
 
@@ -88,8 +120,8 @@ def _check_sample(store: Store, items: list[Item]) -> dict[Verdict, list[str]]:
 def _verdict(store: Store, item: Item, entry: Entry | None) -> Verdict:
     if entry is None:
         return Verdict.missing
-    if entry.content_hash != item.mark or item.vector is None:
-        return Verdict.rewritten
+    if entry.content_hash != item.content_hash or item.vector is None:
+        return Verdict.overwritten
     kept = store.quantized(item.vector)
     if entry.vector not in (item.vector, kept):
         return Verdict.damaged
@@ -112,7 +144,7 @@ def _searched(store: Store, doc_id: str, vector: SparseVector) -> Verdict:
 
 
 def _lines_not_stored(store: Store, seen: SeenIds, first_line: int, refused: set[int]) -> list[str]:
-    """Looks up every id of the run in the store: lines whose ids are not there."""
+    """Look up every id of the run in the store: the lines whose ids are not there."""
     there = bytearray()
     for entry in store.scan(with_vectors=False):
         line = seen.line_of(entry.doc_id)
@@ -124,9 +156,9 @@ def _lines_not_stored(store: Store, seen: SeenIds, first_line: int, refused: set
 
 
 def _message(store: Store, missing: list[str], damaged: list[str]) -> str:
-    names, what = (missing, "does not hold or find") if missing else (damaged, "gives back with other vectors")
+    names, what = (missing, "does not hold or find") if missing else (damaged, "returns with other vectors")
     shown = ", ".join(map(repr, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     return (
-        f"{store.url} acknowledged {len(names):,} documents that it {what}: {shown}; was it cleared meanwhile? "
+        f"{store.url} acknowledged {len(names):,} documents that it {what}: {shown}; was it cleared in the meantime? "
         "See all with splade-ptbr verify, then run the ingest again without a checkpoint."
     )

@@ -1,4 +1,4 @@
-"""reindex(): a new collection beside the old one, filled, checked, and only then put under the alias that searches go through."""
+"""reindex(): fill a new collection beside the old one, check it, and only then let the alias that searches use point to it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from ..sources import Source, open_source
 from ..stores import open_store
 from ..stores.aliases import NoModel, collection_name, on_server, open_as_it_is, sibling_url
 from .engine import ingest
-from .progress import Hook
-from .report import IngestReport
+from .report import Hook, IngestReport
 from .verify import VerifyReport, verify
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ class ReindexReport:
 
     Attributes:
         collection: the new one.
-        previous: what the alias meant before; it is still there. None when there was no such alias.
-        moved: whether the alias means the new collection now. If not, it means what it meant before.
+        previous: the collection that the alias pointed to before; it is still there. None when there was no such alias.
+        moved: whether the alias points to the new collection now. If not, it points where it did before.
     """
 
     alias: str
@@ -67,20 +66,20 @@ def reindex(
     settings: Mapping[str, Any] | None = None,
     progress: Hook | bool | None = None,
 ) -> ReindexReport:
-    """Fill a new collection from a file and let the alias mean it. Searches through the alias work all the time.
+    """Fill a new collection from a file and point the alias to it. Searches through the alias work all the time.
 
     The alias moves when the new collection holds exactly what the file says, in one step on the server. A process that
     searches with another model than the new one must be restarted with it.
 
     Args:
         records: the whole input; it is read twice, so it must be a file.
-        alias_url: URL of a server's store whose last part is an alias, or a name that is free yet.
-        encoder: makes the vectors; another one than that of the old collection, if wanted.
-        state: file that remembers the unfinished collection, so that a run that was stopped goes on with it; the checkpoint
-            is kept beside it. Both are removed in the end.
+        alias_url: URL of a server's store whose last part is an alias, or a name that is still free.
+        encoder: makes the vectors; it need not be that of the old collection.
+        state: file that remembers the unfinished collection, so that a stopped run resumes with it; the checkpoint
+            is kept beside it. Both are removed at the end.
         dead_letter: JSONL file for rejected records.
-        restart: leave an unfinished collection as it is, and begin another.
-        allow_rejected: let the alias move although records were rejected.
+        restart: leave an unfinished collection as it is, and start another.
+        allow_rejected: move the alias even if records were rejected.
         settings: the engine's, for the new collection.
 
     Raises:
@@ -94,20 +93,20 @@ def reindex(
     alias = collection_name(alias_url)
     look = partial(open_as_it_is, encoder=NoModel(), allow_mismatch=True, credentials=credentials)
     _check_alias(look, alias_url)
-    unfinished = _Unfinished(Path(state), alias_url)
-    name = unfinished.collection(look, restart=restart)
+    state_file = _ReindexState(Path(state), alias_url)
+    name = state_file.collection(look, restart=restart)
     with opened(sibling_url(alias_url, name), settings=settings) as store:
-        report = ingest(source, store, checkpoint=unfinished.checkpoint, dead_letter=dead_letter, restart=restart, progress=progress)
+        report = ingest(source, store, checkpoint=state_file.checkpoint, dead_letter=dead_letter, restart=restart, progress=progress)
         verified = verify(source, store)
         moved = _complete(report, verified, allow_rejected=allow_rejected)
         previous = on_server(store).point_alias(alias) if moved else None
     if moved:
-        unfinished.forget()
+        state_file.remove()
     return ReindexReport(alias, name, previous, moved, report, verified)
 
 
 def _complete(report: IngestReport, verified: VerifyReport, *, allow_rejected: bool) -> bool:
-    """Whether the collection holds what the file says, but for what may be rejected; that an encoder refuses a text is no news."""
+    """Whether the collection holds what the file says, except for what may be rejected; encoder rejections were already counted."""
     if not allow_rejected:
         return verified.ok and not report.rejected
     refused = report.rejected - verified.rejected
@@ -120,18 +119,18 @@ def _check_alias(look: Callable[..., Store], url: str) -> None:
     if url.partition(":")[0] == "edge":
         raise ConfigError(f"{url} is an embedded store, which has no aliases: ingest into a folder of another name, and open that one.")
     try:
-        with look(url) as there:
-            means = on_server(there).collection
+        with look(url) as opened:
+            current = on_server(opened).collection
     except StoreNotFoundError:
         return
-    if means == collection_name(url):
+    if current == collection_name(url):
         raise ConfigError(
-            f"{url} is a collection, not an alias: re-index under the name of an alias that searches go through, "
+            f"{url} is a collection, not an alias: re-index under the name of an alias that searches use, "
             "such as one made by splade-ptbr alias."
         )
 
 
-class _Unfinished:
+class _ReindexState:
     """The file that remembers which new collection is being filled."""
 
     def __init__(self, path: Path, alias_url: str) -> None:
@@ -157,7 +156,7 @@ class _Unfinished:
             raise IngestError(f"cannot write {self.path}: {error.strerror or error}.") from error
         return name
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         """The re-index is complete."""
         self.path.unlink(missing_ok=True)
 
@@ -169,7 +168,7 @@ class _Unfinished:
         except (OSError, ValueError) as error:
             raise IngestError(f"cannot read {self.path} ({error}): give another path.") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT or not isinstance(raw.get("collection"), str):
-            raise IngestError(f"{self.path} exists and is not the state of a re-index: it is left as it is, give another path.")
+            raise IngestError(f"{self.path} exists and is not the state of a re-index: it was not touched, give another path.")
         if raw.get("alias") != self._alias_url.partition("?")[0]:
             raise IngestError(f"{self.path} belongs to a re-index of {raw.get('alias')}: give another path, or finish that one first.")
         return str(raw["collection"])

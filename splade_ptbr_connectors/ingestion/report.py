@@ -1,16 +1,41 @@
-"""What an ingest did: every record that was read was written, unchanged or rejected."""
+"""What an ingest did, and how far it is: every record that was read was written, unchanged or rejected."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from .reconcile import Reconciled
+from ..validation import Natural
 
 MAX_KINDS = 50
 _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\d[\d.,]*\d|\d")
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What the check of a finished run found.
+
+    Attributes:
+        sampled: written documents that were read back and searched for.
+        missing: documents of this run that the store acknowledged and does not hold, or does not find by their own terms: 0,
+            or an IngestError would have been raised.
+        changed: sampled documents that somebody else has overwritten in the meantime.
+        count_expected: documents before the run and those it added, provided that nobody else wrote or deleted in the meantime and
+            that every document that was replaced had been written by an ingest.
+        count_found: documents in the store after the run.
+        ok: nothing is missing or changed. If the count is too small, every id of the run is looked up in the store; a difference
+            that comes from somebody else's writes or deletions is not an error.
+    """
+
+    sampled: int
+    missing: int
+    changed: int
+    count_expected: int
+    count_found: int
+    ok: bool
 
 
 @dataclass(frozen=True)
@@ -23,7 +48,7 @@ class IngestReport:
         documents_per_second: records of this run by its seconds.
         dead_letter: the file that lists the rejected records; None when there is none.
         resumed_at: records that an earlier, interrupted run had dealt with.
-        reconciled: what the check of the finished run found; None when it was switched off.
+        reconciled: what the check of the finished run found; None when it was skipped.
     """
 
     read: int
@@ -43,13 +68,13 @@ class IngestReport:
 
 
 @dataclass
-class Counts:
+class IngestCounts:
     """The running counts behind a report."""
 
-    written: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+    written: Natural = 0
+    unchanged: Natural = 0
+    rejected: Natural = 0
+    reasons: dict[str, Natural] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
@@ -75,3 +100,53 @@ class Counts:
 def kind_of(reason: str) -> str:
     """A reason without what varies from record to record: quoted values and numbers become "…"."""
     return _VARYING.sub("…", reason)[:200]
+
+
+# -- while it runs ---------------------------------------------------------------------------------------------------
+
+
+class IngestProgress(NamedTuple):
+    """What a progress callable is given, after every batch and at the end."""
+
+    read: int
+    written: int
+    unchanged: int
+    rejected: int
+    seconds: float
+
+
+Hook = Callable[[IngestProgress], object]
+
+
+class Display:
+    """Calls a hook, or draws a bar.
+
+    Args:
+        progress: a callable, True for a bar, False for none, None for a bar if stderr is a terminal.
+        total: number of records, None if unknown.
+    """
+
+    def __init__(self, progress: Hook | bool | None, total: int | None) -> None:
+        self._hook: Hook | None = progress if callable(progress) else None
+        self._bar: Any = None
+        if self._hook is None and (progress or (progress is None and _on_terminal())):
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit=" documents", desc="ingest", file=sys.stderr)
+
+    def show(self, now: IngestProgress) -> None:
+        """Bring the display up to date."""
+        if self._hook is not None:
+            self._hook(now)
+        if self._bar is not None:
+            self._bar.update(now.read - self._bar.n)
+            self._bar.set_postfix(unchanged=now.unchanged, rejected=now.rejected, refresh=False)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()

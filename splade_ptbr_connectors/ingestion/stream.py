@@ -1,4 +1,4 @@
-"""The input of an ingest: its items behind the part that an earlier run dealt with, and the digest over all that passed."""
+"""The input of an ingest: its items after the part that an earlier run dealt with, and the digest over all that passed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..sources import open_source
-from .checkpoint import Checkpoint, Progress
-from .items import Item, SeenIds, read_items
-from .ready import ReadyVectors
+from .checkpoint import Checkpoint, ResumePoint
+from .items import Item, ReadyVectors, read_items
+from .seen_ids import SeenIds
 
 
 class Interrupted(Exception):
@@ -29,12 +29,12 @@ class ItemStream:
 
     Attributes:
         seen: the ids that came so far.
-        first_line: the line behind those that an earlier run dealt with.
+        first_line: the line after those that an earlier run dealt with.
         last_written: of these, the one that was written to the store last; None if that is not known.
     """
 
     def __init__(
-        self, source: Iterable[Any], start: Progress, checkpoint: Checkpoint, ready: ReadyVectors | None, interrupted: threading.Event
+        self, source: Iterable[Any], start: ResumePoint, checkpoint: Checkpoint, ready: ReadyVectors | None, interrupted: threading.Event
     ) -> None:
         self.seen = SeenIds()
         self.first_line = 1
@@ -55,7 +55,7 @@ class ItemStream:
 
     def passed(self, item: Item) -> None:
         """Take an item into the digest, in the order of the input."""
-        self._digest.update(item.mark.encode() + b"\n")
+        self._digest.update(item.identity.encode() + b"\n")
         self._position += 1
 
     def place(self) -> tuple[int, str]:
@@ -73,8 +73,8 @@ class ItemStream:
         except Exception as error:
             self._error = error
 
-    def _skip(self, start: Progress, checkpoint: Checkpoint) -> None:
-        # read again rather than sought: the ids count for duplicates, and the digest proves that it is the same input
+    def _skip(self, start: ResumePoint, checkpoint: Checkpoint) -> None:
+        # read again instead of seeking: the ids count for duplicates, and the digest proves that it is the same input
         for item in self:
             self.passed(item)
             self.first_line = item.line + 1

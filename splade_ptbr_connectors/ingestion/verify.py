@@ -1,4 +1,4 @@
-"""verify(): what a store holds against an input: missing, extra, changed, doubled, made by another model."""
+"""verify(): what a store holds compared with an input: missing, extra, changed, doubled, made by another model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from ..records import FINGERPRINT_FIELD
 from ..sources import Row
 from ..stores.base import Store
-from .items import SeenIds, read_items
-from .ready import ReadyVectors
-from .report import Counts
+from .items import ReadyVectors, read_items
+from .report import IngestCounts
+from .seen_ids import SeenIds
 from .stream import as_source
 
 FIRST_IDS = 10
@@ -32,7 +32,7 @@ class VerifyProgress(NamedTuple):
 
 @dataclass
 class Difference:
-    """One kind of difference: how many documents, and the ids of the first ones."""
+    """One kind of difference: how many documents, and the first few ids."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
@@ -57,8 +57,8 @@ class VerifyReport:
         doubled: more than once in the store.
         wrong_model: documents whose vector is of another model: all of the store, if it says that another one filled it, else
             the records that bring a vector with another "fingerprint".
-        rejected: records that no store would take, by kind of reason in `reasons`; they are expected nowhere. What an
-            encoder refuses is known only when it is encoded, so that such records count as missing.
+        rejected: records that no store would take, by kind of reason in `reasons`; they are not expected in the store. What an
+            encoder refuses is known only when it is encoded, so such records count as missing.
         model: fingerprint of the encoder that the store was opened with.
         filled_with: fingerprint that the store says; None if it says nothing.
     """
@@ -95,8 +95,8 @@ def verify(
     Memory: an id and about 70 bytes for each record of the input.
 
     Args:
-        records: as ingest() takes them, ready vectors among them.
-        store: is read whole, by scan().
+        records: as ingest() takes them, ready vectors included.
+        store: is read completely, by scan().
         progress: a callable given VerifyProgress.
 
     Raises:
@@ -111,8 +111,8 @@ def verify(
             progress(VerifyProgress(report.records, report.documents, time.monotonic() - started))
 
     wanted = _Wanted()
-    for doc_id, mark in _expected(records, store, report):
-        wanted.add(doc_id, mark)
+    for doc_id, content_hash in _expected(records, store, report):
+        wanted.add(doc_id, content_hash)
         report.records += 1
         show(SHOW_EVERY)
     for entry in store.scan(with_vectors=False):
@@ -128,13 +128,13 @@ def verify(
 
 def _expected(records: Iterable[Any] | str | Path, store: Store, report: VerifyReport) -> Iterator[tuple[str, str]]:
     """Id and content hash of the records that have to be in the store; the others are counted in the report."""
-    counts = Counts()
+    counts = IngestCounts()
     mine = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint)
     for item in read_items(_without_fingerprints(as_source(records), mine.fingerprint, report), mine):
         if item.record is None:
             counts.reject(item.reason)
         else:
-            yield item.record.doc_id, item.mark
+            yield item.record.doc_id, item.content_hash
     report.rejected, report.reasons = counts.rejected, counts.reasons
 
 
@@ -161,7 +161,7 @@ def _compare(doc_id: str, content_hash: str | None, wanted: _Wanted, report: Ver
         report.doubled.add(doc_id)
     else:
         wanted.found[place] = 1
-        if content_hash != wanted.mark(place):
+        if content_hash != wanted.content_hash(place):
             report.changed.add(doc_id)
 
 
@@ -171,12 +171,12 @@ class _Wanted:
     def __init__(self) -> None:
         self.found = bytearray()
         self._places = SeenIds()
-        self._marks = bytearray()
+        self._hashes = bytearray()
         self._ids = bytearray()
         self._ends = array("Q")
 
-    def add(self, doc_id: str, mark: str) -> None:
-        self._marks += bytes.fromhex(mark)
+    def add(self, doc_id: str, content_hash: str) -> None:
+        self._hashes += bytes.fromhex(content_hash)
         self._ids += doc_id.encode()
         self._ends.append(len(self._ids))
         self.found.append(0)
@@ -186,8 +186,8 @@ class _Wanted:
         place = self._places.line_of(doc_id) - 1
         return place if place >= 0 and self._id(place) == doc_id else None
 
-    def mark(self, place: int) -> str:
-        return self._marks[HASH_BYTES * place : HASH_BYTES * (place + 1)].hex()
+    def content_hash(self, place: int) -> str:
+        return self._hashes[HASH_BYTES * place : HASH_BYTES * (place + 1)].hex()
 
     def not_found(self) -> Iterator[str]:
         return (self._id(place) for place, found in enumerate(self.found) if not found)

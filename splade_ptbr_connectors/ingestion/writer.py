@@ -1,21 +1,26 @@
-"""The writer: loads batches into the store, several at once, and keeps the books in the order of the input."""
+"""The writer: uploads batches to the store, several at once, and records them in the order of the input."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 import queue
 import threading
 import time
-from concurrent.futures import Future
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..errors import IngestError
-from ..stores.base import CheckedEntry, Entry, Refusal, Store
-from .checkpoint import Checkpoint, Progress
+from ..stores.base import Entry, Refusal, Store
+from ..stores.calls import drive, drive_async
+from ..stores.oversize import load_in_halves
+from .checkpoint import Checkpoint, ResumePoint
 from .dead_letter import DeadLetter
-from .items import Item
-from .lanes import Lanes, LoadSkipped
-from .report import Counts
-from .sample import Sample
+from .items import REFUSED, Item
+from .reconcile import Sample
+from .report import IngestCounts
 
 MAX_BATCH_AGE_S = 2.0  # a slow encoder fills a batch in minutes; what is done should be safe sooner
 _POLL_S = 0.2
@@ -47,49 +52,49 @@ class Batch:
 
 
 class Writer:
-    """Loads up to store.max_in_flight batches at once.
+    """Uploads up to store.max_in_flight batches at once.
 
-    A thread books them one after the other, in the order they were put, so that what is acknowledged has no hole however
-    the loads end. Memory is bounded: 2 * max_in_flight + 1 batches may be put and not booked.
+    A thread records them one after the other, in the order they were submitted, so that what is acknowledged has no hole however
+    the uploads end. Memory is bounded: 2 * max_in_flight + 1 batches may be pending, submitted and not recorded.
 
-    An error is that of the first batch in the input that failed. It is raised by the next put() or by finish(), after the
-    loads in flight have ended.
+    An error is that of the first batch in the input that failed. It is raised by the next submit() or by finish(), after the
+    uploads in flight have ended.
     """
 
     def __init__(
-        self, store: Store, lanes: Lanes, dead_letter: DeadLetter, checkpoint: Checkpoint, start: Progress, sample: Sample
+        self, store: Store, pool: UploadPool, dead_letter: DeadLetter, checkpoint: Checkpoint, start: ResumePoint, sample: Sample
     ) -> None:
-        self.counts: Counts = start.counts
+        self.counts: IngestCounts = start.counts
         self.sample = sample
-        self._store, self._lanes = store, lanes
+        self._store, self._pool = store, pool
         self._dead_letter, self._checkpoint = dead_letter, checkpoint
         self._position, self._prefix, self._last_written = start.position, start.prefix, start.last_written
         self._room = threading.Semaphore(2 * store.max_in_flight + 1)
-        self._unbooked: queue.SimpleQueue[tuple[int, Batch, Future[list[Refusal]]] | None] = queue.SimpleQueue()
-        self._put = 0
+        self._pending: queue.SimpleQueue[tuple[int, Batch, Future[list[Refusal]]] | None] = queue.SimpleQueue()
+        self._submitted = 0
         self._error: BaseException | None = None
         self._saved = True
         self._thread = threading.Thread(target=self._work, name="splade-ingest-writer", daemon=True)
         self._thread.start()
 
-    def put(self, batch: Batch) -> None:
-        """Hand over a batch; waits while too many are not booked."""
+    def submit(self, batch: Batch) -> None:
+        """Hand over a batch; waits while too many are pending."""
         while self._error is None and not self._room.acquire(timeout=_POLL_S):
             continue
         if self._error is not None:
             self.finish()
-        entries = [_entry(item) for item in batch.items if item.vector is not None]
-        self._unbooked.put((self._put, batch, self._lanes.submit(self._put, entries)))
-        self._put += 1
+        entries = [item.to_entry() for item in batch.items if item.vector is not None]
+        self._pending.put((self._submitted, batch, self._pool.submit(self._submitted, entries)))
+        self._submitted += 1
 
     def finish(self) -> None:
-        """Wait until everything put is in the store."""
+        """Wait until everything submitted is in the store."""
         self._end()
         if self._error is not None:
             raise self._error
 
     def abandon(self) -> None:
-        """After an error or Ctrl-C: let what was put be written and note it in the checkpoint. Raises nothing of its own."""
+        """After an error or Ctrl-C: let submitted batches be written, and record them in the checkpoint. Raises nothing itself."""
         self._end()
         try:
             self._save()
@@ -97,29 +102,29 @@ class Writer:
             return
 
     def _end(self) -> None:
-        self._unbooked.put(None)
+        self._pending.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        while (taken := self._unbooked.get()) is not None:
-            number, batch, load = taken
+        while (taken := self._pending.get()) is not None:
+            number, batch, upload = taken
             try:
-                refusals = load.result()
+                refusals = upload.result()
                 if self._error is None:
-                    self._book(batch, refusals)
+                    self._record(batch, refusals)
             except BaseException as error:
                 self._fail(number, error)
             finally:
                 self._room.release()
 
     def _fail(self, number: int, error: BaseException) -> None:
-        self._lanes.fail(number)
+        self._pool.fail(number)
         if self._error is None:
-            self._error = IngestError("a load was left out: run it again.") if isinstance(error, LoadSkipped) else error
+            self._error = IngestError("an upload was skipped: run it again.") if isinstance(error, UploadSkipped) else error
 
-    def _book(self, batch: Batch, refusals: list[Refusal]) -> None:
-        _mark_refused(batch, refusals)
-        self._dead_letter.append(item.dead for item in batch.items if item.reason)
+    def _record(self, batch: Batch, refusals: list[Refusal]) -> None:
+        _reject_refused(batch, refusals)
+        self._dead_letter.append(item.dead_letter_line for item in batch.items if item.reason)
         for position, item in enumerate(batch.items, batch.position - len(batch.items) + 1):
             if item.reason:
                 self.counts.reject(item.reason)
@@ -128,7 +133,7 @@ class Writer:
             else:
                 self.counts.written += 1
                 self._last_written = position
-            self.sample.booked(item)
+            self.sample.record(item)
         self._position, self._prefix = batch.position, batch.prefix
         self._saved = False
         if self._checkpoint.due:
@@ -140,22 +145,100 @@ class Writer:
         started = time.monotonic()
         self._store.flush()
         self._dead_letter.sync()
-        progress = Progress(self._position, self._prefix, self.counts, self._dead_letter.length, self._last_written)
-        self._checkpoint.save(progress, started)
+        point = ResumePoint(self._position, self._prefix, self.counts, self._dead_letter.length, self._last_written)
+        self._checkpoint.save(point, started)
         self._saved = True
 
 
-def _mark_refused(batch: Batch, refusals: list[Refusal]) -> None:
+def _reject_refused(batch: Batch, refusals: list[Refusal]) -> None:
+    """Mark the items that the store refused as rejected."""
     reasons = dict(refusals)
     for item in batch.items:
         if reasons and item.record is not None and item.record.doc_id in reasons:
-            reason = reasons.pop(item.record.doc_id)
-            item.reject(f"refused by the store: {reason}", item.record.to_mapping())
+            item.reject(f"{REFUSED}: {reasons.pop(item.record.doc_id)}")
     if reasons:
         raise IngestError(f"the store refused a document that it was not given: {next(iter(reasons))!r}.")
 
 
-def _entry(item: Item) -> Entry:
-    if item.record is None or item.vector is None:
-        raise RuntimeError("an item without record and vector cannot be written")
-    return CheckedEntry(item.record.doc_id, item.vector, item.record.payload, item.mark, item.record.dense)
+# -- the uploads, each in a thread or as a task of an event loop -------------------------------------------------------
+
+
+class UploadSkipped(Exception):
+    """An upload was not started, because one before it in the input had failed."""
+
+
+class UploadPool(ABC):
+    """Runs at most `store.max_in_flight` uploads at once, started in the order in which they were submitted."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._failed: float = math.inf
+
+    def submit(self, number: int, entries: list[Entry]) -> Future[list[Refusal]]:
+        """Upload a batch; `number` is its place in the input. After a failure no later batch is started."""
+        if not entries:
+            done: Future[list[Refusal]] = Future()
+            done.set_result([])
+            return done
+        return self._start(number, entries)
+
+    def fail(self, number: int) -> None:
+        """Start no batch after this one."""
+        self._failed = min(self._failed, number)
+
+    def close(self) -> None:  # noqa: B027 (optional)
+        """Release what runs the uploads."""
+
+    def _check(self, number: int) -> None:
+        if number > self._failed:
+            raise UploadSkipped
+
+    @abstractmethod
+    def _start(self, number: int, entries: list[Entry]) -> Future[list[Refusal]]: ...
+
+
+class ThreadUploadPool(UploadPool):
+    """A thread for each upload in flight."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._threads = ThreadPoolExecutor(store.max_in_flight, "splade-ingest-upload")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, number: int, entries: list[Entry]) -> Future[list[Refusal]]:
+        return self._threads.submit(self._upload, number, entries)
+
+    def _upload(self, number: int, entries: list[Entry]) -> list[Refusal]:
+        self._check(number)
+        try:
+            return drive(load_in_halves(entries, _whole), self._store.load)
+        except BaseException:
+            self.fail(number)
+            raise
+
+
+class LoopUploadPool(UploadPool):
+    """Tasks of an event loop, submitted from another thread."""
+
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(store)
+        self._loop = loop
+        self._free = asyncio.Semaphore(store.max_in_flight)
+
+    def _start(self, number: int, entries: list[Entry]) -> Future[list[Refusal]]:
+        return asyncio.run_coroutine_threadsafe(self._upload(number, entries), self._loop)
+
+    async def _upload(self, number: int, entries: list[Entry]) -> list[Refusal]:
+        async with self._free:
+            self._check(number)
+            try:
+                return await drive_async(load_in_halves(entries, _whole), self._store.aload)
+            except BaseException:
+                self.fail(number)
+                raise
+
+
+def _whole(entries: Sequence[Entry]) -> Generator[Sequence[Entry], list[Refusal], list[Refusal]]:
+    return (yield entries)

@@ -20,8 +20,8 @@ from typing import Any
 from ..errors import InputFileError, RecordError, VectorError
 from ..evaluation.files import bad_line, read_lines
 from ..records import EncodedRecord
-from .convention import MAX_IMPACT, Convention, Counts, Impacts, TermArray, text_of
 from .files import json_objects, located, record_of, vector_field, writing
+from .vector_encoding import MAX_IMPACT, Impacts, TermArray, VectorEncoding, WriteCounts, text_of
 
 SUFFIXES = (".json", ".jsonl", ".gz")  # what Anserini takes from a folder
 PART = "part-{:05d}.jsonl"
@@ -39,14 +39,14 @@ def vector_files(path: Path) -> list[Path]:
     return files
 
 
-def read_vectors(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
+def read_vectors(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
     """{"id", "contents", "vector": {token: impact}} lines of a file, or of all files of a folder; .gz is unpacked."""
     for file in vector_files(path):
         for where, raw in json_objects(file):
             with located(where):
                 vector = vector_field(raw)
                 impacts = [_impact(name, value) for name, value in vector.items()]
-                yield record_of(raw, convention.restore(convention.terms.ids(vector), impacts), "contents")
+                yield record_of(raw, encoding.restore(encoding.terms.ids(vector), impacts), "contents")
 
 
 def _impact(name: str, value: Any) -> int:
@@ -55,39 +55,39 @@ def _impact(name: str, value: Any) -> int:
     return value
 
 
-def write_vectors(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
+def write_vectors(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
     """One file if the name ends in .json, .jsonl or .gz; else a new folder of files of `documents_per_file` documents each.
 
     Raises:
         InputFileError: the folder exists and is not empty, or cannot be written.
         VectorError: a token that holds white space or is empty; an impact above 2**31 - 1.
     """
-    counts = Counts()
-    quantised = convention.quantised(records, counts)
+    counts = WriteCounts()
+    quantised = encoding.quantised(records, counts)
     if path.suffix in SUFFIXES:
-        _write_file(path, quantised, convention)
+        _write_file(path, quantised, encoding)
         return counts
     with _new_folder(path) as folder:
         number = 0
         while (first := next(quantised, None)) is not None:
-            part = chain([first], islice(quantised, convention.documents_per_file - 1))
-            _write_file(folder / PART.format(number), part, convention)
+            part = chain([first], islice(quantised, encoding.documents_per_file - 1))
+            _write_file(folder / PART.format(number), part, encoding)
             number += 1
     return counts
 
 
-def _write_file(path: Path, quantised: Iterable[Quantised], convention: Convention) -> None:
+def _write_file(path: Path, quantised: Iterable[Quantised], encoding: VectorEncoding) -> None:
     with writing(path) as file:
         for record, term_ids, impacts in quantised:
-            vector = dict(zip(_words(record, term_ids, convention), impacts.tolist(), strict=True))
+            vector = dict(zip(_words(record, term_ids, encoding), impacts.tolist(), strict=True))
             line = {"id": record.doc_id, "contents": text_of(record), "vector": vector}
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
-def _words(record: EncodedRecord, term_ids: TermArray, convention: Convention) -> list[str]:
+def _words(record: EncodedRecord, term_ids: TermArray, encoding: VectorEncoding) -> list[str]:
     """The names of terms, none of which may fall apart where Anserini splits at white space."""
     try:
-        names = convention.terms.names(term_ids)
+        names = encoding.terms.names(term_ids)
         if " ".join(names).split() != names:
             bad = next(name for name in names if name.split() != [name])
             raise VectorError(f"token {bad!r} cannot be written: it is empty or holds white space; name terms by their ids instead.")
@@ -116,7 +116,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
 # -- queries ---------------------------------------------------------------------------------------------------------
 
 
-def read_queries(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
+def read_queries(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
     """query-id TAB token token token ...: the impact of a token is how often it stands there; .gz is unpacked."""
     for number, line in read_lines(path):
         query_id, tab, rest = line.partition("\t")
@@ -126,21 +126,21 @@ def read_queries(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
         if "" in impacts:
             bad_line(path, number, "tokens are separated by single spaces, there are two of them or one at the end.")
         with located(f"{path}, line {number}"):
-            vector = convention.restore(convention.terms.ids(impacts), list(impacts.values()))
+            vector = encoding.restore(encoding.terms.ids(impacts), list(impacts.values()))
             yield EncodedRecord.from_mapping({"_id": query_id, "vector": vector})
 
 
-def write_queries(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
+def write_queries(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
     """Each token as often as its impact says.
 
     Raises:
         RecordError: a query id with white space.
         VectorError: a token that holds white space or is empty; an impact above 2**31 - 1.
     """
-    counts = Counts()
+    counts = WriteCounts()
     with writing(path) as file:
-        for record, term_ids, impacts in convention.quantised(records, counts):
-            names = _words(record, term_ids, convention)
+        for record, term_ids, impacts in encoding.quantised(records, counts):
+            names = _words(record, term_ids, encoding)
             words = (f"{name} " * impact for name, impact in zip(names, impacts.tolist(), strict=True))
             file.write(f"{_query_id(record)}\t{''.join(words)[:-1]}\n".encode())
     return counts

@@ -18,10 +18,8 @@ import numpy as np
 
 from ..errors import InputFileError
 from ..records import EncodedRecord
-from .convention import MAX_IMPACT, Convention, Counts
 from .files import ByteReader, writing
-from .index import Inverter, Reinverter
-from .inversion import NO_POSTINGS, U32, Group
+from .index import NO_POSTINGS, U32, Group, IndexReader, IndexWriter
 from .protobuf import (
     MAX_VARINT_BYTES,
     U64,
@@ -36,6 +34,7 @@ from .protobuf import (
     fields,
     varint_sizes,
 )
+from .vector_encoding import MAX_IMPACT, VectorEncoding, WriteCounts
 
 VERSION = 1
 MAX_MESSAGE = 2**31 - 1  # bytes; protobuf's own limit
@@ -69,24 +68,24 @@ class PostingsList(NamedTuple):
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_ciff(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
-    """Write an index of all documents; .gz by name. Memory: as Inverter.
+def write_ciff(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
+    """Write an index of all documents; .gz by name. Memory: as IndexWriter.
 
     Raises:
-        InputFileError, RecordError, VectorError: the file cannot be written, an id is there twice, a term has no name.
+        InputFileError, RecordError, VectorError: the file cannot be written, an id is a duplicate, a term has no name.
     """
-    with Inverter(path, convention) as index:
+    with IndexWriter(path, encoding) as index:
         index.add(records)
         with writing(path) as file:
-            _write(file, index, convention)
+            _write(file, index, encoding)
     return index.counts
 
 
-def _write(file: BinaryIO, index: Inverter, convention: Convention) -> None:
+def _write(file: BinaryIO, index: IndexWriter, encoding: VectorEncoding) -> None:
     terms, postings = index.postings()
-    description = f"splade-ptbr-connectors; frequency = weight * {convention.factor}, rounded; terms: {convention.terms.label}"
+    description = f"splade-ptbr-connectors; frequency = weight * {encoding.factor}, rounded; terms: {encoding.terms.label}"
     file.write(delimited(_header(terms, len(index.ids), sum(index.lengths), description)))
-    for name, group in convention.progress(postings, "posting lists"):
+    for name, group in encoding.progress(postings, "posting lists"):
         file.write(delimited(_postings_list(name, group)))
     for number, (doc_id, length) in enumerate(zip(index.ids, index.lengths, strict=True)):
         file.write(delimited(encode_field(1, number) + encode_field(2, doc_id) + encode_field(3, length)))
@@ -120,19 +119,19 @@ def _spelled(gaps: U32, impacts: U32) -> U64:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_ciff(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
-    """The documents of an index, in the order of their numbers. Memory: as Reinverter, and the largest posting list.
+def read_ciff(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
+    """The documents of an index, in the order of their numbers. Memory: as IndexReader, and the largest posting list.
 
     Raises:
         InputFileError: naming the byte: not CIFF, cut off, or counts that do not fit what is there. No more is unpacked than the
             counts of the header allow.
     """
-    with ByteReader(path) as reader, Reinverter(path, convention) as index:
+    with ByteReader(path) as reader, IndexReader(path, encoding) as index:
         header = _message(reader, "the header", _parse_header, MAX_HEADER)
         counts = f"{header.postings_lists:,} posting lists and {header.documents:,} documents"
         reader.check_room(header.postings_lists + header.documents, MIN_ENTRY, counts, distinct=True)
         largest = min(MAX_MESSAGE, MAX_RECORD + MAX_POSTING * header.documents)
-        for number in convention.progress(range(header.postings_lists), "posting lists"):
+        for number in encoding.progress(range(header.postings_lists), "posting lists"):
             where = f"{path}, byte {reader.position:,}"
             what = f"posting list {number + 1:,} of {header.postings_lists:,}"
             index.add(where, *_message(reader, what, _parse_postings_list, largest))
@@ -247,7 +246,7 @@ def _read_ids(reader: ByteReader, total: int) -> list[str]:
     for position in range(total):
         number, doc_id = _message(reader, f"document {position + 1:,} of {total:,}", _parse_document, MAX_RECORD)
         if number >= total or number in found:
-            reader.fail(f"document number {number:,} is {'there twice' if number in found else f'not below {total:,}'}")
+            reader.fail(f"document number {number:,} is {'a duplicate' if number in found else f'not below {total:,}'}")
         found[number] = doc_id
     return [found[number] for number in range(total)]
 

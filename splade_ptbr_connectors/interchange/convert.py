@@ -1,22 +1,21 @@
-"""From one format to another: the source's convention from its manifest, pruning on the way, a manifest beside the target."""
+"""From one format to another: the source's encoding from its manifest, pruning on the way, a manifest beside the target."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
+from ..batches import batched
 from ..encoding.protocol import Encoder
 from ..errors import ConfigError, ModelMismatchError, VectorError
 from ..pruning import Combined, Pruning
 from ..records import EncodedRecord
 from ..vectors import SparseBatch
 from . import jsonl
-from .convention import DEFAULT_QUANTISATION, Convention, Counts, Progress, unwatched
 from .formats import Format
 from .manifest import Manifest, manifest_path, read_manifest, total_size
-from .terms import IDS, TOKENS, TermIds, Terms, Tokens
+from .vector_encoding import DEFAULT_QUANTISATION, IDS, TOKENS, Progress, TermIds, Terms, Tokens, VectorEncoding, WriteCounts, not_shown
 
 BATCH = 4096  # documents pruned at once
 NO_PRUNING = Combined()
@@ -57,10 +56,10 @@ class Conversion:
     source_terms: str | None = None
     pruning: Pruning = NO_PRUNING
     documents_per_file: int = 1_000_000
-    progress: Progress = unwatched
+    progress: Progress = not_shown
 
     def run(self) -> Report:
-        """Convert. Whole files are written, or none; an interrupted conversion starts anew.
+        """Convert. Whole files are written, or none; an interrupted conversion starts over.
 
         Raises:
             ConfigError: a factor or a model that is needed is missing, or options contradict the manifest.
@@ -69,12 +68,14 @@ class Conversion:
         """
         manifest = self._source_manifest()
         fingerprint = self._fingerprint(manifest)
-        reading = Convention(self._source_terms(manifest), self._source_factor(manifest), fingerprint, progress=self.progress)
+        read_as = VectorEncoding(self._source_terms(manifest), self._source_factor(manifest), fingerprint, progress=self.progress)
         factor = self.quantisation if self.target_format.quantised else None
-        writing = Convention(self._terms(self.terms, self.target_format), factor, fingerprint, self.documents_per_file, self.progress)
-        records = self.progress(self._checked(self.source_format.read(self.source, reading)), "documents")
-        counts = self.target_format.write(self.target, pruned(records, self.pruning), writing)
-        written = self._manifest(counts, writing)
+        written_as = VectorEncoding(
+            self._terms(self.terms, self.target_format), factor, fingerprint, self.documents_per_file, self.progress
+        )
+        records = self.progress(self._checked(self.source_format.read(self.source, read_as)), "documents")
+        counts = self.target_format.write(self.target, pruned(records, self.pruning), written_as)
+        written = self._manifest(counts, written_as)
         if not self.target_format.describes_itself:
             written.write(self.target)
         return Report(str(self.source), str(self.target), self.source_format.name, written, counts.empty)
@@ -84,13 +85,13 @@ class Conversion:
             return None
         return read_manifest(self.source, self.source_format.name, self.source_format.files(self.source))
 
-    def _manifest(self, counts: Counts, convention: Convention) -> Manifest:
+    def _manifest(self, counts: WriteCounts, encoding: VectorEncoding) -> Manifest:
         return Manifest(
             format=self.target_format.name,
             bytes=total_size(self.target_format.files(self.target)),
-            terms=convention.terms.label,
-            quantisation=convention.quantisation,
-            fingerprint=convention.fingerprint,
+            terms=encoding.terms.label,
+            quantisation=encoding.quantisation,
+            fingerprint=encoding.fingerprint,
             pruning=str(self.pruning),
             documents=counts.documents,
             postings=counts.postings,
@@ -136,7 +137,7 @@ class Conversion:
             )
         if said is None and given is None:
             raise ConfigError(
-                f"{self.source} holds integers and has no manifest: say by which factor weights were multiplied, such as 100."
+                f"{self.source} holds integers and has no manifest: give the factor by which weights were multiplied, such as 100."
             )
         return said or given
 
@@ -153,11 +154,10 @@ class Conversion:
 
 def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[EncodedRecord]:
     """The records with the postings that stay, in batches; all of them at once in memory if the rule needs the collection."""
-    stream = iter(records)
     if pruning == NO_PRUNING:
-        yield from stream
+        yield from records
         return
-    while batch := list(stream if pruning.needs_collection else islice(stream, BATCH)):
+    for batch in [list(records)] if pruning.needs_collection else batched(records, BATCH):
         vectors = pruning.apply(SparseBatch.from_vectors(record.vector for record in batch))
         for record, vector in zip(batch, vectors, strict=True):
             yield EncodedRecord(record.doc_id, vector, record.payload, record.dense)

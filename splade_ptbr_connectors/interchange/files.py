@@ -12,6 +12,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from ..atomic import replacing
 from ..errors import InputFileError, RecordError, TextError, VectorError
+from ..evaluation.files import read_lines
 from ..records import EncodedRecord
 from ..sources import Broken, open_source
 from ..vectors import SparseVector
@@ -91,7 +92,7 @@ class ByteReader:
             self.fail(f"{what} do not fit into this file: damaged, or not of this format")
 
     def at_end(self) -> bool:
-        """Whether nothing follows; if something does, reading cannot go on."""
+        """Whether nothing follows; if something does, reading cannot continue."""
         return not self._read(1)
 
     def last(self) -> bytes:
@@ -111,6 +112,9 @@ class ByteReader:
             raise InputFileError(f"{self.path}, byte {self.position:,}: the data cannot be read ({error}).") from error
 
 
+# -- one JSON object a line -------------------------------------------------------------------------------------------
+
+
 def json_objects(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """("FILE, line N", object) of a JSONL file. Raises InputFileError for a broken line, and for anything but an object."""
     for row in open_source(path, format="jsonl"):
@@ -118,7 +122,7 @@ def json_objects(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if isinstance(row, Broken):
             raise InputFileError(f"{where}: {row.reason}.")
         if not isinstance(row.raw, Mapping):
-            raise InputFileError(f"{where}: {type(row.raw).__name__} in place of a JSON object.")
+            raise InputFileError(f"{where}: {type(row.raw).__name__} instead of a JSON object.")
         yield where, row.raw
 
 
@@ -145,3 +149,26 @@ def vector_field(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(vector, Mapping):
         raise VectorError(f'"vector" is {type(vector).__name__}: it must be an object {{term: weight}}.')
     return vector
+
+
+# -- one name a line, which must read back as it was -------------------------------------------------------------------
+
+
+def one_line(name: str, what: str) -> bytes:
+    """The name as a line. Raises RecordError for one that would read back as another, or as two."""
+    if not name.strip() or "\n" in name or "\r" in name or name.startswith("\ufeff"):
+        raise RecordError(f"{what} {name[:60]!r} cannot be written: it must be one line that is not blank.")
+    return name.encode() + b"\n"
+
+
+def read_names(path: Path) -> Iterator[str]:
+    """The names of a file; none if it is empty.
+
+    Raises:
+        InputFileError: no such file, not UTF-8, or its last line does not end: a name cut short may be another name.
+    """
+    with ByteReader(path) as reader:
+        end = reader.last()
+    if end not in (b"", b"\n"):
+        raise InputFileError(f"{path} does not end with a line break: it was cut off.")
+    return (line for _, line in read_lines(path)) if end else iter(())

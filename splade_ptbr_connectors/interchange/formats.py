@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..records import EncodedRecord
 from . import anserini, ciff, jsonl, pisa, seismic
-from .convention import Convention, Counts
 from .files import GZ
+from .vector_encoding import VectorEncoding, WriteCounts
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Format:
 
     name: str
     about: str
-    read: Callable[[Path, Convention], Iterator[EncodedRecord]]
-    write: Callable[[Path, Iterable[EncodedRecord], Convention], Counts]
+    read: Callable[[Path, VectorEncoding], Iterator[EncodedRecord]]
+    write: Callable[[Path, Iterable[EncodedRecord], VectorEncoding], WriteCounts]
     quantised: bool = False
     named: bool = False
     describes_itself: bool = False

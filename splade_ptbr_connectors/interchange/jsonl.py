@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..errors import ModelMismatchError, RecordError
 from ..records import FINGERPRINT_FIELD, VECTOR_FIELD, EncodedRecord
-from .convention import Convention, Counts, counted, shortest
 from .files import json_objects, located, writing
+from .vector_encoding import VectorEncoding, WriteCounts, counted, shortest
 
 
 def first_fingerprint(path: Path) -> str | None:
@@ -19,13 +19,13 @@ def first_fingerprint(path: Path) -> str | None:
     return None
 
 
-def read_jsonl(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
-    """Raises InputFileError with the line, or ModelMismatchError where a line names another model than `convention`."""
+def read_jsonl(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
+    """Raises InputFileError with the line, or ModelMismatchError where a line names another model than `encoding`."""
     for where, raw in json_objects(path):
         found = raw.get(FINGERPRINT_FIELD)
-        if found is not None and convention.fingerprint is not None and found != convention.fingerprint:
+        if found is not None and encoding.fingerprint is not None and found != encoding.fingerprint:
             raise ModelMismatchError(
-                f"{where}: the vector was made by the model with the fingerprint {str(found)[:12]}, not {convention.fingerprint[:12]}: "
+                f"{where}: the vector was made by the model with the fingerprint {str(found)[:12]}, not {encoding.fingerprint[:12]}: "
                 "a file holds vectors of one model, and --model names it."
             )
         with located(where):
@@ -34,12 +34,12 @@ def read_jsonl(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
             yield EncodedRecord.from_mapping(raw)
 
 
-def write_jsonl(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
+def write_jsonl(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
     """Write records with all they carry, so that ingest can load the file as it is; .gz by name."""
-    counts = Counts()
+    counts = WriteCounts()
     with writing(path) as file:
         for record in counted(records, counts):
-            line = record.to_mapping() | ({} if convention.fingerprint is None else {FINGERPRINT_FIELD: convention.fingerprint})
+            line = record.to_mapping() | ({} if encoding.fingerprint is None else {FINGERPRINT_FIELD: encoding.fingerprint})
             line[VECTOR_FIELD] = dict(zip(map(str, record.vector.term_ids.tolist()), shortest(record.vector), strict=True))
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
     return counts

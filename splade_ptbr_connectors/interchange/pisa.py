@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputFileError
 from ..records import EncodedRecord
-from .convention import Convention, Counts
-from .files import ByteReader, writing
-from .index import Inverter, Reinverter
-from .inversion import U32
-from .lines import one_line, read_names
+from .files import ByteReader, one_line, read_names, writing
+from .index import U32, IndexReader, IndexWriter
+from .vector_encoding import VectorEncoding, WriteCounts
 
 DOCS = ".docs"
 SUFFIXES = (DOCS, ".freqs", ".sizes", ".terms", ".documents")
@@ -35,18 +33,18 @@ def pisa_files(path: Path) -> list[Path]:
     return [path.with_suffix(suffix) for suffix in SUFFIXES]
 
 
-def write_pisa(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
-    """Write an index of all documents. Memory: as Inverter.
+def write_pisa(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
+    """Write an index of all documents. Memory: as IndexWriter.
 
     Raises:
-        InputFileError, RecordError, VectorError: a file cannot be written, an id is there twice or no line, a term has no name.
+        InputFileError, RecordError, VectorError: a file cannot be written, an id is a duplicate or not a single line, a term has no name.
     """
     paths = pisa_files(path)
-    with Inverter(path, convention) as index, ExitStack() as stack:
+    with IndexWriter(path, encoding) as index, ExitStack() as stack:
         index.add(records)
         docs, freqs, sizes, terms, documents = (stack.enter_context(writing(file)) for file in paths)
         _write_sequence(docs, np.array([len(index.ids)]))
-        for name, group in convention.progress(index.postings()[1], "posting lists"):
+        for name, group in encoding.progress(index.postings()[1], "posting lists"):
             _write_sequence(docs, group.others)
             _write_sequence(freqs, group.impacts)
             terms.write(one_line(name, "term"))
@@ -56,21 +54,21 @@ def write_pisa(path: Path, records: Iterable[EncodedRecord], convention: Convent
     return index.counts
 
 
-def read_pisa(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
-    """The documents of an index, in their order. Memory: as Reinverter.
+def read_pisa(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
+    """The documents of an index, in their order. Memory: as IndexReader.
 
     Raises:
         InputFileError: naming file and byte: a file is missing, cut off, or does not fit the others.
     """
     docs_path, freqs_path, sizes_path, terms_path, documents_path = pisa_files(path)
-    with ByteReader(docs_path) as docs, ByteReader(freqs_path) as freqs, Reinverter(path, convention) as index:
+    with ByteReader(docs_path) as docs, ByteReader(freqs_path) as freqs, IndexReader(path, encoding) as index:
         total = _read_sequence(docs, "the number of documents", 1)
         if len(total) != 1:
             docs.fail("the first sequence has no number, it must be one, the number of documents: not PISA?")
         documents_there = int(total[0])
         with ByteReader(documents_path) as names:
             names.check_room(documents_there, 2, f"the names of {documents_there:,} documents", distinct=True)
-        for name in convention.progress(read_names(terms_path), "posting lists"):
+        for name in encoding.progress(read_names(terms_path), "posting lists"):
             where = f"{docs_path}, byte {docs.position:,}"
             documents, impacts = (_read_sequence(reader, f"term {name!r:.60}", documents_there) for reader in (docs, freqs))
             if len(documents) != len(impacts):

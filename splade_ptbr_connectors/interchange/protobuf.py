@@ -1,6 +1,6 @@
 """The protobuf wire format, as far as CIFF needs it: varints and length-delimited fields, a posting list at a time.
 
-Own code in place of the protobuf library: that one makes a Python object of every posting, and a collection has hundreds of
+Own code instead of the protobuf library, which makes a Python object of every posting, and a collection has hundreds of
 millions of them. Here the postings of a list are encoded and decoded as arrays; the tests compare every byte with the library.
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -21,7 +21,7 @@ U64 = NDArray[np.uint64]
 
 
 class WireError(ValueError):
-    """Bytes that are no protobuf message."""
+    """Bytes that are not a protobuf message."""
 
 
 def encode_varint(value: int) -> bytes:

@@ -17,28 +17,27 @@ import numpy as np
 from ..errors import InputFileError
 from ..records import EncodedRecord
 from ..vectors import SparseVector
-from .convention import Convention, Counts, counted, shortest, text_of
-from .files import GZ, ByteReader, json_objects, located, record_of, vector_field, writing
-from .lines import one_line, read_names
+from .files import GZ, ByteReader, json_objects, located, one_line, read_names, record_of, vector_field, writing
+from .vector_encoding import VectorEncoding, WriteCounts, counted, shortest, text_of
 
 MAX_VECTORS = 2**32 - 1
 
 
-def read_jsonl(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
+def read_jsonl(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
     """{"id": string or integer, "content", "vector": {token: weight}} lines; .gz is unpacked."""
     for where, raw in json_objects(path):
         with located(where):
             vector = vector_field(raw)
-            yield record_of(raw, SparseVector(convention.terms.ids(vector), list(vector.values())), "content")
+            yield record_of(raw, SparseVector(encoding.terms.ids(vector), list(vector.values())), "content")
 
 
-def write_jsonl(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
+def write_jsonl(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
     """Write what SeismicIndex.build() reads; .gz by name (Seismic itself unpacks only .tar.gz)."""
-    counts = Counts()
+    counts = WriteCounts()
     with writing(path) as file:
         for record in counted(records, counts):
             with located(f"document {record.doc_id!r}"):
-                names = convention.terms.names(record.vector.term_ids)
+                names = encoding.terms.names(record.vector.term_ids)
             vector = dict(zip(names, shortest(record.vector), strict=True))
             line = {"id": record.doc_id, "content": text_of(record), "vector": vector}
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -49,7 +48,7 @@ def write_jsonl(path: Path, records: Iterable[EncodedRecord], convention: Conven
 
 
 def ids_path(path: Path) -> Path:
-    """Where the ids of the documents lie, one a line: the format itself knows documents by their position alone."""
+    """The path of the file of document ids, one a line: the format itself knows documents by their position alone."""
     return path.with_name(path.name + ".ids")
 
 
@@ -58,7 +57,7 @@ def bin_files(path: Path) -> list[Path]:
     return [path, ids_path(path)] if ids_path(path).exists() else [path]
 
 
-def read_bin(path: Path, convention: Convention) -> Iterator[EncodedRecord]:
+def read_bin(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
     """Vectors with the ids from PATH.ids, or their positions from "0" where there is no such file."""
     with ByteReader(path) as reader:
         (total,) = struct.unpack("<I", reader.take(4, "the number of vectors"))
@@ -90,16 +89,16 @@ def _ids(path: Path, total: int) -> Iterator[str]:
         raise InputFileError(f"{ids_path(path)} has {number:,} ids for {total:,} vectors: they are of two conversions.")
 
 
-def write_bin(path: Path, records: Iterable[EncodedRecord], convention: Convention) -> Counts:
+def write_bin(path: Path, records: Iterable[EncodedRecord], encoding: VectorEncoding) -> WriteCounts:
     """Term ids and float32 weights, the ids of the documents beside them. Seismic's own classes take term ids below 2**16, or 2**32 (LV).
 
     Raises:
         InputFileError: the name ends in .gz, or the files cannot be written.
-        RecordError: an id that is no single line.
+        RecordError: an id that is not a single line.
     """
     if path.suffix == GZ:
         raise InputFileError(f"{path}: the number of vectors stands first and is known last: write it without .gz.")
-    counts = Counts()
+    counts = WriteCounts()
     with writing(path) as file, writing(ids_path(path)) as ids:
         file.write(bytes(4))
         for record in counted(records, counts):

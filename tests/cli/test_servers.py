@@ -227,7 +227,7 @@ def test_an_alias_is_made_shown_and_moved(cli: Command, corpus: Path, url: str) 
         "is_alias": True,
     }
     assert cli("alias", "--store", alias, "--to", "leis-2", "--json").json["previous"] == "leis"
-    assert cli("alias", "--store", alias).out == "atual means leis-2\n"
+    assert cli("alias", "--store", alias).out == "atual points to leis-2\n"
     assert cli("alias", "--store", url).out == "leis is a collection, not an alias\n"
     assert_fails(cli("alias", "--store", url, "--to", "leis-2"), 2, "leis")
     assert_fails(cli("alias", "--store", alias, "--to", "nada"), 5, "nada")

@@ -16,7 +16,7 @@ from splade_ptbr_connectors.distributed.rows import COLUMN, Outcome, batches, re
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError, InputFileError, StoreUnavailableError
 from splade_ptbr_connectors.ingestion.engine import ingest
-from splade_ptbr_connectors.ingestion.ready import ReadyVectors
+from splade_ptbr_connectors.ingestion.items import ReadyVectors
 from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.sources import open_source
 from splade_ptbr_connectors.stores import ENGINES, open_store
@@ -78,7 +78,7 @@ def write_input(path: Path, *, extra: list[str] | None = None) -> list[dict[str,
 def test_every_record_is_accounted_for_and_a_second_run_writes_nothing(cluster: None, url: str, tmp_path: Path) -> None:
     good = write_input(tmp_path / "in.jsonl")
     dead = tmp_path / "dead.jsonl"
-    first = ingest_with_ray(tmp_path / "in.jsonl", url, batch_size=32, dead_letter=dead, workers=2)
+    first = ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32, dead_letter=dead, workers=2)
     assert (first.read, first.written, first.unchanged, first.rejected) == (COUNT + 5, COUNT, 0, 5)
     assert first.reconciled is not None and first.reconciled.ok
     assert (first.reconciled.count_expected, first.reconciled.count_found) == (COUNT, COUNT)
@@ -94,7 +94,7 @@ def test_every_record_is_accounted_for_and_a_second_run_writes_nothing(cluster: 
             assert held[record.doc_id].vector.term_ids.tolist() == vector.term_ids.tolist()
             assert held[record.doc_id].vector.weights == pytest.approx(vector.weights, rel=1e-4)
         assert set(store.writes().values()) == {1}
-    again = ingest_with_ray(tmp_path / "in.jsonl", url, batch_size=32, dead_letter=dead, workers=2)
+    again = ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32, dead_letter=dead, workers=2)
     assert (again.read, again.written, again.unchanged, again.rejected) == (COUNT + 5, 0, COUNT, 5)
     with opened(url) as store:
         assert set(store.writes().values()) == {1}
@@ -106,9 +106,9 @@ def test_it_goes_on_after_a_failure_and_after_a_run_in_one_process(cluster: None
     with opened(url) as store:
         ingest(good[:50], store)
     with pytest.raises(StoreUnavailableError, match="went away"):
-        ingest_with_ray(tmp_path / "in.jsonl", url, batch_size=32)
+        ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32)
     write_input(tmp_path / "in.jsonl")
-    report = ingest_with_ray(tmp_path / "in.jsonl", url, batch_size=32)
+    report = ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32)
     assert report.read == COUNT + 5 and report.rejected == 5
     assert report.written + report.unchanged == COUNT and report.unchanged >= 50
     with opened(url) as store:
@@ -122,7 +122,7 @@ def test_a_damaged_input_loads_what_came_before_the_damage(cluster: None, url: s
     whole = gzip.compress("".join(json.dumps(document) + "\n" for document in documents(2000)).encode())
     (tmp_path / "in.jsonl.gz").write_bytes(whole[: len(whole) // 4])
     with pytest.raises(InputFileError, match="ends early"):
-        ingest_with_ray(tmp_path / "in.jsonl.gz", url, batch_size=32)
+        ingest_with_ray(tmp_path / "in.jsonl.gz", url, max_batch_documents=32)
     with opened(url) as store:
         assert 0 < store.count() < 2000
 
@@ -182,7 +182,15 @@ def test_an_embedded_store_and_a_stream_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"workers": 0}, {"workers": True}, {"batch_size": 0}, {"batch_size": 1.5}, {"cpus_per_worker": -1}, {"gpus_per_worker": "1"}]
+    "bad",
+    [
+        {"workers": 0},
+        {"workers": True},
+        {"max_batch_documents": 0},
+        {"max_batch_documents": 1.5},
+        {"cpus_per_worker": -1},
+        {"gpus_per_worker": "1"},
+    ],
 )
 def test_bad_sizes_are_refused_before_anything_starts(tmp_path: Path, bad: dict[str, Any]) -> None:
     pytest.importorskip("ray")

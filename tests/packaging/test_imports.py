@@ -56,8 +56,8 @@ def test_every_extra_that_an_error_names_exists() -> None:
     ("library", "code", "extra"),
     [
         ("torch", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_torch(9)", "torch"),
-        ("torch", "import splade_ptbr_connectors.encoding.torch_runtime", "torch"),
-        ("transformers", "import splade_ptbr_connectors.encoding.torch_runtime", "torch"),
+        ("torch", "from splade_ptbr_connectors.encoding.runtime import TorchRuntime; TorchRuntime(None)", "torch"),
+        ("transformers", "from splade_ptbr_connectors.encoding.runtime import TorchRuntime; TorchRuntime(None)", "torch"),
         ("qdrant_client", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_qdrant()", "qdrant"),
         ("scipy", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_scipy(9)", "evaluation"),
         ("langchain_core", "import splade_ptbr_connectors.langchain", "langchain"),

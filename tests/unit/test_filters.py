@@ -62,8 +62,8 @@ def test_meaning(filter: dict[str, Any], conditions: tuple[Any, ...]) -> None:
         ({'a"b': 1}, "no double quotes"),
         ({"a\\b": 1}, "backslashes"),
         ({".".join("a" * 22): 1}, "more than 21 parts"),
-        ({"\ud800": 1}, "is no UTF-8"),
-        ({"a": "\ud800"}, "is no UTF-8"),
+        ({"\ud800": 1}, "is not valid UTF-8"),
+        ({"a": "\ud800"}, "is not valid UTF-8"),
     ],
 )
 def test_refusals(filter: Any, message: str) -> None:

@@ -13,14 +13,15 @@ import pytest
 from splade_ptbr_connectors.atomic import unshare
 from splade_ptbr_connectors.encoding.config import EncoderConfig
 from splade_ptbr_connectors.encoding.folder import find_model
-from splade_ptbr_connectors.encoding.sentence_transformers_format import write_sentence_transformers_files
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import write_sentence_transformers_files
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
-from splade_ptbr_connectors.ingestion.checkpoint import Checkpoint, Progress, Run
-from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter, dead_line
+from splade_ptbr_connectors.ingestion.checkpoint import Checkpoint, ResumePoint, RunIdentity
+from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter, dead_letter_line
+from splade_ptbr_connectors.ingestion.report import IngestCounts
 from splade_ptbr_connectors.stores.model_stamp import ModelStamp, StoreDescription, write_sidecar
 from training.runlog import RunLog
 
-LINE = dead_line(1, "because", {"_id": "a"})
+LINE = dead_letter_line(1, "because", {"_id": "a"})
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -53,7 +54,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "settings of a model": lambda folder: EncoderConfig(vocab_size=7).write(folder),
     "files of sentence-transformers": lambda folder: write_sentence_transformers_files(folder, find_model(folder).config),
     "weights": save_other_weights,
-    "a checkpoint": lambda folder: Checkpoint(folder / "c", Run("m", "f", "s", "i"), {}).save(Progress(position=9), 0.0),
+    "a checkpoint": lambda folder: Checkpoint(folder / "c", RunIdentity("m", "f", "s", "i"), {}).save(
+        ResumePoint(9, "", IngestCounts(), 0), 0.0
+    ),
     "dead letters": append_dead_letters,
     "a sidecar": new_sidecar,
     "the log of a training run": log_a_row,

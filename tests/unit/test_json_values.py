@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors.encoding.folder import find_model
 from splade_ptbr_connectors.errors import IngestError, InputFileError, ModelFormatError, SpladeConnectorsError, StoreFormatError
-from splade_ptbr_connectors.ingestion.checkpoint import FORMAT, Checkpoint, Run
+from splade_ptbr_connectors.ingestion.checkpoint import FORMAT, Checkpoint, RunIdentity
 from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter
-from splade_ptbr_connectors.ingestion.reindex import _Unfinished
+from splade_ptbr_connectors.ingestion.reindex import _ReindexState
 from splade_ptbr_connectors.interchange.manifest import manifest_path, read_manifest
 from splade_ptbr_connectors.json_values import MAX_FILE_DEPTH, parse_json
 from splade_ptbr_connectors.stores.model_stamp import FILE_NAME, read_sidecar
@@ -52,15 +52,15 @@ def test_whatever_is_no_json_is_one_kind_of_error(text: str | bytes) -> None:
         parse_json(text)
 
 
-RUN = Run("m", "f", "s", "i")
+RUN = RunIdentity("m", "f", "s", "i")
 READERS: dict[str, tuple[str, type[SpladeConnectorsError], Callable[[Path], Any]]] = {
     "settings of a model": ("splade.json", ModelFormatError, lambda path: find_model(path.parent)),
     "a network's config": ("config.json", ModelFormatError, lambda path: find_model(path.parent)),
     "modules of a model": ("modules.json", ModelFormatError, lambda path: find_model(path.parent)),
     "a sidecar": (FILE_NAME, StoreFormatError, lambda path: read_sidecar(path.parent, "edge")),
-    "a checkpoint": ("c", IngestError, lambda path: Checkpoint(path, RUN, {}).load(restart=False)),
+    "a checkpoint": ("c", IngestError, lambda path: Checkpoint(path, RUN, {}).resume_point(restart=False)),
     "a dead-letter file": ("d", IngestError, DeadLetter),
-    "the state of a re-index": ("r", IngestError, lambda path: _Unfinished(path, "qdrant+http://h/a")._read()),
+    "the state of a re-index": ("r", IngestError, lambda path: _ReindexState(path, "qdrant+http://h/a")._read()),
     "a manifest": ("m.manifest", InputFileError, lambda path: read_manifest(path.with_name("m"), "ciff", [])),
 }
 
@@ -106,7 +106,7 @@ def test_a_checkpoint_with_values_of_another_type_is_damaged(change: dict[str, A
     checkpoint = Checkpoint(tmp_path / "c", RUN, {})
     good = {"run": vars(RUN), "position": 1, "prefix": "p", "counts": {"written": 1}, "dead_letter_bytes": 0, "format": FORMAT}
     checkpoint.path.write_text(json.dumps(good), encoding="utf-8")  # type: ignore[union-attr]
-    assert checkpoint.load(restart=False).position == 1
+    assert checkpoint.resume_point(restart=False).position == 1
     checkpoint.path.write_text(json.dumps(good | change), encoding="utf-8")  # type: ignore[union-attr]
     with pytest.raises(IngestError, match="is damaged"):
-        checkpoint.load(restart=False)
+        checkpoint.resume_point(restart=False)

@@ -65,8 +65,7 @@ def compare(
 
 
 def _show(compared: Sequence[ComparedCollection], a: list[str], b: list[str]) -> None:
-    from splade_ptbr_connectors.cli.console import human_console
-    from splade_ptbr_connectors.cli.render import show_table
+    from splade_ptbr_connectors.cli.console import human_console, show_table
 
     console = human_console()
     console.print(f"A: {' '.join(a)}\nB: {' '.join(b)}\n{compared[0].comparison.metric}, differences are B - A", markup=False)

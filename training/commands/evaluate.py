@@ -60,8 +60,7 @@ def evaluate(
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from splade_ptbr_connectors.cli.console import human_console
-    from splade_ptbr_connectors.cli.render import show_table
+    from splade_ptbr_connectors.cli.console import human_console, show_table
 
     console = human_console()
     for metric in rows[0]["measures"]:

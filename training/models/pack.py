@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig, OnnxSettings
-from splade_ptbr_connectors.encoding.export import export_onnx
+from splade_ptbr_connectors.encoding.fingerprint import network_sha256, sha256_of
 from splade_ptbr_connectors.encoding.folder import ONNX_FILE, QUERY_FOLDER
-from splade_ptbr_connectors.encoding.identity import network_sha256, sha256_of
-from splade_ptbr_connectors.encoding.sentence_transformers_format import sentence_transformers_can_read, write_sentence_transformers_files
+from splade_ptbr_connectors.encoding.onnx_graph import export_onnx
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import sentence_transformers_can_read, write_sentence_transformers_files
 from training.data.tokens import TextTokens
 from training.models.base import BiEncoder
 from training.models.queries import QUERY_FILE

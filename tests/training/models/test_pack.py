@@ -19,7 +19,7 @@ pytest.importorskip("onnxruntime")
 
 from splade_ptbr_connectors.cli.main import run as command
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
-from splade_ptbr_connectors.encoding.identity import network_sha256, sha256_of
+from splade_ptbr_connectors.encoding.fingerprint import network_sha256, sha256_of
 from training.data.training_data import load_training_data
 from training.models.build import Built, build_model
 from training.models.pack import pack

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from splade_ptbr_connectors import SparseVector, SpladeEncoder
+from splade_ptbr_connectors.encoding.forward import window_batches
 from splade_ptbr_connectors.errors import ConfigError, ModelError, TextError
 from tests.conftest import WORDS, make_tiny_model
 
@@ -121,14 +122,10 @@ def test_a_stream_is_read_no_further_than_needed(encoder: SpladeEncoder) -> None
 
 
 @given(lengths=st.lists(st.integers(1, 3000), max_size=60), size=st.integers(1, 40))
-def test_batches_hold_every_row_once_and_stay_small(encoder: SpladeEncoder, lengths: list[int], size: int) -> None:
-    rows = [(n, [0] * length) for n, length in enumerate(sorted(lengths))]
-    encoder.batch_size, before = size, encoder.batch_size
-    try:
-        batches = list(encoder._batches(rows))
-    finally:
-        encoder.batch_size = before
-    assert [row for batch in batches for row in batch] == rows
+def test_batches_hold_every_window_once_and_stay_small(lengths: list[int], size: int) -> None:
+    windows = [(n, [0] * length) for n, length in enumerate(sorted(lengths))]
+    batches = list(window_batches(windows, size))
+    assert [window for batch in batches for window in batch] == windows
     for batch in batches:
         assert 1 <= len(batch) <= size
         assert len(batch) == 1 or len(batch) * len(batch[-1][1]) <= size * 256

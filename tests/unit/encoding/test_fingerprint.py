@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig
-from splade_ptbr_connectors.encoding.fingerprint import fingerprint
 from splade_ptbr_connectors.encoding.folder import ModelFolder
 
 # computed with version 0.1.0, before pool_special_tokens and separate query networks existed
@@ -27,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 def of(folder: Path, **settings: object) -> str:
     config = EncoderConfig.checked({"vocab_size": 100} | settings, "")
-    return fingerprint(ModelFolder("x", folder, config), "{}", on_long="windows")
+    return ModelFolder("x", folder, config).fingerprint("{}", on_long="windows")
 
 
 def test_a_plain_folder(folder: Path) -> None:

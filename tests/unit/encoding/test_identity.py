@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding.config import EncoderConfig, OnnxSettings
-from splade_ptbr_connectors.encoding.identity import sha256_of
+from splade_ptbr_connectors.encoding.fingerprint import sha256_of
 from splade_ptbr_connectors.errors import ModelFormatError
 from tests.conftest import make_tiny_model
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding.config import EncoderConfig
-from splade_ptbr_connectors.encoding.export import export_onnx
+from splade_ptbr_connectors.encoding.onnx_graph import export_onnx
 from splade_ptbr_connectors.encoding.tokens import load_tokenizer, padding_id, special_ids
 from splade_ptbr_connectors.encoding.torch_model import LexicalChannel, SpladeModel
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
@@ -166,7 +166,7 @@ class TestPadding:
 
     def test_padding_of_another_id_than_zero_changes_nothing(self, tmp_path: Path) -> None:
         encoder = SpladeEncoder.load(make_tiny_roberta(tmp_path))
-        assert encoder._pad_id == 1
+        assert encoder._forward._pad_id == 1
         batch = ["imposto", " ".join(WORDS[:30]), "a lei"]
         for together, text in zip(encoder.encode_documents(batch), batch, strict=True):
             alone = dense(encoder.encode_document(text), encoder.vocab_size)

@@ -77,8 +77,8 @@ async def test_errors_come_out_as_from_ingest(tmp_path: Path) -> None:
     with pytest.raises(errors.StoreError, match="400"):
         await aingest(documents(200), store, checkpoint=tmp_path / "checkpoint")
     assert json.loads((tmp_path / "checkpoint").read_text())["position"] == 40
-    with pytest.raises(errors.ConfigError, match="batch_size"):
-        await aingest([], store, batch_size=0)
+    with pytest.raises(errors.ConfigError, match="max_batch_documents"):
+        await aingest([], store, max_batch_documents=0)
     server.plan = None
     assert (await aingest(documents(200), store, checkpoint=tmp_path / "checkpoint")).resumed_at == 40
     assert_holds(store, documents(200))

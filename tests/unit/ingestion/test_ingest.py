@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion.engine import IngestReport, ingest
-from splade_ptbr_connectors.ingestion.progress import IngestProgress
+from splade_ptbr_connectors.ingestion.report import IngestProgress
 from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.sources import open_source
 from splade_ptbr_connectors.stores import open_store
@@ -81,10 +81,20 @@ def test_what_is_no_collection(store: Store, records: Any) -> None:
         ingest(records, store)
 
 
-@pytest.mark.parametrize("setting", [{"batch_size": 0}, {"batch_size": 1.5}, {"max_batch_bytes": -1}, {"max_batch_bytes": True}])
+@pytest.mark.parametrize(
+    "setting", [{"max_batch_documents": 0}, {"max_batch_documents": 1.5}, {"max_batch_bytes": -1}, {"max_batch_bytes": True}]
+)
 def test_bad_settings(store: Store, setting: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigError, match="at least 1"):
         ingest([], store, **setting)
+
+
+def test_batch_size_is_still_taken_as_the_name_of_max_batch_documents(store: Store) -> None:
+    assert ingest(documents(3), store, batch_size=2).written == 3
+    with pytest.raises(errors.ConfigError, match="max_batch_documents is 0"):
+        ingest([], store, batch_size=0)
+    with pytest.raises(errors.ConfigError, match="max_batch_documents and batch_size are the same argument"):
+        ingest([], store, batch_size=2, max_batch_documents=2)
 
 
 BAD = [
@@ -119,7 +129,7 @@ def test_bad_records_are_listed_and_lose_nobody_else(tmp_path: Path) -> None:
         mixed += [document, BAD[n % len(BAD)]]
     dead = tmp_path / "dead.jsonl"
     with open_store(f"edge:{tmp_path / 'index'}", encoder=HashingEncoder(max_words=15)) as store:
-        report = ingest(mixed, store, dead_letter=dead, batch_size=16)
+        report = ingest(mixed, store, dead_letter=dead, max_batch_documents=16)
         assert _counts(report) == (200, 100, 0, 100)
         assert_holds(store, collection)
     lines = [json.loads(line) for line in dead.read_text().splitlines()]
@@ -190,7 +200,7 @@ def test_memory_is_bounded_by_the_window(store: Store, encoder: HashingEncoder) 
             yield document
 
     seen: list[int] = []
-    ingest(endless(), store, batch_size=64, progress=lambda now: seen.append(taken - now.read))
+    ingest(endless(), store, max_batch_documents=64, progress=lambda now: seen.append(taken - now.read))
     # in flight: the encoder's window, the batch being filled, those queued and the one being written
     assert max(seen) <= encoder.window + 64 * 5
 
@@ -248,7 +258,7 @@ def test_an_error_of_the_store_stops_the_reader(
     with monkeypatch.context() as patched:
         patched.setattr(store, "load", FailingStore(store, 3, error))
         with pytest.raises(type(error)) as caught:
-            ingest(counted(), store, batch_size=50, checkpoint=checkpoint)
+            ingest(counted(), store, max_batch_documents=50, checkpoint=checkpoint)
     assert caught.value is error
     assert taken < 1000
     assert store.count() == 100
@@ -265,7 +275,7 @@ def test_ctrl_c_keeps_what_was_encoded(store: Store, tmp_path: Path) -> None:
 
     checkpoint = tmp_path / "checkpoint.json"
     with pytest.raises(KeyboardInterrupt):
-        ingest(interrupted(), store, batch_size=100, checkpoint=checkpoint)
+        ingest(interrupted(), store, max_batch_documents=100, checkpoint=checkpoint)
     position = json.loads(checkpoint.read_text())["position"]
     assert position == store.count() >= 800
     assert _counts(ingest(documents(1000), store, checkpoint=checkpoint)) == (1000, 1000, 0, 0)
@@ -295,7 +305,7 @@ def test_an_encoder_that_loses_count_is_found_out(tmp_path: Path, off_by: int, m
 
 def test_progress_hook_and_bar(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[IngestProgress] = []
-    ingest(documents(500), store, batch_size=100, progress=seen.append)
+    ingest(documents(500), store, max_batch_documents=100, progress=seen.append)
     assert [now.read for now in seen] == sorted(now.read for now in seen)
     assert seen[-1][:4] == (500, 500, 0, 0)
     assert capsys.readouterr().err == ""
@@ -336,7 +346,7 @@ def test_the_store_ends_up_like_a_dict(shared: Store, runs: list[tuple[list[Any]
             if raw and raw.get("_id") and raw.get("text", "").strip() and "\0" not in raw["text"]:
                 within.setdefault(raw["_id"], {"title": "", **raw})
         changed = [doc_id for doc_id, raw in within.items() if expected.get(doc_id) != raw]
-        report = ingest(records, shared, batch_size=batch_size)
+        report = ingest(records, shared, max_batch_documents=batch_size)
         assert _counts(report) == (len(records), len(changed), len(within) - len(changed), len(records) - len(within))
         expected |= within
     assert_holds(shared, list(expected.values()))

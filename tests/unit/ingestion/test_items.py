@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.ingestion import encoding
-from splade_ptbr_connectors.ingestion.encoding import with_vectors
-from splade_ptbr_connectors.ingestion.items import Item, SeenIds, read_items
-from splade_ptbr_connectors.ingestion.report import MAX_KINDS, Counts, kind_of
+from splade_ptbr_connectors.ingestion import item_encoder
+from splade_ptbr_connectors.ingestion.item_encoder import encode_items
+from splade_ptbr_connectors.ingestion.items import Item, read_items
+from splade_ptbr_connectors.ingestion.report import MAX_KINDS, IngestCounts, kind_of
+from splade_ptbr_connectors.ingestion.seen_ids import SeenIds
 from tests.support.encoders import HashingEncoder
 
 
@@ -47,15 +48,15 @@ def test_items_come_out_in_order_whatever_the_window(kinds: list[str], window: i
             yield item
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(encoding, "MAX_WAITING", max_waiting)
-        passed = list(with_vectors(items(), encoder.encode_documents))
+        patched.setattr(item_encoder, "MAX_WAITING", max_waiting)
+        passed = list(encode_items(items(), encoder.encode_documents))
     assert [item.line for item in passed] == list(range(1, len(kinds) + 1))
     assert [item.vector is not None for item in passed] == [kind == "ok" for kind in kinds]
     assert [bool(item.reason) for item in passed] == [kind in ("bad", "long") for kind in kinds]
 
 
 def test_waiting_items_are_bounded_when_nothing_needs_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MAX_WAITING", 50)
+    monkeypatch.setattr(item_encoder, "MAX_WAITING", 50)
     taken = 0
 
     def rejected() -> Iterator[object]:
@@ -64,22 +65,22 @@ def test_waiting_items_are_bounded_when_nothing_needs_encoding(monkeypatch: pyte
             taken += 1
             yield None
 
-    for passed, _ in enumerate(with_vectors(read_items(rejected()), HashingEncoder().encode_documents)):
+    for passed, _ in enumerate(encode_items(read_items(rejected()), HashingEncoder().encode_documents)):
         assert taken - passed <= 51
     assert taken == 1000
 
 
 def test_large_texts_end_the_stream_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MAX_WAITING_BYTES", 20_000)
+    monkeypatch.setattr(item_encoder, "MAX_WAITING_BYTES", 20_000)
     encoder = HashingEncoder(window=1000)
     records = ({"_id": str(n), "text": "palavra " * 500} for n in range(50))
-    assert sum(item.vector is not None for item in with_vectors(read_items(records), encoder.encode_documents)) == 50
+    assert sum(item.vector is not None for item in encode_items(read_items(records), encoder.encode_documents)) == 50
     assert encoder.most_in_flight <= 6
 
 
 def test_kinds_of_reasons_are_few() -> None:
     assert kind_of("duplicate _id 'a\\'b', first on line 1,234.") == "duplicate _id …, first on line …."
-    counts = Counts()
+    counts = IngestCounts()
     for n in range(1000):
         counts.reject("odd reason " + "x" * n)
     assert len(counts.reasons) <= MAX_KINDS + 1

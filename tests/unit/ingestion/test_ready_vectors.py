@@ -145,7 +145,7 @@ def test_bad_vectors_are_listed_and_lose_nobody_else(memory: MemoryStore, tmp_pa
 
     dead = tmp_path / "dead.jsonl"
     good = encoded(documents(30))
-    report = ingest([*good, *(raw for raw, _ in BAD)], memory, dead_letter=dead, batch_size=4)
+    report = ingest([*good, *(raw for raw, _ in BAD)], memory, dead_letter=dead, max_batch_documents=4)
     assert (report.written, report.rejected) == (30, len(BAD))
     lines = [json.loads(line) for line in dead.read_text().splitlines()]
     assert [line["line"] for line in lines] == list(range(31, 31 + len(BAD)))
@@ -158,7 +158,7 @@ def test_a_vector_of_another_model_stops_the_run(memory: MemoryStore, encoder: H
     mine = {"_id": "a", "vector": {"1": 1.0}, "fingerprint": encoder.fingerprint}
     assert ingest([mine], memory).written == 1
     assert dict(memory.entries["a"].payload) == {}
-    with pytest.raises(errors.ModelMismatchError, match=r"record 'b' .*ffff.*encode the texts anew"):
+    with pytest.raises(errors.ModelMismatchError, match=r"record 'b' .*ffff.*encode the texts again"):
         ingest([mine, {"_id": "b", "vector": {"1": 1.0}, "fingerprint": "f" * 64}], memory)
     assert "b" not in memory.entries
 

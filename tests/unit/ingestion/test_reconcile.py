@@ -13,7 +13,7 @@ import pytest
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion.engine import Reconciled, ingest
 from splade_ptbr_connectors.ingestion.items import Item
-from splade_ptbr_connectors.ingestion.sample import Sample
+from splade_ptbr_connectors.ingestion.reconcile import Sample
 from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal, Store
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.collections import documents
@@ -137,7 +137,7 @@ def test_what_somebody_else_has_rewritten_is_said_and_no_error(caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         report = ingest(documents(100), Faithless(lambda entries: _replace(entries, content_hash="theirs")), reconcile=5)
     assert report.reconciled == Reconciled(5, 0, 5, 100, 100, False)
-    assert "5 of 5 sampled documents were written anew by somebody else" in caplog.text
+    assert "5 of 5 sampled documents have been overwritten by somebody else" in caplog.text
 
 
 def test_the_sample_is_drawn_evenly_and_the_same_each_time() -> None:
@@ -147,7 +147,7 @@ def test_the_sample_is_drawn_evenly_and_the_same_each_time() -> None:
         samples = [Sample(size), Sample(size)]
         for sample in samples:
             for item in items:
-                sample.booked(item)
+                sample.record(item)
         assert samples[0].items == samples[1].items
         assert len({item.line for item in samples[0].items}) == size
         drawn.update(item.line for item in samples[0].items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion import checkpoint as checkpoint_module
-from splade_ptbr_connectors.ingestion.dead_letter import dead_line
+from splade_ptbr_connectors.ingestion.dead_letter import dead_letter_line
 from splade_ptbr_connectors.ingestion.engine import ingest
+from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
 from tests.support.collections import assert_holds, documents
@@ -44,8 +46,8 @@ def test_stopped_runs_add_up_to_one(store: Store, encoder: HashingEncoder, files
     records = _mixed(400)
     for after in (1, 57, 200, 390):
         with pytest.raises(Stop):
-            ingest(_stopping(records, after), store, batch_size=16, **files)
-    report = ingest(records, store, batch_size=16, **files)
+            ingest(_stopping(records, after), store, max_batch_documents=16, **files)
+    report = ingest(records, store, max_batch_documents=16, **files)
     assert report.resumed_at == 390
     with open_store(f"edge:{tmp_path / 'unbroken'}", encoder=HashingEncoder()) as other:
         unbroken = ingest(records, other, dead_letter=tmp_path / "unbroken.jsonl")
@@ -71,6 +73,17 @@ def test_the_checkpoint_names_what_it_is_about(store: Store, files: dict[str, Pa
     assert content["position"] == 11
     assert content["counts"]["written"] == 10
     assert content["counts"]["rejected"] == 1
+
+
+def test_the_checkpoint_s_digest_stays_readable_by_other_versions(store: Store, files: dict[str, Path]) -> None:
+    """It is over a line a record: the content hash, or the dead-letter line of a record that is not valid."""
+    records = _mixed(40)
+    with pytest.raises(Stop):
+        ingest(_stopping(records, 40), store, **files)
+    rejected = {json.loads(line)["line"]: line for line in files["dead_letter"].read_text().splitlines(keepends=True)}
+    lines = [rejected.get(n) or Record.from_mapping(raw).content_hash for n, raw in enumerate(records, 1)]
+    expected = hashlib.blake2b("".join(line + "\n" for line in lines).encode(), digest_size=16).hexdigest()
+    assert json.loads(files["checkpoint"].read_text())["prefix"] == expected
 
 
 def _stop(store: Store, files: dict[str, Path], records: Any) -> None:
@@ -211,7 +224,7 @@ def test_one_path_for_two_things_is_refused(store: Store, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["checkpoint", "dead_letter"])
 def test_paths_that_cannot_be_written(store: Store, tmp_path: Path, name: str) -> None:
     for path in (tmp_path / "no" / "folder" / "x", tmp_path):
-        with pytest.raises(errors.IngestError, match=r"cannot (read|write)|not a plain file"):
+        with pytest.raises(errors.IngestError, match=r"cannot (read|write)|not a regular file"):
             ingest([{"_id": "a"}], store, **{name: path})  # type: ignore[arg-type]
 
 
@@ -233,7 +246,7 @@ def test_checkpoints_are_saved_as_time_passes(store: Store, files: dict[str, Pat
                 positions.append(json.loads(files["checkpoint"].read_text())["position"])
             yield document
 
-    ingest(watched(), store, batch_size=20, **files)
+    ingest(watched(), store, max_batch_documents=20, **files)
     assert positions and positions == sorted(positions) and len(set(positions)) > 3
 
 
@@ -249,7 +262,7 @@ def test_checkpoints_are_saved_as_time_passes(store: Store, files: dict[str, Pat
     ],
 )
 def test_dead_lines_are_json_whatever_the_record(record: Any, kept: Any) -> None:
-    assert json.loads(dead_line(3, "why", record)) == {"line": 3, "reason": "why", "record": kept}
+    assert json.loads(dead_letter_line(3, "why", record)) == {"line": 3, "reason": "why", "record": kept}
 
 
 def test_dead_lines_of_odd_objects() -> None:
@@ -257,8 +270,8 @@ def test_dead_lines_of_odd_objects() -> None:
         def __repr__(self) -> str:
             raise RuntimeError
 
-    assert json.loads(dead_line(1, "why", Odd()))["record"] == "<Odd that cannot be shown: RuntimeError>"
+    assert json.loads(dead_letter_line(1, "why", Odd()))["record"] == "<Odd that cannot be shown: RuntimeError>"
     loop: list[Any] = []
     loop.append(loop)
-    assert json.loads(dead_line(1, "why", loop))["record"] == "[[...]]"
-    assert len(dead_line(1, "why", "x" * 10_000_000)) < 3_000_000
+    assert json.loads(dead_letter_line(1, "why", loop))["record"] == "[[...]]"
+    assert len(dead_letter_line(1, "why", "x" * 10_000_000)) < 3_000_000

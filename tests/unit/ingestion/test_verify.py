@@ -129,6 +129,6 @@ def test_a_hundred_thousand_documents_take_little_memory() -> None:
     wanted = _Wanted()
     for n in range(100_000):
         wanted.add(f"document-{n}", f"{n:032x}")
-    held = sum(map(sys.getsizeof, (wanted.found, wanted._marks, wanted._ids, wanted._ends, wanted._places._keys, wanted._places._lines)))
+    held = sum(map(sys.getsizeof, (wanted.found, wanted._hashes, wanted._ids, wanted._ends, wanted._places._keys, wanted._places._lines)))
     assert held / 100_000 < 110
-    assert wanted.find("document-77") == 77 and wanted.mark(77) == f"{77:032x}" and wanted.find("other") is None
+    assert wanted.find("document-77") == 77 and wanted.content_hash(77) == f"{77:032x}" and wanted.find("other") is None

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.interchange.convention import Convention
 from splade_ptbr_connectors.interchange.formats import FORMATS
-from splade_ptbr_connectors.interchange.terms import TermIds, Terms, Tokens
+from splade_ptbr_connectors.interchange.vector_encoding import TermIds, Terms, Tokens, VectorEncoding
 from splade_ptbr_connectors.records import EncodedRecord
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
@@ -61,10 +60,10 @@ def collections(format: str) -> st.SearchStrategy[list[EncodedRecord]]:
     return st.lists(one, min_size=1, max_size=8, unique_by=lambda record: record.doc_id)
 
 
-def write_and_read(format: str, folder: Path, records: list[EncodedRecord], convention: Convention) -> list[EncodedRecord]:
+def write_and_read(format: str, folder: Path, records: list[EncodedRecord], encoding: VectorEncoding) -> list[EncodedRecord]:
     target = folder / TARGET[format]
-    FORMATS[format].write(target, iter(records), convention)
-    return list(FORMATS[format].read(target, convention))
+    FORMATS[format].write(target, iter(records), encoding)
+    return list(FORMATS[format].read(target, encoding))
 
 
 def quantised(vector: SparseVector, factor: int = FACTOR) -> dict[int, int]:

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import InputError, InputFileError
-from splade_ptbr_connectors.interchange import ciff, inversion, protobuf
+from splade_ptbr_connectors.interchange import ciff, index, protobuf
 from splade_ptbr_connectors.interchange.ciff import read_ciff, write_ciff
-from splade_ptbr_connectors.interchange.convention import Convention
-from splade_ptbr_connectors.interchange.inversion import Group
+from splade_ptbr_connectors.interchange.index import Group
 from splade_ptbr_connectors.interchange.protobuf import WireError, decode_varints, encode_varints
+from splade_ptbr_connectors.interchange.vector_encoding import VectorEncoding
 from splade_ptbr_connectors.records import EncodedRecord
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
@@ -93,17 +93,17 @@ def library_file(classes: Any, records: list[EncodedRecord]) -> bytes:
     return b"".join(protobuf.delimited(one.SerializeToString()) for one in (header, *lists, *documents))
 
 
-def read_bytes(data: bytes, convention: Convention | None = None) -> list[EncodedRecord]:
+def read_bytes(data: bytes, encoding: VectorEncoding | None = None) -> list[EncodedRecord]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.ciff"
         path.write_bytes(data)
-        return list(read_ciff(path, convention or Convention()))
+        return list(read_ciff(path, encoding or VectorEncoding()))
 
 
-def written(records: list[EncodedRecord], convention: Convention | None = None) -> bytes:
+def written(records: list[EncodedRecord], encoding: VectorEncoding | None = None) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.ciff"
-        write_ciff(path, records, convention or Convention())
+        write_ciff(path, records, encoding or VectorEncoding())
         return path.read_bytes()
 
 
@@ -118,7 +118,7 @@ def test_every_byte_is_the_librarys(classes: Any, records: list[EncodedRecord]) 
 def test_an_index_that_is_sorted_on_disk_is_the_same(records: list[EncodedRecord], run: int) -> None:
     whole = written(records)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inversion, "RUN", run)
+        patch.setattr(index, "RUN", run)
         assert written(records) == whole
         assert [one.vector for one in read_bytes(whole)] == [restored(one.vector) for one in records]
 
@@ -157,7 +157,7 @@ def test_integers_longer_than_needed_are_read(classes: Any) -> None:
 @settings(max_examples=20)
 @given(records=collections("ciff"))
 def test_terms_stand_in_the_order_of_their_bytes(classes: Any, records: list[EncodedRecord]) -> None:
-    data = messages(written(records, Convention(terms_of("tokens"))))
+    data = messages(written(records, VectorEncoding(terms_of("tokens"))))
     header = classes.Header.FromString(data[0])
     names = [classes.PostingsList.FromString(message).term.encode() for message in data[1 : 1 + header.num_postings_lists]]
     assert names == sorted(names)
@@ -248,7 +248,7 @@ LIES = {
         lying(HEADER, b"\x0a\x011\x10\x02" + b"\x22\x08\x08\xff\xff\xff\xff\x07\x10\x01" * 2),
         "above 2147483647",
     ),
-    "a number twice": (lying(b"\x08\x01\x18\x02", b"\x12\x01a", b"\x12\x01b"), "document number 0 is there twice"),
+    "a number twice": (lying(b"\x08\x01\x18\x02", b"\x12\x01a", b"\x12\x01b"), "document number 0 is a duplicate"),
     "a number not below the count": (lying(b"\x08\x01\x18\x01", b"\x08\x01\x12\x01a"), "document number 1 is not below 1"),
     "a term that is no text": (lying(HEADER, b"\x0a\x01\xff"), "utf-8"),
     "a group": (lying(HEADER, b"\x0b"), "unknown kind 3"),
@@ -273,7 +273,7 @@ def test_no_more_is_unpacked_than_the_header_can_mean(documents: int, tmp_path: 
     tracemalloc.start()
     try:
         with pytest.raises(InputFileError, match="has 134,217,728 bytes, at most"):
-            list(read_ciff(path, Convention()))
+            list(read_ciff(path, VectorEncoding()))
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:
         tracemalloc.stop()
@@ -285,7 +285,7 @@ def test_a_packed_file_holds_no_more_documents_than_it_has_bits(documents: int, 
     path = packed(tmp_path / "bomb.ciff.gz", header, protobuf.encode_varint(2**20), 2**20)
     assert 8 * path.stat().st_size < 20_000
     with pytest.raises(InputFileError, match=f"{documents:,} documents do not fit into this file"):
-        list(read_ciff(path, Convention()))
+        list(read_ciff(path, VectorEncoding()))
 
 
 @given(st.integers(0, 300), st.integers(0, 3))
@@ -295,8 +295,8 @@ def test_what_fits_is_read_however_well_it_packs(documents: int, terms: int) -> 
     records = [EncodedRecord(str(number), vector) for number in range(documents)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.ciff.gz"
-        write_ciff(path, records, Convention())
-        assert [(record.doc_id, len(record.vector)) for record in read_ciff(path, Convention())] == [(r.doc_id, terms) for r in records]
+        write_ciff(path, records, VectorEncoding())
+        assert [(record.doc_id, len(record.vector)) for record in read_ciff(path, VectorEncoding())] == [(r.doc_id, terms) for r in records]
 
 
 def test_a_long_posting_list_takes_memory_for_its_numbers_alone() -> None:

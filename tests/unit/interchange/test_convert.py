@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelMismatchError, SpladeConnectorsError
-from splade_ptbr_connectors.interchange.convention import Convention
 from splade_ptbr_connectors.interchange.convert import BATCH, Conversion, pruned
 from splade_ptbr_connectors.interchange.formats import FORMATS, format_of
 from splade_ptbr_connectors.interchange.manifest import manifest_path
+from splade_ptbr_connectors.interchange.vector_encoding import VectorEncoding
 from splade_ptbr_connectors.pruning import parse_pruning
 from splade_ptbr_connectors.records import EncodedRecord
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
@@ -42,7 +42,7 @@ def conversion(source: Path, source_format: str, target: Path, target_format: st
 
 
 def vectors(path: Path) -> dict[str, dict[int, float]]:
-    return {one.doc_id: one.vector.to_dict() for one in FORMATS["jsonl"].read(path, Convention())}
+    return {one.doc_id: one.vector.to_dict() for one in FORMATS["jsonl"].read(path, VectorEncoding())}
 
 
 @pytest.mark.parametrize("encoder", [None, MODEL], ids=["ids", "tokens"])
@@ -73,7 +73,7 @@ def test_without_a_manifest_the_factor_must_be_said(format: str, source: Path, t
     with pytest.raises(ConfigError, match="multiplied by 100, not by 50"):
         conversion(middle, format, back, "jsonl", source_quantisation=50).run()
     manifest_path(middle).unlink()
-    with pytest.raises(ConfigError, match=r"no manifest.*by which factor"):
+    with pytest.raises(ConfigError, match=r"no manifest.*give the factor by which"):
         conversion(middle, format, back, "jsonl").run()
     conversion(middle, format, back, "jsonl", source_quantisation=200).run()
     assert vectors(back)["dois"] == {3: 4.5, 5: 0.125}
@@ -127,15 +127,15 @@ def test_with_its_manifest_a_file_cut_off_anywhere_is_refused(format: str, sourc
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"quantisation": 0}, "quantisation is '0'"),
-        ({"quantisation": "100"}, "null or an integer"),
-        ({"quantisation": True}, "null or an integer"),
-        ({"terms": "words"}, "terms is 'words'"),
+        ({"quantisation": 0}, "quantisation is 0, it must be greater than or equal to 1"),
+        ({"quantisation": "100"}, "quantisation is '100', it must be a valid integer"),
+        ({"quantisation": True}, "quantisation is True, it must be a valid integer"),
+        ({"terms": "words"}, "terms is 'words', it must be 'ids' or 'tokens'"),
         ({"format": "pisa"}, "in the format pisa"),
         ({"bytes": 7}, "of a file of 7 bytes"),
-        ({"documents": -1}, "at least 0"),
-        ({"fingerprint": 3}, "fingerprint is '3'"),
-        ({"pruning": None}, "pruning is 'None'"),
+        ({"documents": -1}, "documents is -1, it must be greater than or equal to 0"),
+        ({"fingerprint": 3}, "fingerprint is 3"),
+        ({"pruning": None}, "pruning is None"),
     ],
 )
 def test_manifests_that_say_something_else(change: dict[str, Any], message: str, source: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_is_no_manifest(text: str, source: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.ciff"
     conversion(source, "jsonl", target, "ciff").run()
     manifest_path(target).write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputFileError, match="is no manifest"):
+    with pytest.raises(InputFileError, match="is not a manifest"):
         conversion(target, "ciff", tmp_path / "back.jsonl", "jsonl").run()
 
 

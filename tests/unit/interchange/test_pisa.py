@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from splade_ptbr_connectors.errors import InputFileError
-from splade_ptbr_connectors.interchange.convention import Convention
 from splade_ptbr_connectors.interchange.pisa import SUFFIXES, read_pisa, write_pisa
+from splade_ptbr_connectors.interchange.vector_encoding import VectorEncoding
 from splade_ptbr_connectors.records import EncodedRecord
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 
@@ -36,7 +36,7 @@ def test_the_files_hold_the_inversion(records: list[EncodedRecord]) -> None:
     terms = [term for term in sorted(range(16), key=str) if matrix.indptr[term] < matrix.indptr[term + 1]]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.docs"
-        write_pisa(path, records, Convention())
+        write_pisa(path, records, VectorEncoding())
         docs, freqs, sizes, names, ids = (path.with_suffix(suffix) for suffix in SUFFIXES)
         assert sequences(docs) == [[len(records)], *(matrix[:, [term]].nonzero()[0].tolist() for term in terms)]
         assert sequences(freqs) == [matrix.data[matrix.indptr[term] : matrix.indptr[term + 1]].astype(int).tolist() for term in terms]
@@ -46,21 +46,21 @@ def test_the_files_hold_the_inversion(records: list[EncodedRecord]) -> None:
 
 
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
-    write_pisa(tmp_path / "x.docs", RECORDS, Convention())
-    assert len(list(read_pisa(tmp_path / "x.docs", Convention()))) == 2
+    write_pisa(tmp_path / "x.docs", RECORDS, VectorEncoding())
+    assert len(list(read_pisa(tmp_path / "x.docs", VectorEncoding()))) == 2
     for suffix in SUFFIXES:
         path = tmp_path / f"x{suffix}"
         whole = path.read_bytes()
         for size in range(len(whole)):
             path.write_bytes(whole[:size])
             with pytest.raises(InputFileError):
-                list(read_pisa(tmp_path / "x.docs", Convention()))
+                list(read_pisa(tmp_path / "x.docs", VectorEncoding()))
         path.write_bytes(whole + bytes(4))
         with pytest.raises(InputFileError):
-            list(read_pisa(tmp_path / "x.docs", Convention()))
+            list(read_pisa(tmp_path / "x.docs", VectorEncoding()))
         path.unlink()
         with pytest.raises(InputFileError, match=rf"x{suffix}.*[Nn]o such file"):
-            list(read_pisa(tmp_path / "x.docs", Convention()))
+            list(read_pisa(tmp_path / "x.docs", VectorEncoding()))
         path.write_bytes(whole)
 
 
@@ -73,7 +73,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
         (".docs", [0, 2, 0, 1], "must be one, the number of documents"),
         (".docs", [1, 2, 3, 0, 1, 2], "3 numbers, at most 2 are possible"),
         (".docs", [1, 2, 1, 0, 2, 1, 1], "do not ascend"),
-        (".docs", [1, 2, 1, 7, 2, 0, 1], "a posting is of document 7"),
+        (".docs", [1, 2, 1, 7, 2, 0, 1], "a posting names document 7"),
         (".docs", [1, 2, 1, 0, 1, 1], "2 frequencies for 1 documents"),
         (".freqs", [1, 50, 2, 0, 900], "impact outside"),
         (".freqs", [1, 50, 2, 2**31, 900], "impact outside"),
@@ -81,12 +81,12 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_lie(suffix: str, numbers: list[int], message: str, tmp_path: Path) -> None:
-    write_pisa(tmp_path / "x.docs", RECORDS, Convention())
+    write_pisa(tmp_path / "x.docs", RECORDS, VectorEncoding())
     (tmp_path / f"x{suffix}").write_bytes(np.array(numbers, "<u4").tobytes())
     tracemalloc.start()
     try:
         with pytest.raises(InputFileError, match=message):
-            list(read_pisa(tmp_path / "x.docs", Convention()))
+            list(read_pisa(tmp_path / "x.docs", VectorEncoding()))
         assert tracemalloc.get_traced_memory()[1] < 2**26
     finally:
         tracemalloc.stop()
@@ -94,4 +94,4 @@ def test_numbers_that_lie(suffix: str, numbers: list[int], message: str, tmp_pat
 
 def test_the_index_is_named_by_its_docs(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"ends in \.docs"):
-        write_pisa(tmp_path / "x", RECORDS, Convention())
+        write_pisa(tmp_path / "x", RECORDS, VectorEncoding())

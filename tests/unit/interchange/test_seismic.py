@@ -12,7 +12,7 @@ import pytest
 
 from splade_ptbr_connectors.errors import InputFileError
 from splade_ptbr_connectors.interchange import seismic
-from splade_ptbr_connectors.interchange.convention import Convention
+from splade_ptbr_connectors.interchange.vector_encoding import VectorEncoding
 from splade_ptbr_connectors.records import EncodedRecord
 from splade_ptbr_connectors.vectors import SparseVector
 
@@ -43,7 +43,7 @@ def scores(records: list[EncodedRecord]) -> dict[str, float]:
 @pytest.mark.parametrize("label", ["ids", "tokens"])
 def test_an_index_of_our_jsonl_scores_as_the_dot_product(label: str, library: Any, records: list[EncodedRecord], tmp_path: Path) -> None:
     path, terms = tmp_path / "s.jsonl", terms_of(label)
-    seismic.write_jsonl(path, records, Convention(terms))
+    seismic.write_jsonl(path, records, VectorEncoding(terms))
     index = library.SeismicIndex.build(str(path))
     assert (index.len, index.nnz) == (60, sum(len(one.vector) for one in records))
     names = np.array(terms.names(QUERY.term_ids), dtype=library.get_seismic_string())
@@ -54,7 +54,7 @@ def test_an_index_of_our_jsonl_scores_as_the_dot_product(label: str, library: An
 
 def test_an_index_of_our_binary_file_scores_as_the_dot_product(library: Any, records: list[EncodedRecord], tmp_path: Path) -> None:
     path = tmp_path / "s.bin"
-    seismic.write_bin(path, records, Convention())
+    seismic.write_bin(path, records, VectorEncoding())
     index = library.SeismicIndexRaw.build(str(path))
     assert (index.len, index.nnz) == (60, sum(len(one.vector) for one in records))
     hits = index.search(QUERY.term_ids.astype(np.int32), QUERY.weights.copy(), **ALL)
@@ -69,7 +69,7 @@ PAIR = [EncodedRecord("um", SparseVector([1, 3], [0.5, 2.0])), EncodedRecord("do
 
 def test_lines_with_numbers_as_ids_and_texts(tmp_path: Path) -> None:
     (tmp_path / "s.jsonl").write_text('{"id": 7, "content": "um texto", "vector": {"1": 1, "12": 0.5}}\n{"id": "b", "vector": {}}\n')
-    first, second = seismic.read_jsonl(tmp_path / "s.jsonl", Convention())
+    first, second = seismic.read_jsonl(tmp_path / "s.jsonl", VectorEncoding())
     assert (first.doc_id, first.vector, first.payload) == ("7", SparseVector([1, 12], [1.0, 0.5]), {"text": "um texto"})
     assert (second.doc_id, len(second.vector), second.payload) == ("b", 0, {})
 
@@ -89,39 +89,39 @@ def test_lines_with_numbers_as_ids_and_texts(tmp_path: Path) -> None:
         ('{"id": "a", "vector": {"1": 1}, "content": 3}', '"content" is int'),
         ('{"id": "a", "vector": {"1": 1}', "not JSON"),
         ("[]", "JSON array"),
-        ("3", "int in place of"),
+        ("3", "int instead of"),
     ],
 )
 def test_lines_that_are_no_vectors_are_named(line: str, message: str, tmp_path: Path) -> None:
     lines = [line] if line == "[]" else ['{"id": "b", "vector": {"1": 1}}', line]
     (tmp_path / "s.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputFileError, match=message) as error:
-        list(seismic.read_jsonl(tmp_path / "s.jsonl", Convention()))
+        list(seismic.read_jsonl(tmp_path / "s.jsonl", VectorEncoding()))
     assert "line 2" in str(error.value) or line == "[]"
 
 
 def test_a_binary_file_without_ids_counts_its_documents(tmp_path: Path) -> None:
     path = tmp_path / "s.bin"
-    seismic.write_bin(path, PAIR, Convention())
-    assert list(seismic.read_bin(path, Convention())) == PAIR
+    seismic.write_bin(path, PAIR, VectorEncoding())
+    assert list(seismic.read_bin(path, VectorEncoding())) == PAIR
     seismic.ids_path(path).unlink()
-    assert [one.doc_id for one in seismic.read_bin(path, Convention())] == ["0", "1"]
+    assert [one.doc_id for one in seismic.read_bin(path, VectorEncoding())] == ["0", "1"]
     with pytest.raises(InputFileError, match=r"without \.gz"):
-        seismic.write_bin(tmp_path / "s.bin.gz", PAIR, Convention())
+        seismic.write_bin(tmp_path / "s.bin.gz", PAIR, VectorEncoding())
 
 
 def test_a_binary_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.bin"
-    seismic.write_bin(path, PAIR, Convention())
+    seismic.write_bin(path, PAIR, VectorEncoding())
     for file in (path, seismic.ids_path(path)):
         whole = file.read_bytes()
         for size in range(len(whole)):
             file.write_bytes(whole[:size])
             with pytest.raises(InputFileError, match=r"byte|cut off|ids for"):
-                list(seismic.read_bin(path, Convention()))
+                list(seismic.read_bin(path, VectorEncoding()))
         file.write_bytes(whole + b"x\n")
         with pytest.raises(InputFileError, match=r"more (ids|behind)"):
-            list(seismic.read_bin(path, Convention()))
+            list(seismic.read_bin(path, VectorEncoding()))
         file.write_bytes(whole)
 
 
@@ -140,7 +140,7 @@ def test_binary_files_that_lie(data: bytes, message: str, tmp_path: Path) -> Non
     tracemalloc.start()
     try:
         with pytest.raises(InputFileError, match=message):
-            list(seismic.read_bin(tmp_path / "s.bin", Convention()))
+            list(seismic.read_bin(tmp_path / "s.bin", VectorEncoding()))
         assert tracemalloc.get_traced_memory()[1] < 2**26
     finally:
         tracemalloc.stop()

@@ -234,7 +234,7 @@ def test_a_journal_of_another_database_is_named_and_not_played_back(folder: Path
         other.execute("UPDATE rows SET content = randomblob(900)")  # more than the cache holds: its journal is written
         shutil.copy(tmp_path / "other.db-journal", folder / "documents.db-journal")
     other.close()
-    with pytest.raises(errors.StoreWriteError, match="documents.db-journal beside it"):
+    with pytest.raises(errors.StoreWriteError, match=r"documents\.db-journal beside it"):
         opening(create=False)
     (folder / "documents.db-journal").unlink()
     with opening(create=False, settings={"verify": True}) as again:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import InputFileError
-from splade_ptbr_connectors.interchange import inversion
-from splade_ptbr_connectors.interchange.inversion import PostingSorter
+from splade_ptbr_connectors.interchange import index
+from splade_ptbr_connectors.interchange.index import PostingSorter
 
 batches = st.lists(
     st.lists(st.tuples(st.integers(0, 6) | st.just(2**32 - 1), st.integers(0, 9), st.integers(1, 9)), max_size=6), max_size=6
@@ -28,7 +28,7 @@ def test_groups_are_those_of_a_dictionary_for_every_size_of_a_run(batches: list[
     for key, other, impact in (posting for batch in batches for posting in batch):
         expected.setdefault(key, []).append((other, impact))
     with pytest.MonkeyPatch.context() as patch, PostingSorter(run=run) as sorter:
-        patch.setattr(inversion, "BLOCK", block)
+        patch.setattr(index, "BLOCK", block)
         for batch in batches:
             sorter.add(*arrays(batch))
         keys = sorter.keys()
@@ -50,5 +50,5 @@ def test_runs_that_do_not_fit_go_to_the_folder_and_are_gone_afterwards(tmp_path:
 
 
 def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:
-    with PostingSorter(tmp_path / "missing", run=1) as sorter, pytest.raises(InputFileError, match="set aside"):
+    with PostingSorter(tmp_path / "missing", run=1) as sorter, pytest.raises(InputFileError, match="temporary file"):
         sorter.add(*arrays([(1, 1, 1)]))

@@ -12,8 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.encoding.attention import MASKED_BY_PADDING_ALONE, fuse_attention
-from splade_ptbr_connectors.encoding.export import _features_graph, export_onnx
+from splade_ptbr_connectors.encoding.onnx_graph import MASKED_BY_PADDING_ALONE, _features_graph, export_onnx, fuse_attention
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel, load_backbone
 
 from .tiny import make_tiny_roberta, make_tiny_t5

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from splade_ptbr_connectors import SpladeEncoder
-from splade_ptbr_connectors.encoding import onnx_runtime
 from splade_ptbr_connectors.encoding.config import EncoderConfig
 from splade_ptbr_connectors.encoding.folder import ModelFolder, find_model
-from splade_ptbr_connectors.encoding.onnx_runtime import PIECE_TOKENS, OnnxRuntime, _pieces
+from splade_ptbr_connectors.encoding.runtime import PIECE_TOKENS, OnnxRuntime, _pieces
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
 
 masks = st.tuples(st.integers(1, 40), st.integers(1, 300)).flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 1)))
@@ -59,7 +58,7 @@ def test_a_batch_in_pieces_equals_its_rows_alone(runtime: OnnxRuntime, lengths: 
     ids = np.random.default_rng(seed).integers(5, 100, mask.shape) * mask
     alone = [runtime._run(ids[[row], :length], mask[[row], :length])[0] for row, length in enumerate(lengths)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_runtime, "PIECE_TOKENS", 64)
+        patch.setattr("splade_ptbr_connectors.encoding.runtime.PIECE_TOKENS", 64)
         together = runtime.activations(ids, mask)
     assert together.max() > 0.01
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)

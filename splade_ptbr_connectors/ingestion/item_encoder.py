@@ -1,7 +1,7 @@
-"""Items through the encoder: same items, same order, with vectors.
+"""Encode items, preserving their order.
 
-The encoder takes a stream of texts and reads ahead of the vectors it gives out. Items wait in line meanwhile, those that
-need no vector included, so that they come out in the order of the input.
+The encoder takes a stream of texts and reads ahead of the vectors it gives out. Meanwhile items wait in a queue, those that need
+no vector included, so that they come out in the order of the input.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_WAITING = 8192
 MAX_WAITING_BYTES = 64 * 2**20
 
 
-def with_vectors(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
+def encode_items(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
     """Give every item that has a text to encode its vector.
 
     A text that the encoder refuses rejects its own item only: the texts in flight with it are encoded one by one.
@@ -32,23 +32,23 @@ def with_vectors(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
     Raises:
         IngestError: the encoder gave out more or fewer vectors than it took texts.
     """
-    line = _Line(items)
-    while not line.exhausted:
+    queue = _Queue(items)
+    while not queue.exhausted:
         try:
-            for vector in encode(line.texts()):
-                yield from line.settled()
-                item = line.next()
+            for vector in encode(queue.texts()):
+                yield from queue.without_text()
+                item = queue.next()
                 item.vector = vector
                 yield item
         except InputError:
-            yield from line.one_by_one(encode)
-        yield from line.settled()
-        if line.waiting:
+            yield from queue.encoded_alone(encode)
+        yield from queue.without_text()
+        if queue.waiting:
             raise IngestError("the encoder gave fewer vectors than it took texts.")
 
 
-class _Line:
-    """Items taken from the input whose turn to come out has not come."""
+class _Queue:
+    """Items taken from the input and not given out yet."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.waiting: deque[Item] = deque()
@@ -57,7 +57,7 @@ class _Line:
         self._bytes = 0
 
     def texts(self) -> Iterator[str]:
-        """The texts of the items taken from now on, until too much waits or the input ends."""
+        """The texts of the items taken from now on, until too many wait or the input ends."""
         while len(self.waiting) < MAX_WAITING and self._bytes < MAX_WAITING_BYTES:
             item = next(self._items, None)
             if item is None:
@@ -68,34 +68,29 @@ class _Line:
             if item.text is not None:
                 yield item.text
 
-    def settled(self) -> Iterator[Item]:
-        """The items at the head of the line that need no vector."""
+    def without_text(self) -> Iterator[Item]:
+        """The items at the head of the queue that need no vector."""
         while self.waiting and self.waiting[0].text is None:
             yield self._pop()
 
     def next(self) -> Item:
-        """The first item in line."""
+        """The first item in the queue."""
         if not self.waiting:
             raise IngestError("the encoder gave more vectors than it took texts.")
         return self._pop()
 
-    def one_by_one(self, encode: Encode) -> Iterator[Item]:
+    def encoded_alone(self, encode: Encode) -> Iterator[Item]:
         """Everything that waits, each text encoded alone."""
         while self.waiting:
             item = self._pop()
-            _encode_alone(item, encode)
+            if item.text is not None:
+                try:
+                    item.vector = next(iter(encode([item.text])))
+                except InputError as error:
+                    item.reject(str(error))
             yield item
 
     def _pop(self) -> Item:
         item = self.waiting.popleft()
         self._bytes -= item.nbytes
         return item
-
-
-def _encode_alone(item: Item, encode: Encode) -> None:
-    if item.record is None or item.text is None:
-        return
-    try:
-        item.vector = next(iter(encode([item.text])))
-    except InputError as error:
-        item.reject(str(error), item.record.to_mapping())

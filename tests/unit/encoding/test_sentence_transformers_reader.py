@@ -165,7 +165,7 @@ def test_every_other_setting_is_refused_by_name(plain: Path, file: str, key: str
 @pytest.mark.parametrize("value", ["512", [512], True])
 def test_a_tokenizer_length_of_another_type(plain: Path, value: object) -> None:
     (plain / TRANSFORMER).unlink()
-    with pytest.raises(ModelFormatError, match="model_max_length is"):
+    with pytest.raises(ModelFormatError, match="model_max_length: Input should be"):
         SpladeEncoder.load(edit(plain, "tokenizer_config.json", model_max_length=value), preload=False)
 
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding.config import EncoderConfig, TextSettings
-from splade_ptbr_connectors.encoding.sentence_transformers_format import (
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import (
     sentence_transformers_can_read,
     with_text_rule,
     write_sentence_transformers_files,

@@ -1,6 +1,6 @@
 """The layout of sentence-transformers' SparseEncoder, versions 5 and 6: where its network lies, and what its settings are.
 
-A setting that changes vectors is taken over or refused by name, and so is one that is not known here: it may change them.
+A setting that changes vectors is adopted or refused by name. One that is not known here is refused too: it may change them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pydantic import ConfigDict, Field, PositiveInt
 
 from ..errors import ModelFormatError
 from ..json_values import parse_json
-from .config import EncoderConfig, Strict, read_json_object
+from .config import EncoderConfig, ModelFile, read_json_object
 from .network_config import NetworkConfig
 from .tokens import load_tokenizer
 
 TABLE_FILE = "query_weights.safetensors"  # the name that an export gives the table
 _PACKAGE = "sentence_transformers."
 _TRANSFORMER_FILES = [f"sentence_{name}_config.json" for name in "bert roberta distilbert camembert albert xlm-roberta xlnet".split()]
-_NO_LIMIT = 1_000_000  # of this many tokens or more; there is no text that is longer
+_NO_LIMIT = 1_000_000  # of this many tokens or more: no text is longer
 _ACTIVATIONS = {"relu": "log1p_relu", "log1p_relu": "log1p_log1p_relu"}  # they name what stands inside log1p
 
 
@@ -39,7 +39,7 @@ class SentenceTransformersFolder:
     query_table: Path | None = None
 
 
-class _File(Strict):
+class _File(ModelFile):
     model_config = ConfigDict(strict=True)
 
 
@@ -113,6 +113,14 @@ class _Transformer(_File):
     processor_kwargs: _Empty | None = None
     config_args: _Empty | None = None
     config_kwargs: _Empty | None = None
+
+
+class _TokenizerConfig(_File):
+    """tokenizer_config.json, of which only this matters here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model_max_length: float | None = None
 
 
 class _Pooling(_File):
@@ -255,9 +263,7 @@ def _lengths(folder: Path, transformer: _Transformer) -> dict[str, int]:
 
 def _tokenizer_length(folder: Path) -> int | None:
     file = folder / "tokenizer_config.json"
-    length = read_json_object(file).get("model_max_length") if file.is_file() else None
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int | float)):
-        raise ModelFormatError(f"{file}: model_max_length is {length!r:.60}: expected a number of tokens.")
+    length = _TokenizerConfig.checked(read_json_object(file), str(file)).model_max_length if file.is_file() else None
     return int(length) if length is not None and length < _NO_LIMIT else None
 
 

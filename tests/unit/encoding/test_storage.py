@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from splade_ptbr_connectors import SpladeEncoder
-from splade_ptbr_connectors.encoding.int8 import quantise
+from splade_ptbr_connectors.encoding.storage import quantise
 
 from .tiny import dense
 

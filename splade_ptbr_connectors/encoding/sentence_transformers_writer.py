@@ -1,7 +1,7 @@
 """A second way to read one of our folders: the files with which `sentence_transformers.SparseEncoder(folder)` loads it.
 
-`splade.json` stays the authority for this package. The vectors are equal, apart from what sentence-transformers has no word
-for: it keeps the special tokens' terms in the vector (see `drop_special_tokens`), it cuts a text that is too long where this
+`splade.json` stays the authority for this package. The vectors are equal, apart from what sentence-transformers cannot
+express: it keeps the special tokens' terms in the vector (see `drop_special_tokens`), it cuts a text that is too long where this
 package takes windows (on_long="truncate" is the same), a blank text has the terms of its special tokens, and a text that
 spells a special token out ("[CLS]") has that token even where the text rule lowercases.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import write_atomically
 from ..errors import ConfigError, ModelFormatError
 from .config import EncoderConfig, TextSettings, read_json_object
-from .identity import WEIGHTS_FILE, WEIGHTS_INDEX
+from .fingerprint import WEIGHTS_FILE, WEIGHTS_INDEX
 from .network_config import RELATIVE_POSITIONS
 from .tokens import load_tokenizer, padding_token
 

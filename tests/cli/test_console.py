@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from splade_ptbr_connectors.cli.render import show_hits, show_table, token_line
+from splade_ptbr_connectors.cli.console import show_hits, show_table, token_line
 
 TOKENS = [{"token": f"palavra{n}", "contribution": 4.0 - n / 2} for n in range(8)]
 HIT = {"doc_id": "d1", "score": 12.5, "title": "Título", "text": "uma frase longa " * 40, "tokens": TOKENS}
