@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import training.loop.schedules
 from splade_ptbr_connectors.encoding.pooling import max_over_tokens
 from splade_ptbr_connectors.errors import ConfigError
+from training.loop import schedules
 from training.loop.regularizers import CONVENTIONS, df_flops, df_weights, flops, grouped, l0_flops, l1
 from training.loop.schedules import learning_rate_share, quadratic_ramp, warmup_linear
 
@@ -188,7 +188,7 @@ def test_bad_groups_are_refused(groups: Tensor, convention: str, message: str) -
 
 
 def test_examples_in_the_documentation_of_schedules() -> None:
-    assert doctest.testmod(training.schedules).failed == 0
+    assert doctest.testmod(schedules).failed == 0
 
 
 @given(st.integers(1, 10_000), st.integers(0, 20_000))

@@ -147,7 +147,7 @@ def test_wrong_sizes_and_repeated_ids_are_refused_and_leave_the_index_as_it_was(
     for names, rows, message in [
         (["x"], sparse.csr_matrix((1, VOCAB_SIZE + 1), dtype=np.float32), "another model"),
         (["x", "y"], matrix([{0: 1.0}]), "2 document ids for 1 vectors"),
-        (["x", "x"], matrix([{0: 1.0}] * 2), "'x' is there twice"),
+        (["x", "x"], matrix([{0: 1.0}] * 2), "duplicate document id 'x'"),
         (["d99"], matrix([{0: 1.0}]), "'d99' is already in the index"),
     ]:
         with pytest.raises((InputError, VectorError), match=message):
