@@ -51,8 +51,8 @@ def _accepted(schema: Mapping[str, Any]) -> str:
     """A JSON schema of one value in words."""
     if "anyOf" in schema:
         return " or ".join(map(_accepted, schema["anyOf"]))
-    if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
+    if "enum" in schema or "const" in schema:
+        return f"one of {', '.join(schema.get('enum', [schema.get('const')]))}"
     return f"{_KINDS[schema['type']]}{_range(schema)}"
 
 
