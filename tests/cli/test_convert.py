@@ -86,7 +86,7 @@ def test_what_is_wrong_is_told_with_an_exit_code(cli: Command, encoded: str) -> 
     assert cli("convert", encoded, "x.ciff", "--from", "jsonl").code == 0
     assert_fails(cli("convert", "x.ciff", "b.jsonl", "--to", "jsonl", "--model", "outro"), 4, "the model with the fingerprint")
     Path("x.ciff.manifest").unlink()
-    assert_fails(cli("convert", "x.ciff", "b.jsonl", "--to", "jsonl"), 2, "by which factor")
+    assert_fails(cli("convert", "x.ciff", "b.jsonl", "--to", "jsonl"), 2, "give the factor")
     assert cli("convert", "x.ciff", "b.jsonl", "--to", "jsonl", "--source-quantisation", "100").code == 0
     Path("x.ciff").write_bytes(Path("x.ciff").read_bytes()[:-1])
     assert_fails(cli("convert", "x.ciff", "c.jsonl", "--to", "jsonl", "--source-quantisation", "100"), 3, "x.ciff, byte")
