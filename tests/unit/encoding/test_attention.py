@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from splade_ptbr_connectors.encoding import export
 from splade_ptbr_connectors.encoding.attention import MASKED_BY_PADDING_ALONE, fuse_attention
-from splade_ptbr_connectors.encoding.export import _features_graph, export_onnx
+from splade_ptbr_connectors.encoding.export import export_onnx
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel, load_backbone
 
 from .tiny import make_tiny_roberta, make_tiny_t5
@@ -30,7 +31,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.model = SpladeModel(load_backbone(folder)).eval()
-        self.written_out = _features_graph(self.model)
+        self.written_out = export._features_graph(self.model)
         self.fused = onnx.ModelProto.FromString(self.written_out.SerializeToString())
         self.layers = fuse_attention(self.fused, self.model.backbone.config.num_attention_heads)
         options = ort.SessionOptions()
