@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import string
@@ -21,6 +22,8 @@ settings.register_profile("steady", deadline=None, suppress_health_check=[Health
 settings.register_profile("random", settings.get_profile("steady"), derandomize=False)
 settings.load_profile("steady")
 
+gc.disable()  # until all is imported: nothing of it is garbage, and the collector would look through it hundreds of times
+
 IN_ONE_PROCESS = ("tests/servers/", "tests/distributed/", "tests/servers_qdrant/")  # one server, one Ray
 
 
@@ -34,6 +37,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         sizes = Counter(together(item.nodeid) for item in items)
         items.sort(key=lambda item: (together(item.nodeid) not in IN_ONE_PROCESS, sizes[together(item.nodeid)]))
+
+
+def pytest_collection_finish() -> None:
+    """The libraries and the tests stay until the end: the collector need not look through a million objects again."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # what is left at the end is taken apart as in any process
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,6 +87,16 @@ def whole_batches() -> Iterator[None]:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain transformers folder: 2-layer BERT with random weights and a Portuguese vocabulary of about 200 tokens."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Torch's exporter, which takes seconds for two layers, is run once for each network: processes share what it made."""
+    from tests.support.exporting import each_network_once
+
+    root = tmp_path_factory.getbasetemp()
+    with each_network_once((root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "exported"):
+        yield
 
 
 def make_tiny_model(folder: Path, *, seed: int = 0, positions: int = 64) -> Path:

@@ -15,6 +15,7 @@ from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from .conftest import Command, assert_fails
 
 
+@pytest.mark.usefixtures("exported_once")
 def test_the_exported_folder_encodes_as_the_model_does(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ ARTIFACT = f"org.opensearch.distribution.integ-test-zip:opensearch:{VERSION}:zip
 IMAGE = f"opensearchproject/opensearch:{VERSION}"
 SMALLEST_JDK = 21
 START_S, STOP_S, FETCH_S = 300, 30, 280
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"  # the second compiler takes more time than it gives back in minutes
 FOLDER = "splade-opensearch-"  # followed by the id of the process that made it
 UNPRIVILEGED = ("opensearch", "nobody")
 
@@ -113,7 +114,7 @@ class OpenSearchServer:
         }
 
     def _environment(self) -> dict[str, str]:
-        return {"OPENSEARCH_JAVA_HOME": str(self._java_home), "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}"}
+        return {"OPENSEARCH_JAVA_HOME": str(self._java_home), "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap} {SHORT_LIVED}"}
 
     def _identity(self) -> dict[str, Any]:
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.encoding.onnx_graph import MASKED_BY_PADDING_ALONE, _features_graph, export_onnx, fuse_attention
+from splade_ptbr_connectors.encoding import onnx_graph
+from splade_ptbr_connectors.encoding.onnx_graph import MASKED_BY_PADDING_ALONE, export_onnx, fuse_attention
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel, load_backbone
 
 from .tiny import make_tiny_roberta, make_tiny_t5
@@ -29,7 +30,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.model = SpladeModel(load_backbone(folder)).eval()
-        self.written_out = _features_graph(self.model)
+        self.written_out = onnx_graph._features_graph(self.model)
         self.fused = onnx.ModelProto.FromString(self.written_out.SerializeToString())
         self.layers = fuse_attention(self.fused, self.model.backbone.config.num_attention_heads)
         options = ort.SessionOptions()
