@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from benchmarks.workloads.workload import About, Workload, read_vectors, write_strings, write_vectors
 from splade_ptbr_connectors.atomic import write_atomically
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError
 from splade_ptbr_connectors.evaluation.collections import Collection
@@ -77,9 +77,9 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
 def _encode_documents(collection: Collection, encoder: Encoder, folder: Path) -> None:
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
-    documents = iter(tqdm(collection.documents(), f"encode {collection.name}", unit=" documents", disable=None))
+    documents = tqdm(collection.documents(), f"encode {collection.name}", unit=" documents", disable=None)
     names: list[Path] = []
-    while pairs := list(itertools.islice(documents, PART)):
+    for pairs in batched(documents, PART):
         names.append(parts / f"{len(names):06}")
         if not names[-1].exists():
             temporary = names[-1].with_suffix(".new")

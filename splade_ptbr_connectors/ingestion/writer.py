@@ -241,4 +241,5 @@ class LoopUploadPool(UploadPool):
 
 
 def _whole(entries: Sequence[Entry]) -> Generator[Sequence[Entry], list[Refusal], list[Refusal]]:
+    """The operation of uploading one batch: the store's load() or aload() of it."""
     return (yield entries)

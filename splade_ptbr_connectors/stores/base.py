@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..batches import batched
 from ..errors import ConfigError, StoreClosedError, StoreRefusedError
 from ..records import check_doc_id
+from ..validation import Positive, check
 from ..vectors import SparseVector
 from .entries import (
     MAX_TOP_K,
@@ -31,7 +32,6 @@ from .entries import (
     check_dense,
     check_entry,
     check_fusion,
-    check_positive,
     check_top_k,
     parsed,
 )
@@ -181,7 +181,7 @@ class Store(ABC):
         Args:
             with_vectors: False leaves vectors and payloads empty, which is faster: ids and content hashes only.
         """
-        check_positive("page_size", page_size)
+        check("page_size", page_size, Positive)
         cursor: Any = None
         while True:
             self._check_open()

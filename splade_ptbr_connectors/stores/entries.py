@@ -11,6 +11,7 @@ from ..errors import ConfigError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..text import check_text
+from ..validation import Positive, check
 from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
@@ -103,14 +104,8 @@ def parsed(filter: Filter | None) -> ParsedFilter:
 def check_fusion(top_k: int, prefetch: int | None, rrf_k: int) -> tuple[int, int]:
     """Checked prefetch depth and ranking constant."""
     depth = max(100, 5 * top_k) if prefetch is None else check_top_k("prefetch", prefetch)
-    return min(depth, MAX_TOP_K), check_positive("rrf_k", rrf_k)
-
-
-def check_positive(name: str, value: object) -> int:
-    """Return `value` if it is an integer of at least 1, else raise ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} is {value!r}: it must be an integer of at least 1.")
-    return value
+    check("rrf_k", rrf_k, Positive)
+    return min(depth, MAX_TOP_K), rrf_k
 
 
 def check_top_k(name: str, value: object) -> int:

@@ -8,12 +8,12 @@ qrels                query-id 0 doc-id relevance (MS MARCO: tabs, TREC: white sp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.evaluation.qrels import read_judgments
 from training.data.blocks import Block, whole_numbers
 from training.data.texts import Rows, TextStore
@@ -81,7 +81,7 @@ class TripletReader:
 def judged_rows(path: Path, queries: TextStore, documents: TextStore) -> Iterator[tuple[Rows, Rows]]:
     """Parts of (query rows, document rows) of what is judged relevant (above 0); -1 where a file does not have the id."""
     relevant = ((query, document) for _, query, document, relevance in read_judgments(path) if relevance > 0)
-    while part := list(islice(relevant, _CHUNK)):
+    for part in batched(relevant, _CHUNK):
         yield queries.rows(_column(part, 0)), documents.rows(_column(part, 1))
 
 

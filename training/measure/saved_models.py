@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from scipy import sparse
 
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import ConfigError, InputError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection
@@ -52,7 +52,7 @@ def evaluate(encoder: Encoder, collection: JudgedCollection, metrics: Sequence[s
     query_counts.add(queries)
     search = StreamingSearch(queries, list(collection.queries), retrieval_depth(names))
     documents = bar(collection.documents(), collection.name, progress, total=collection.counts.documents)
-    while block := list(islice(documents, DOCUMENTS_AT_ONCE)):
+    for block in batched(documents, DOCUMENTS_AT_ONCE):
         vectors = _matrix(encoder, encoder.encode_documents(text for _, text in block))
         document_counts.add(vectors)
         search.add([doc_id for doc_id, _ in block], vectors)

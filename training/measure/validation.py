@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.errors import ConfigError, InputError, TrainingError, VectorError
 from splade_ptbr_connectors.evaluation.bm25 import StemmedBm25
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection
@@ -234,8 +234,7 @@ def _encoded(
     encode: Encode, texts: Iterable[tuple[str, str]], what: str, *, vocab_size: int, batch_texts: int, block_texts: int
 ) -> Iterator[tuple[list[str], sparse.csr_matrix]]:
     """Blocks of (ids, vectors), in the order of the texts."""
-    rest = iter(texts)
-    while block := list(islice(rest, block_texts)):
+    for block in batched(texts, block_texts):
         ids = [text_id for text_id, _ in block]
         # longest first: a batch that does not fit into memory is met at once
         order = sorted(range(len(block)), key=lambda place: -len(block[place][1]))

@@ -8,10 +8,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import InputError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection
@@ -135,7 +135,7 @@ def _nothing_left(report: MiningReport) -> str:
 def _indexed(encoder: Encoder, collection: JudgedCollection, texts: SpooledTexts, *, progress: bool) -> ExactIndex:
     index = ExactIndex(encoder.vocab_size)
     documents = bar(collection.documents(), "encode documents", progress, total=collection.counts.documents)
-    while chunk := list(islice(documents, DOCUMENTS_AT_ONCE)):
+    for chunk in batched(documents, DOCUMENTS_AT_ONCE):
         for doc_id, text in chunk:
             texts.add(doc_id, text)
         vectors = encoder.encode_documents(text for _, text in chunk)
@@ -154,8 +154,8 @@ class _Miner:
 
     def lines(self, pairs: Sequence[tuple[str, str]], *, progress: bool) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
         """(line or None, journal entry) of each pair."""
-        waiting = bar(iter(pairs), "mine", progress, total=len(pairs))
-        while chunk := list(islice(waiting, PAIRS_AT_ONCE)):
+        waiting = bar(pairs, "mine", progress, total=len(pairs))
+        for chunk in batched(waiting, PAIRS_AT_ONCE):
             query_ids = list(dict.fromkeys(query_id for query_id, _ in chunk))
             queries = dict(zip(query_ids, self.encoder.encode_queries(self.collection.queries[q] for q in query_ids), strict=True))
             matrix = SparseBatch.from_vectors(queries.values()).to_scipy(self.encoder.vocab_size)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.errors import ConfigError, InputError
 from training.measure.progress import bar
 from training.mining.mined_lines import MinedLine, ResumableLines, read_mined
@@ -71,7 +72,7 @@ def score(
     with ResumableLines(out, identity, resume=resume) as lines:
         done = len(lines.journal)
         waiting = bar(islice(read_mined(mined), done, None), "score", progress, total=total - done)
-        while chunk := list(islice(waiting, LINES_AT_ONCE)):
+        for chunk in batched(waiting, LINES_AT_ONCE):
             scores = [_checked(teacher, chunk) for teacher in teachers]
             for line, *rows in zip(chunk, *scores, strict=True):
                 lines.add([{**line.raw, "scores": combined(rows, ensemble).tolist()}], {"lines": 1})

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...batches import batched
 from ...errors import StoreCorruptError
 from ...vectors import SparseBatch, SparseVector
 from ..base import Entry
@@ -171,7 +171,7 @@ def numbers_where(connection: Connection, tenant: str | None, test: Any, after: 
         return _numbers(connection.execute(f"SELECT number {statement}", (after, *arguments)))
     passing = list[int]()
     cursor = connection.execute(f"SELECT number, payload {statement}", (after, *arguments))
-    while rows := list(islice(cursor, PAGE)):
+    for rows in batched(cursor, PAGE):
         passing += [row[0] for row, payload in zip(rows, _parsed([row[1] for row in rows]), strict=True) if test(payload)]
     return np.array(passing, np.int64)
 

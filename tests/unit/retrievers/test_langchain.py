@@ -22,6 +22,7 @@ from splade_ptbr_connectors.errors import ConfigError, StoreClosedError, TextErr
 from splade_ptbr_connectors.langchain import SpladeRetriever
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import MAX_TOP_K
+from splade_ptbr_connectors.stores.entries import EngineFilter
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
 
@@ -133,7 +134,7 @@ def test_a_native_filter_is_passed_on_but_cannot_be_combined() -> None:
     native = object()
     store = Recording(HashingEncoder())
     SpladeRetriever(store=store).invoke("café", filter=native)
-    assert seen == [native]
+    assert seen == [EngineFilter(native)]
     with pytest.raises(ConfigError, match="cannot be combined"):
         SpladeRetriever(store=store, filter={"a": 1}).invoke("café", filter=native)
 
