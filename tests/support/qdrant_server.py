@@ -17,20 +17,31 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import numpy as np
+import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
+from qdrant_client.embed import schema_parser
 
 from tests.support.certificates import make_certificate as make_certificate  # also imported from here
 
 IMAGE = "qdrant/qdrant:v1.18.0"
 VERSION = "1.18.0"
+
+# Each client copies the library's schemas to their last string and reads all authorities' certificates, 0.1 s of work. Nobody changes
+# either, so that the clients of thousands of tests share them.
+_shared = pytest.MonkeyPatch()
+_shared.setattr(schema_parser, "deepcopy", copy, raising=False)
+_shared.setattr("httpx._transports.default.create_ssl_context", lru_cache(httpx.create_ssl_context), raising=False)
 
 
 @dataclass
