@@ -53,6 +53,7 @@ __all__ = [
     "ParsedFilter",
     "Refusal",
     "Store",
+    "check_is_store",
     "check_top_k",
 ]
 
@@ -374,3 +375,9 @@ class Store(ABC):
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+
+
+def check_is_store(store: object) -> None:
+    """Raise ConfigError unless this is an open store, and not the URL of one."""
+    if not isinstance(store, Store):
+        raise ConfigError(f"store is {store!r:.80}: it must be an open store, such as open_store('edge:my-documents', encoder='mini').")
