@@ -14,7 +14,7 @@ from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
 from .retrieval import content_and_metadata
-from .stores.base import Hit, Store, check_top_k
+from .stores.base import Hit, Store, check_is_store, check_top_k
 from .validation import Positive, check
 
 try:
@@ -52,7 +52,7 @@ class SpladeRetriever(BaseRetriever):
     that the store was opened with.
 
     Raises:
-        ConfigError: similarity_top_k, prefetch or rrf_k out of range, or a filter that cannot be translated.
+        ConfigError: not an open store, similarity_top_k, prefetch or rrf_k out of range, or a filter that cannot be translated.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class SpladeRetriever(BaseRetriever):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_is_store(store)
         self.store = store
         self.similarity_top_k = check_top_k("similarity_top_k", similarity_top_k)
         self.content_key = content_key

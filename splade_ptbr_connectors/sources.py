@@ -136,7 +136,9 @@ def _by_content(head: bytes, file: Path) -> str:
     for mark, format in ((b"\t", "tsv"), (b",", "csv"), (b";", "csv")):
         if mark in first:
             return format
-    raise InputFileError(f"{file} is neither JSONL nor CSV nor TSV, by name and by content: pass format= if it is one of them.")
+    raise InputFileError(
+        f"{file} is neither JSONL nor CSV nor TSV, by name and by content: name it .jsonl, .csv or .tsv (in Python, pass format=)."
+    )
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------

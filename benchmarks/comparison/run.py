@@ -66,6 +66,8 @@ def run(
         failures = run_steps(plan)
     for path in write_report(out, collect(plan, workload, failures)):
         typer.echo(path)
+    for name, failure in failures.items():
+        typer.echo(f"error: {name} failed at {failure.step}: {failure.message}", err=True)
     if failures:
         raise typer.Exit(1)
 

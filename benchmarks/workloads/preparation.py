@@ -63,7 +63,10 @@ def write_ready(folder: Path, name: str, make: Callable[[], tuple[SparseBatch, S
 
 def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write what the folder is for, or compare with what it is for already."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be made ({error.strerror or error}): name another one with --out.") from error
     path = folder / _SETTINGS
     if not path.exists():
         write_atomically(path, json.dumps(settings, ensure_ascii=False))

@@ -71,4 +71,4 @@ def _first_rejected(dead_letter: str | None) -> str:
         return "use --dead-letter FILE to see which"
     with Path(dead_letter).open(encoding="utf-8") as lines:
         first = json.loads(lines.readline())
-    return f"first: line {first['line']}: {first['reason']}"
+    return f"first: line {first['line']}: {first['reason'].rstrip('.')}"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ..stores.base import Store
 
 CHECKPOINT_HELP = (
-    "File from which a killed run resumes (default: in the folder of an edge store; for a server in the user's state folder, "
+    "File from which a killed run resumes (default: in the folder of an edge store; of any other in the user's state folder, "
     "SPLADE_PTBR_STATE; the report says where)."
 )
 RAY_ONLY = " (--engine ray)"
@@ -170,7 +170,7 @@ def _with_ray(
             records,
             target.url,
             encoder.load_arguments["model"],
-            load={name: value for name, value in encoder.load_arguments.items() if name != "model"}
+            encoder_options={name: value for name, value in encoder.load_arguments.items() if name != "model"}
             | {"batch_size": encoder.batch_size, "device": device},
             workers=workers,
             gpus_per_worker=1.0 if device and device.startswith("cuda") else 0.0,

@@ -33,6 +33,7 @@ from .search import search
 from .verify import verify
 
 PROGRAM = "splade-ptbr"
+INTERRUPTED = "interrupted: run the same command again (ingest and reindex resume, the others begin anew)."
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports it under no name that stays
 
 app = typer.Typer(name=PROGRAM, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=exit_codes.HELP)
@@ -91,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
                 raise KeyboardInterrupt
             return outcome if isinstance(outcome, int) else ExitCode.OK
         except (KeyboardInterrupt, typer.Abort):
-            return _fail(ExitCode.INTERRUPTED, "Interrupted", "interrupted.", as_json=as_json)
+            return _fail(ExitCode.INTERRUPTED, "Interrupted", INTERRUPTED, as_json=as_json)
         except SpladeConnectorsError as error:
             return _fail(exit_code_of(error), type(error).__name__, str(error), as_json=as_json)
         except Exception as error:

@@ -21,7 +21,7 @@ from pydantic import SkipValidation
 
 from ..errors import IngestError
 from ..sources import Source
-from ..stores.base import Store
+from ..stores.base import Store, check_is_store
 from ..validation import Arguments, Natural, Positive, renamed
 from .checkpoint import Checkpoint, ResumePoint, RunIdentity
 from .dead_letter import DeadLetter
@@ -150,6 +150,7 @@ class IngestOptions(Arguments):
 
 
 def _max_batch_documents(store: Store, given: int | None, batch_size: int | None) -> int:
+    check_is_store(store)
     chosen = renamed("batch_size", batch_size, "max_batch_documents", given)
     return store.batch_size if chosen is None else chosen
 

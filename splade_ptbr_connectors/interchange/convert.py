@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..batches import batched
 from ..encoding.protocol import Encoder
-from ..errors import ConfigError, ModelMismatchError, VectorError
+from ..errors import ConfigError, InputFileError, ModelMismatchError, VectorError
 from ..pruning import Combined, Pruning
 from ..records import EncodedRecord
 from ..vectors import SparseBatch
@@ -136,8 +136,11 @@ class Conversion:
                 f"{manifest_path(self.source)} says that weights were multiplied by {said}, not by {given}: leave the option out."
             )
         if said is None and given is None:
+            if not self.source.exists():
+                raise InputFileError(f"no such file: {self.source}.")
             raise ConfigError(
-                f"{self.source} holds integers and has no manifest: give the factor by which weights were multiplied, such as 100."
+                f"{self.source} holds integers and has no manifest: give the factor by which weights were multiplied "
+                "(--source-quantisation), such as 100."
             )
         return said or given
 

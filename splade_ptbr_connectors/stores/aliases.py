@@ -22,7 +22,10 @@ def on_server(store: Store) -> RemoteStore[Any]:
     from .remote import RemoteStore
 
     if not isinstance(store, RemoteStore):
-        raise ConfigError(f"{store.url} is not a server store: only those have aliases and can be adopted.")
+        raise ConfigError(
+            f"{store.url} is not a server store: only those have aliases and can be adopted. Ingest into a folder of another name, and "
+            "open that one."
+        )
     return store
 
 

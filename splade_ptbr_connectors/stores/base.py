@@ -30,6 +30,7 @@ from .entries import (
     ParsedFilter,
     Refusal,
     check_dense,
+    check_doc_ids,
     check_entry,
     check_fusion,
     check_top_k,
@@ -52,6 +53,7 @@ __all__ = [
     "ParsedFilter",
     "Refusal",
     "Store",
+    "check_is_store",
     "check_top_k",
 ]
 
@@ -149,12 +151,14 @@ class Store(ABC):
     def get(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
         """The stored entries of these documents; ids that are not stored are left out."""
         self._check_open()
-        return self._get([check_doc_id(doc_id) for doc_id in doc_ids]) if doc_ids else {}
+        ids = list(check_doc_ids(doc_ids))
+        return self._get(ids) if ids else {}
 
     async def aget(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
         """get() without blocking the event loop."""
         self._check_open()
-        return await self._aget([check_doc_id(doc_id) for doc_id in doc_ids]) if doc_ids else {}
+        ids = list(check_doc_ids(doc_ids))
+        return await self._aget(ids) if ids else {}
 
     def exists(self, doc_id: str) -> bool:
         """Whether the document is stored."""
@@ -163,7 +167,8 @@ class Store(ABC):
     def content_hashes(self, doc_ids: Sequence[str]) -> dict[str, str]:
         """The content hashes of those of these documents that are stored with one."""
         self._check_open()
-        return self._content_hashes([check_doc_id(doc_id) for doc_id in doc_ids]) if doc_ids else {}
+        ids = list(check_doc_ids(doc_ids))
+        return self._content_hashes(ids) if ids else {}
 
     def count(self, *, filter: Filter | None = None) -> int:
         """Number of stored documents, exact; with a filter, of those that it lets pass."""
@@ -246,12 +251,12 @@ class Store(ABC):
     def delete(self, doc_ids: Iterable[str]) -> int:
         """Delete documents by id; ids that are not stored are no error. Returns how many were deleted."""
         self._check_open()
-        return sum(self._delete(batch) for batch in batched(map(check_doc_id, doc_ids), self.batch_size))
+        return sum(self._delete(batch) for batch in batched(check_doc_ids(doc_ids), self.batch_size))
 
     async def adelete(self, doc_ids: Iterable[str]) -> int:
         """delete() without blocking the event loop."""
         self._check_open()
-        deleted = [await self._adelete(batch) for batch in batched(map(check_doc_id, doc_ids), self.batch_size)]
+        deleted = [await self._adelete(batch) for batch in batched(check_doc_ids(doc_ids), self.batch_size)]
         return sum(deleted)
 
     def delete_where(self, filter: Filter) -> int:
@@ -370,3 +375,9 @@ class Store(ABC):
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+
+
+def check_is_store(store: object) -> None:
+    """Raise ConfigError unless this is an open store, and not the URL of one."""
+    if not isinstance(store, Store):
+        raise ConfigError(f"store is {store!r:.80}: it must be an open store, such as open_store('edge:my-documents', encoder='mini').")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,6 +113,18 @@ def check_top_k(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
         raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
     return value
+
+
+def check_doc_ids(doc_ids: object) -> Iterator[str]:
+    """The ids, each checked as it is taken.
+
+    Raises:
+        ConfigError: at once, if it is no iterable of ids. One text is refused too: its letters may be the ids of other documents.
+        RecordError, TextError: one that is not usable.
+    """
+    if isinstance(doc_ids, str | bytes) or not isinstance(doc_ids, Iterable):
+        raise ConfigError(f"doc_ids is {doc_ids!r:.80}: it must be a list of document ids, such as ['1'].")
+    return map(check_doc_id, doc_ids)
 
 
 def check_dense(dense: object) -> tuple[float, ...]:

@@ -79,6 +79,13 @@ class OpenOptions(Strict):
             raise ConfigError(f"tenant is {tenant!r:.60}: it must be a string of 1 to {MAX_TENANT_BYTES} bytes, not blank.")
         return tenant
 
+    @field_validator("settings")
+    @classmethod
+    def _by_name(cls, settings: object) -> object:
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"settings is {settings!r:.80}: it must be a mapping such as {{'timeout_s': 30}}.")
+        return settings
+
     @property
     def address(self) -> str:
         """What follows the scheme of the URL."""

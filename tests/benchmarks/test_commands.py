@@ -73,7 +73,9 @@ def test_running_again_keeps_the_prunings(reported: Path, collection: Path) -> N
 
 def test_a_failed_engine_ends_with_an_exit_code_but_a_report(reported: Path, collection: Path) -> None:
     arguments = ["run", "--collection", str(collection), "--engines", "numba,qdrant", "--rounds", "1", "--out", str(reported)]
-    assert CliRunner().invoke(program.app, arguments).exit_code == 1
+    done = CliRunner().invoke(program.app, arguments)
+    assert done.exit_code == 1
+    assert "error: qdrant failed at build: " in done.output
     engines = {engine.name: engine for engine in Results.read(reported).engines}
     assert engines["qdrant"].failure is not None
     assert engines["numba"].latency_ms
@@ -97,6 +99,7 @@ def test_an_index_on_a_server_whose_disk_cannot_be_seen_is_reported_without_its_
         (["--set", "seismic.n_postings=3"], "not among those"),
         (["--collection", "nowhere"], "nowhere"),
         (["--split", "dev"], "dev"),
+        (["--out", "/dev/null/report"], "cannot be made .* --out"),
     ],
 )
 def test_bad_input_is_one_clear_error(collection: Path, tmp_path: Path, arguments: list[str], told: str) -> None:

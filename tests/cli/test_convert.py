@@ -92,7 +92,8 @@ def test_what_is_wrong_is_told_with_an_exit_code(cli: Command, encoded: str) -> 
     assert_fails(cli("convert", "x.ciff", "c.jsonl", "--to", "jsonl", "--source-quantisation", "100"), 3, "x.ciff, byte")
     Path("v.jsonl").write_text('{"_id": "1", "vector": {"1": 1}}\n{"_id": "2"}\n')
     assert_fails(cli("convert", "v.jsonl", "y.ciff", "--from", "jsonl"), 3, "v.jsonl, line 2")
-    assert_fails(cli("convert", "missing.ciff", "y.tsv", "--source-quantisation", "1"), 3, "missing.ciff")
+    for factor in ([], ["--source-quantisation", "1"]):
+        assert_fails(cli("convert", "missing.ciff", "y.tsv", *factor), 3, "missing.ciff")
     assert_fails(cli("convert", "v.jsonl", "y.ciff", "--from", "jsonl", "--prune", "top=3"), 2, "top_k")
     assert_fails(cli("convert", "v.jsonl", "y.ciff", "--from", "jsonl", "--quantisation", "0"), 2, "quantisation")
     assert_fails(cli("convert", "-", "y.ciff", "--from", "jsonl"), 2, "file name")

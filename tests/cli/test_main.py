@@ -107,7 +107,7 @@ def test_ctrl_c_is_exit_code_130(cli: Command, filled: str, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     monkeypatch.setattr(search, "add_tokens", interrupted)
-    assert_fails(cli("search", "gripe", "--store", filled, "--explain"), 130, "interrupted")
+    assert_fails(cli("search", "gripe", "--store", filled, "--explain"), 130, "interrupted: run the same command again")
     assert cli("search", "gripe", "--store", filled, "--explain", "--json").json["error"]["type"] == "Interrupted"
 
 

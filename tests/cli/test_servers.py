@@ -321,6 +321,9 @@ def test_what_cannot_be_reindexed(cli: Command, url: str, corpus: Path, filled: 
     cli("ingest", corpus, "--store", url)
     assert_fails(cli("reindex", corpus, "--store", url), 2, "not an alias")
     assert_fails(cli("reindex", corpus, "--store", filled), 2, "no aliases")
+    for embedded in ("edge:folder/none", "numba:folder/none"):  # not there yet: refused before anything is filled
+        assert_fails(cli("reindex", corpus, "--store", embedded), 2, "no aliases")
+    assert not Path("folder").exists()
     assert_fails(cli("reindex", "-", "--store", url), 2, "stdin")
     assert names(server) == {"leis"}
 

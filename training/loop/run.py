@@ -40,12 +40,13 @@ def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False) ->
         TrainingError: nothing to resume, a checkpoint of another recipe, a collapsed run, a disk that is full.
     """
     check_device(recipe.training)
+    _check_free(out, resume=resume)  # before texts are read for minutes
     if recipe.training.threads is not None:
         torch.set_num_threads(recipe.training.threads)
     data = load_training_data(recipe, data_dir)
     built = build_model(recipe, data_dir, data.passages)
     model = TrainedModel(built.model, recipe, data.sources)
-    log = _open_log(out, resume=resume)
+    log = _open_log(out)
     with log or nullcontext():
         monitor = Monitor(recipe, data.validation, built.tokens, log, out)
         trainer = SpladeTrainer(model, recipe, data.batches, built.tokens, monitor, out)
@@ -67,14 +68,28 @@ def _begin(trainer: SpladeTrainer, log: RunLog | None) -> None:
     trainer.monitor.validate(trainer.trained, 0)
 
 
-def _open_log(out: Path, *, resume: bool) -> RunLog | None:
-    """The log, on the first process only."""
-    if rank_and_world()[0] or int(os.environ.get("RANK", "0")):
-        return None
+def _is_first_process() -> bool:
+    return not (rank_and_world()[0] or int(os.environ.get("RANK", "0")))
+
+
+def _check_free(out: Path, *, resume: bool) -> None:
+    """Raises ConfigError for the folder of another run, or one that cannot be made."""
+    if not _is_first_process():
+        return
     found = checkpoints.last_complete(out / CHECKPOINTS)
     if found is not None and not resume:
         raise ConfigError(f"{out} holds a run already ({found.name}): train with --resume, choose another --out, or delete it")
-    if found is None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {out} cannot be made ({error.strerror or error}): choose another --out") from error
+
+
+def _open_log(out: Path) -> RunLog | None:
+    """The log, on the first process only."""
+    if not _is_first_process():
+        return None
+    if checkpoints.last_complete(out / CHECKPOINTS) is None:
         (out / FILE_NAME).unlink(missing_ok=True)
         (out / BEST).unlink(missing_ok=True)
     return RunLog(out / FILE_NAME)

@@ -201,6 +201,13 @@ def test_a_run_is_not_overwritten_and_another_recipe_is_not_resumed(unbroken: Pa
         train(load_recipe(smoke_recipe, ["optimizer.lr = 0.1"]), data_dir, unbroken, resume=True)
 
 
+@pytest.mark.parametrize("place", ["a file", "a file/run"])
+def test_an_output_folder_that_cannot_be_made_is_refused_before_data_is_read(smoke_recipe: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").touch()
+    with pytest.raises(ConfigError, match=r"cannot be made .* another --out"):
+        train(load_recipe(smoke_recipe), tmp_path / "no data here", tmp_path / place)
+
+
 def test_a_collapsed_run_is_stopped_with_its_reason(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
     heavy = ["validation.every = 4", "sparsity.document.weight = 1e4", "sparsity.document.ramp_steps = 0", "optimizer.lr = 0.1"]
     with pytest.raises(TrainingError, match=r"collapsed at step .* vectors .* are empty.*lower lambda"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors import errors
-from splade_ptbr_connectors.ingestion.engine import IngestReport, ingest
+from splade_ptbr_connectors.ingestion.engine import IngestReport, aingest, ingest
 from splade_ptbr_connectors.ingestion.report import IngestProgress
 from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.sources import open_source
@@ -87,6 +88,13 @@ def test_what_is_no_collection(store: Store, records: Any) -> None:
 def test_bad_settings(store: Store, setting: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigError, match="at least 1"):
         ingest([], store, **setting)
+
+
+@pytest.mark.parametrize("store", [None, "edge:my-documents"])
+def test_a_url_is_no_store(store: Any) -> None:
+    for use in (ingest, lambda *given: asyncio.run(aingest(*given))):
+        with pytest.raises(errors.ConfigError, match=r"store is .* must be an open store"):
+            use([], store)
 
 
 def test_batch_size_is_still_taken_as_the_name_of_max_batch_documents(store: Store) -> None:

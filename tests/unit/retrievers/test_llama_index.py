@@ -143,6 +143,12 @@ def test_bad_k_is_refused_at_construction(k: Any) -> None:
         SpladeRetriever(STORE, similarity_top_k=k)
 
 
+@pytest.mark.parametrize("store", [None, "edge:my-documents"])
+def test_a_url_is_no_store(store: Any) -> None:
+    with pytest.raises(ConfigError, match=r"must be an open store, such as open_store\("):
+        SpladeRetriever(store)
+
+
 def test_unknown_settings_raise() -> None:
     with pytest.raises(TypeError, match="top_k"):
         SpladeRetriever(STORE, top_k=3)

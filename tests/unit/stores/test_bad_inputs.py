@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -201,6 +202,21 @@ def test_bad_ids_of_reads_and_deletes(watched: Watched, doc_id: Any) -> None:
     for use in (lambda: store.get([doc_id]), lambda: store.exists(doc_id), lambda: store.delete([doc_id])):
         with pytest.raises(errors.InputError):
             use()
+    assert seen() == before
+
+
+@pytest.mark.parametrize("doc_ids", ["there", "ab", "", b"ab", None, 3])
+def test_ids_that_are_no_list_are_refused_whole(watched: Watched, doc_ids: Any) -> None:
+    """A text is an iterable of its letters: delete("ab") must not delete the documents a and b."""
+    store, seen = watched
+    store.upsert_vectors([("a", VECTOR), ("b", VECTOR)])
+    before = seen()
+    for use in (store.get, store.content_hashes, store.delete):
+        with pytest.raises(errors.ConfigError, match=r"doc_ids is .*a list of document ids"):
+            use(doc_ids)
+    for later in (store.aget, store.adelete):
+        with pytest.raises(errors.ConfigError, match=r"doc_ids is .*a list of document ids"):
+            asyncio.run(later(doc_ids))
     assert seen() == before
 
 

@@ -50,6 +50,13 @@ def test_bad_batch_size(url: str, batch_size: Any) -> None:
     assert not Path(url.removeprefix("edge:")).exists()
 
 
+@pytest.mark.parametrize("settings", [["datatype"], "datatype=float16", 3])
+def test_settings_that_are_no_mapping(url: str, settings: Any) -> None:
+    with pytest.raises(errors.ConfigError, match=r"settings is .* must be a mapping"):
+        open_store(url, encoder=HashingEncoder(), settings=settings)
+    assert not Path(url.removeprefix("edge:")).exists()
+
+
 @pytest.mark.parametrize("form", ["edge:new/index", "edge://new/index", "edge:./new/index"])
 def test_relative_paths(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
