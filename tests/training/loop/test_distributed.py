@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -125,7 +126,9 @@ def of_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any
     """What each of two processes found."""
     folder = tmp_path_factory.mktemp("processes")
     store = dist.TCPStore("127.0.0.1", 0, WORLD, is_master=True, wait_for_workers=False)  # held by the one who outlives both
-    context: Any = torch.multiprocessing.spawn(worker, args=(str(folder), store.port), nprocs=WORLD, join=False)
+    multiprocessing.set_forkserver_preload([__name__, "torch._dynamo"])  # the libraries are imported once for both
+    arguments = (str(folder), store.port)
+    context: Any = torch.multiprocessing.start_processes(worker, arguments, nprocs=WORLD, join=False, start_method="forkserver")
     try:
         if not context.join(timeout=TIMEOUT_S):
             context.join(timeout=TIMEOUT_S)
