@@ -10,6 +10,7 @@ library does what it says, and one made to do harm (a chain of Replace that doub
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,9 +119,12 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     """Find a model by shipped name ("mini"), folder or hub id ("AxelPCG/splade-pt-br") and check its folder.
 
     Raises:
+        ConfigError: the model is not named by a text or a path.
         ModelNotFoundError: none of the three.
         ModelFormatError: found, but not usable.
     """
+    if not isinstance(model, str | os.PathLike):
+        raise ConfigError(f"the model is {model!r:.80}: name one that ships ({', '.join(shipped_models())}), a folder or a hub id.")
     name = str(model)
     if isinstance(model, str) and model in shipped_models():
         path = SHIPPED / model

@@ -7,6 +7,7 @@ of an OpenSearch mapping.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -200,15 +201,24 @@ def read_sidecar(folder: Path, engine: str) -> StoreDescription | None:
     return StoreDescription.from_mapping(raw, where=str(path), engine=engine)
 
 
+_SETTINGS = re.compile(r"\?\w+=[^/]*$")
+
+
 def store_folder(address: str, url: str, engine: str) -> Path:
     """The folder that a store URL names. Raises ConfigError when it names none."""
     path = address.removeprefix("//")  # edge://index is read as edge:index, edge:///srv/index as edge:/srv/index
     if not path or "\0" in path:
         raise ConfigError(f"store URL {url!r} names no folder: write it as '{engine}:./index'.")
     try:
-        return Path(path).expanduser()
+        folder = Path(path).expanduser()
     except RuntimeError as error:  # ~somebody
         raise ConfigError(f"store URL {url!r} names the home of a user who is not known: write the path without '~'.") from error
+    if _SETTINGS.search(path) and not folder.exists():
+        raise ConfigError(
+            f"store URL {url!r} ends in settings, which the URL of a folder cannot hold: give them as settings={{...}}, or as --setting "
+            "NAME=VALUE."
+        )
+    return folder
 
 
 def find_store(folder: Path, url: str, engine: str, *, create: bool) -> StoreDescription | None:

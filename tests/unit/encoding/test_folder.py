@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 
 from splade_ptbr_connectors import SparseVector, SpladeEncoder
 from splade_ptbr_connectors.encoding.config import EncoderConfig
-from splade_ptbr_connectors.errors import ModelFormatError, ModelNotFoundError, SpladeConnectorsError
+from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, ModelNotFoundError, SpladeConnectorsError
 
 
 @pytest.fixture
@@ -94,6 +95,10 @@ class TestBrokenFolders:
         self.refused(str(tmp_path / "absent"), "no model", ModelNotFoundError)
         self.refused("nobody/nothing", "no model 'nobody/nothing'", ModelNotFoundError)
         self.refused("../../etc", "no model|no config.json|holds no weights", SpladeConnectorsError)
+
+    @pytest.mark.parametrize("model", [None, 7, b"mini", ["mini"]])
+    def test_what_names_no_model(self, model: Any) -> None:
+        self.refused(model, "a folder or a hub id", ConfigError)
 
     def test_a_file(self, model: Path) -> None:
         self.refused(model / "config.json", "is a file")

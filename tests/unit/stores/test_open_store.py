@@ -32,6 +32,8 @@ VECTOR = SparseVector([1], [1.0])
         ("edge:a\0b", "names no folder"),
         ("edge:~nobody-of-this-name/index", "not known"),
         ("numba:~nobody-of-this-name/index", "not known"),
+        ("edge:index?datatype=float16", "--setting"),
+        ("numba:folder/index?a=1&b=2", "--setting"),
         ("numba:a\udcffb", "no UTF-8"),
         ("", "has no scheme"),
         (None, "is a string"),
