@@ -1,8 +1,10 @@
 # make demo   set everything up in .venv and run the main job on the sample collection
-# make test   set the test environment up in .venv-test and run the whole suite, a process per core (WORKERS=0: in this process)
+# make test   set the test environment up in .venv-test and run the whole suite, a process per core and one more, since tests of servers
+#             and Ray wait (WORKERS=0: in this process)
 # make check  lint and types
 PYTHON ?= python3
-WORKERS ?= logical
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+unexport PYTHONDONTWRITEBYTECODE  # else each of the many processes that tests start compiles the package anew
 PIP_FLAGS = --quiet --disable-pip-version-check
 
 .PHONY: demo test check format clean

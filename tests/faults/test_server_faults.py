@@ -131,7 +131,7 @@ def test_index_deleted_in_mid_run(run: Ingest, tmp_path: Path) -> None:
         run(documents(COUNT), store, checkpoint=tmp_path / "checkpoint")
     store.server.plan = None
     assert _position(tmp_path) > 0
-    with pytest.raises(errors.IngestError, match=r"some were deleted or lost since\. Pass restart=True"):
+    with pytest.raises(errors.IngestError, match=r"some have been deleted or lost since\. Pass restart=True"):
         run(documents(COUNT), store, checkpoint=tmp_path / "checkpoint")
     _assert_whole(store, run(documents(COUNT), store, checkpoint=tmp_path / "checkpoint", restart=True))
 
