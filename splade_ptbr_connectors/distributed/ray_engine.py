@@ -234,8 +234,8 @@ def _handed_over(credentials: Credentials | None, url: str) -> HandedOver | None
     """The credentials given, or those of this process's environment, as they travel to the workers."""
     from ..stores.credentials import Credentials, HandedOver
 
-    engine = url.partition(":")[0].partition("+")[0]
-    if credentials is None and engine in ("qdrant", "opensearch"):
+    engine, on_server, _ = url.partition(":")[0].partition("+")
+    if credentials is None and on_server:
         credentials = Credentials.from_environment(engine)
     return None if credentials is None else HandedOver(credentials)
 

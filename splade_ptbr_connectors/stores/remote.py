@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from ..errors import ConfigError, ModelMismatchError, StoreNotFoundError
 from ..vectors import SparseVector
 from .base import Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from .calls import Operation
-from .connection import Connection
+from .connection import Connection, ReadFailure
+from .credentials import Credentials
 from .model_stamp import ModelStamp, StoreDescription, resolve_encoder, warn_unknown_origin
-from .settings import OpenOptions
+from .settings import OpenOptions, ServerSettings
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -157,6 +158,22 @@ class Operations(ABC):
         """Delete what passes the filter. Returns how many did."""
 
 
+class ServerClients(Protocol):
+    """What makes the clients of an engine."""
+
+    @property
+    def credentials(self) -> Credentials: ...
+
+    @property
+    def settings(self) -> ServerSettings: ...
+
+    def client(self) -> Any:
+        """The blocking one."""
+
+    def async_client(self) -> Any:
+        """One for the running event loop."""
+
+
 O = TypeVar("O", bound=Operations)  # noqa: E741
 
 
@@ -172,6 +189,19 @@ class RemoteStore(Store, Generic[O]):
         self._connection = connection
         self._operations = operations
         self._description = operations.description
+
+    @classmethod
+    def _connect(cls, clients: ServerClients, read_failure: ReadFailure, operations: O, options: OpenOptions) -> Self:
+        """Open or create the collection with clients of this package's own."""
+        connection = Connection(
+            operations.url,
+            clients.client(),
+            read_failure,
+            clients.settings.policy(),
+            new_async_client=clients.async_client,
+            credentials=clients.credentials,
+        )
+        return cls._open(connection, operations, options, max_in_flight=clients.settings.max_in_flight)
 
     @classmethod
     def _open(cls, connection: Connection, operations: O, options: OpenOptions, *, max_in_flight: int) -> Self:

@@ -107,9 +107,7 @@ class EdgeEngine:
     def _check_place(self) -> None:
         found = _identity(self.folder)
         if found is None:
-            raise StoreNotFoundError(
-                f"{self.folder} of the store {self.url} was removed while it was open: restore it from a backup, or ingest anew."
-            )
+            raise _removed(self.folder, self.url)
         if found != self._place:
             raise StoreCorruptError(f"{self.folder} of the store {self.url} was replaced while it was open: close it, and open it again.")
 
@@ -202,9 +200,7 @@ def _typed(error: Exception, url: str, doing: str) -> StoreError:
     if _LOCKED.search(text):
         return locked_error(url)
     if isinstance(error, FileNotFoundError):
-        return StoreNotFoundError(
-            f"{error.filename} of the store {url} was removed while it was open: restore it from a backup, or ingest anew."
-        )
+        return _removed(error.filename, url)
     if isinstance(error, OSError) or _REFUSED.search(text):
         return StoreWriteError(
             f"cannot {doing} the store {url}: {_first_line(error)}; check free space and write permission (searching needs it too)."
@@ -212,6 +208,10 @@ def _typed(error: Exception, url: str, doing: str) -> StoreError:
     if doing == "open":
         return _corrupt(error, url, doing)
     return StoreError(f"the engine could not {doing} the store {url}: {_first_line(error)}.")
+
+
+def _removed(path: object, url: str) -> StoreNotFoundError:
+    return StoreNotFoundError(f"{path} of the store {url} was removed while it was open: restore it from a backup, or ingest anew.")
 
 
 def _corrupt(error: BaseException, url: str, doing: str) -> StoreCorruptError:

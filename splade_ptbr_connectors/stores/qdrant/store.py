@@ -42,15 +42,7 @@ def connect(options: OpenOptions) -> QdrantStore:
     operations = Writes(address.url, unquote(address.collection), settings, options.tenant)
     clients = Clients(address, credentials, settings)
     clients.check()
-    connection = Connection(
-        address.url,
-        clients.client(),
-        read_failure,
-        settings.policy(),
-        new_async_client=clients.async_client,
-        credentials=credentials,
-    )
-    return QdrantStore._open(connection, operations, options, max_in_flight=settings.max_in_flight)
+    return QdrantStore._connect(clients, read_failure, operations, options)
 
 
 class QdrantStore(RemoteStore[Writes]):
