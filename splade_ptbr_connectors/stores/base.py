@@ -24,10 +24,12 @@ from .entries import (
     CheckedEntry,
     EngineFilter,
     Entry,
+    EntryPassage,
     Filter,
     Hit,
     HybridSearch,
     ParsedFilter,
+    Place,
     Refusal,
     check_dense,
     check_doc_ids,
@@ -36,6 +38,7 @@ from .entries import (
     check_top_k,
     parsed,
 )
+from .passages import Spread
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -47,10 +50,12 @@ __all__ = [
     "CheckedEntry",
     "EngineFilter",
     "Entry",
+    "EntryPassage",
     "Filter",
     "Hit",
     "HybridSearch",
     "ParsedFilter",
+    "Place",
     "Refusal",
     "Store",
     "check_is_store",
@@ -67,10 +72,12 @@ class Store(ABC):
         batch_size: entries sent to the engine at once.
         tenant: whose documents these are; every read and write is confined to them. None: a collection without tenants.
         max_in_flight: how many loads may run at once.
+        keeps_passages: whether it takes documents of several passages.
     """
 
     engine: ClassVar[str]
     max_in_flight: int = 1
+    keeps_passages: bool = False
     _description: StoreDescription | None = None  # what the engine keeps beside the vectors
 
     def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256, tenant: str | None = None) -> None:
@@ -79,6 +86,8 @@ class Store(ABC):
         self.batch_size = batch_size
         self.tenant = tenant
         self._closed = False
+        self._spread = Spread()
+        self._met_passages = False  # set by the first hit that is one of several passages
 
     @property
     def identity(self) -> str:
@@ -92,26 +101,42 @@ class Store(ABC):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def search(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True) -> list[Hit]:
+    def search(
+        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True, group: bool = True
+    ) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
-        Documents that share no term with the query are no hits, so fewer than top_k may come back.
+        Documents that share no term with the query are no hits, so fewer than top_k may come back. The score of a document of several
+        passages is that of its best one, which is the hit's `passage`.
 
         Args:
             query: a text (encoded as a query) or a ready vector.
             top_k: 1..10,000.
             filter: see `splade_ptbr_connectors.filters`, or the engine's own filter object.
             with_payload: False leaves the hits' payloads empty, which is faster: ids and scores only.
+            group: False returns passages as hits of their own: the top_k best, several of one document among them.
         """
         vector, conditions = self._prepared(query, top_k, filter)
-        return self._search(vector, top_k, conditions, with_payload) if len(vector) else []
+        if not len(vector):
+            return []
+        if not self._met_passages:
+            hits = self._search(vector, top_k, conditions, with_payload)
+            if not self._meets_passages(hits):
+                return hits
+        return self._search_passages(vector, top_k, conditions, with_payload, group)
 
     async def asearch(
-        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True
+        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True, group: bool = True
     ) -> list[Hit]:
         """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
         vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
-        return await self._asearch(vector, top_k, conditions, with_payload) if len(vector) else []
+        if not len(vector):
+            return []
+        if not self._met_passages:
+            hits = await self._asearch(vector, top_k, conditions, with_payload)
+            if not self._meets_passages(hits):
+                return hits
+        return await self._asearch_passages(vector, top_k, conditions, with_payload, group)
 
     def search_hybrid(
         self,
@@ -267,6 +292,11 @@ class Store(ABC):
             raise ConfigError("delete_where() was given an empty filter, which is every document: name the ones to delete.")
         return self._delete_where(conditions)
 
+    def sweep(self) -> int:
+        """Delete passages that count no more, left by writes that were cut off: no search sees them, they cost room. Returns how many."""
+        self._check_open()
+        return 0
+
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
         """Around a bulk load: an engine may tune settings during the load, and restores them whatever happens."""
@@ -320,13 +350,25 @@ class Store(ABC):
 
     def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
         vocab_size = self.encoder.vocab_size
-        return [check_entry(entry, vocab_size) for entry in entries]
+        checked = [check_entry(entry, vocab_size) for entry in entries]
+        if not self.keeps_passages:
+            several = next((entry.doc_id for entry in checked if entry.passages), None)
+            if several is not None:
+                raise ConfigError(
+                    f"the document {several!r} has several passages, {self.url} keeps whole documents only: give it one vector."
+                )
+        return checked
+
+    def _meets_passages(self, hits: Sequence[Hit]) -> bool:
+        """Whether one of them is one of several passages; the searches after the first such take that into account at once."""
+        self._met_passages = self._met_passages or any([hit.place is not None for hit in hits])
+        return self._met_passages
 
     # -- what an engine implements -----------------------------------------------------------------------------------
 
     @abstractmethod
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
-        """The hits, best first; without payloads each has an empty one."""
+        """The hits, best first; without payloads each has an empty one. One of several passages has a place, whichever."""
 
     @abstractmethod
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]: ...
@@ -354,6 +396,13 @@ class Store(ABC):
     def _close(self) -> None: ...
 
     # -- what an engine may do better ----------------------------------------------------------------------------------
+
+    def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        """The same over documents of which some have several passages; see passages.best_documents()."""
+        raise NotImplementedError(f"{type(self).__name__} keeps passages and does not search them")
+
+    async def _asearch_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        return await asyncio.to_thread(self._search_passages, query, top_k, filter, with_payload, group)
 
     async def _asearch(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         return await asyncio.to_thread(self._search, query, top_k, filter, with_payload)

@@ -7,21 +7,52 @@ the engine's own files, PATH/splade-ledger the state of the last write and the l
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import qdrant_edge as edge
 
+from ...batches import batched
 from ...errors import ConfigError, StoreWriteError
 from ...filters import AnyOf
 from ...vectors import SparseVector
 from .. import datatypes
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
-from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, TENANT_FIELD, from_stored, point_id, to_stored
-from .checks import Checks, checked_names, checked_payload, checked_vector, checks_of, with_check
-from .contents import ENGINE, ONLY_CHECKS, Contents, count, every_record
+from ..calls import Operation
+from ..passages import (
+    FetchPoints,
+    Head,
+    Point,
+    best_documents,
+    fetched,
+    fused_documents,
+    head_of,
+    head_stored,
+    immediate,
+    is_stale,
+    last_of_each,
+    place_of,
+    point_of,
+    rank,
+    tail_points,
+    tails,
+    with_passages,
+)
+from ..payloads import (
+    CHECK_FIELD,
+    HASH_FIELD,
+    ID_FIELD,
+    NUMBER_PATH,
+    PASSAGE_FIELD,
+    PASSAGES_FIELD,
+    TENANT_FIELD,
+    from_stored,
+    point_id,
+)
+from .checks import Checks, altered, checked_names, checked_payload, checked_vector, checks_of, hex_id, with_check
+from .contents import ENGINE, ONLY_CHECKS, Contents, count, documents_only, every_record
 from .engine import EdgeEngine, translated
 from .filters import to_edge
 from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
@@ -30,7 +61,9 @@ if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
 logger = logging.getLogger(__name__)
-ONLY_NAMES = edge.PayloadSelector.Include([ID_FIELD, HASH_FIELD, TENANT_FIELD])
+NAMES = [ID_FIELD, HASH_FIELD, TENANT_FIELD, PASSAGE_FIELD, PASSAGES_FIELD]
+ONLY_NAMES, WITH_CHECKS = edge.PayloadSelector.Include(NAMES), edge.PayloadSelector.Include([*NAMES, CHECK_FIELD])
+DELETED_AT_ONCE = 10_000
 BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the payload storage and later a merged segment
 
 
@@ -41,6 +74,7 @@ class EdgeStore(Store):
     """
 
     engine: ClassVar[str] = "edge"
+    keeps_passages = True
 
     def __init__(
         self,
@@ -57,6 +91,8 @@ class EdgeStore(Store):
         self._contents = contents
         self._description = contents.description
         self.settings = EdgeSettings(**stored_settings(contents.description.settings))
+        if contents.passages and contents.left_open:
+            self.sweep()
 
     @property
     def identity(self) -> str:
@@ -106,25 +142,59 @@ class EdgeStore(Store):
         nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
         return self._ranked({"query": nearest, "filter": self._restrict_to_tenant(filter)}, top_k, with_payload)
 
+    def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        points = self._points(query, self._restrict_to_tenant(filter))
+        return immediate(best_documents(points, self._heads, top_k, self._spread, with_payload=with_payload, group=group))
+
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         self.settings.check_dense("the dense query", search.dense, self.url)
         native = self._restrict_to_tenant(search.filter)
-        searches = [edge.Prefetch(search.prefetch, query=edge.Query.Nearest(list(search.dense), using=DENSE), filter=native)]
+        near = edge.Query.Nearest(list(search.dense), using=DENSE)
+        if self._contents.passages:
+            return self._fused(search, near, native)
+        searches = [edge.Prefetch(search.prefetch, query=near, filter=native)]
         if len(search.query):
             nearest = edge.Query.Nearest(_to_edge_vector(search.query), using=VECTOR)
             searches.insert(0, edge.Prefetch(search.prefetch, query=nearest, filter=native))
         # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
         return self._ranked({"query": edge.Fusion.Rrf(k=search.rrf_k + 1), "prefetches": searches}, search.top_k, True)
 
+    def _fused(self, search: HybridSearch, near: Any, native: Any) -> list[Hit]:
+        """The engine would fuse passages, where documents are wanted."""
+        request = edge.QueryRequest(search.prefetch, query=near, filter=native, with_payload=ONLY_NAMES, with_vector=False)
+        with self._edge.use("search") as shard:
+            nearest = [self._point_found(point) for point in shard.query(request)]
+        return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
+
+    def _points(self, query: SparseVector, native: Any) -> FetchPoints:
+        nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+        request = {"query": nearest, "filter": native}
+        return lambda count: fetched(sorted(map(self._point_found, self._best(request, count, ONLY_NAMES)), key=rank)[:count])
+
+    def _point_found(self, point: Any) -> Point:
+        stored = checked_names(point, self.url)
+        return point_of(hex_id(point.id), stored[ID_FIELD], float(point.score), stored)
+
+    def _heads(self, keys: list[str], whole: bool) -> Operation[dict[str, Head]]:
+        payload, checked = (True, checked_payload) if whole else (ONLY_NAMES, checked_names)
+        with self._edge.use("search") as shard:
+            stored = {hex_id(record.id): checked(record, self.url) for record in shard.retrieve(keys, payload, False)}
+        return fetched({key: head_of(found, from_stored(dict(found))[1] if whole else {}) for key, found in stored.items()})
+
     def _ranked(self, request: Mapping[str, Any], top_k: int, with_payload: bool) -> list[Hit]:
         payload, checked = (True, checked_payload) if with_payload else (ONLY_NAMES, checked_names)
+        hits = [_hit(point, checked(point, self.url)) for point in self._best(request, top_k, payload)]
+        return sorted(hits, key=_rank)[:top_k]
+
+    def _best(self, request: Mapping[str, Any], top_k: int, payload: Any) -> list[Any]:
+        """The top_k points, and one more where it does not tie with the last of them."""
         with self._edge.use("search") as shard:
             points = _query(shard, request, top_k + 1, payload)
             if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
                 points = _with_all_ties(shard, request, points[top_k - 1].score, top_k, payload)
-        return sorted([_hit(point, checked(point, self.url)) for point in points], key=_rank)[:top_k]
+        return points
 
     def _largest_weights(self, term_ids: list[int]) -> list[float]:
         """Of all tenants: the range of a term spans them."""
@@ -135,8 +205,25 @@ class EdgeStore(Store):
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._edge.use("read") as shard:
-            records = shard.retrieve(self._point_ids(doc_ids), True, True)
-        return {entry.doc_id: entry for entry in [_entry(record, self.url) for record in records]}
+            entries = self._entries(shard, shard.retrieve(self._point_ids(doc_ids), True, True))
+        return {entry.doc_id: entry for entry in entries}
+
+    def _entries(self, shard: Any, heads: Sequence[Any]) -> list[Entry]:
+        """The documents of these heads, with all of their passages."""
+        entries = [_entry(record, self.url) for record in heads]
+        tails = {point: entry.doc_id for record, entry in zip(heads, entries, strict=True) for point in _tails_of(record, entry.doc_id)}
+        records = {hex_id(record.id): record for record in shard.retrieve(list(tails), True, True)} if tails else {}
+        lost = next((doc_id for point, doc_id in tails.items() if point not in records), None)
+        if lost is not None:
+            raise altered(lost, self.url)
+        return [self._with_passages(entry, head, records) for entry, head in zip(entries, heads, strict=True)]
+
+    def _with_passages(self, entry: Entry, head: Any, records: Mapping[str, Any]) -> Entry:
+        vectors = [entry.vector]
+        for point in _tails_of(head, entry.doc_id):
+            vectors.append(checked_vector(records[point], VECTOR, self.url))
+            checked_payload(records[point], self.url, vectors[-1])
+        return with_passages(entry, head.payload, vectors)
 
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
         with self._edge.use("read") as shard:
@@ -146,15 +233,16 @@ class EdgeStore(Store):
 
     def _count(self, filter: ParsedFilter) -> int:
         with self._edge.use("count") as shard:
-            return count(shard, self._restrict_to_tenant(filter))
+            return count(shard, self._documents(filter))
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
-        payload, read = (True, _entry) if with_vectors else (ONLY_NAMES, _name)
-        mine = self._restrict_to_tenant(())
+        payload = True if with_vectors else ONLY_NAMES
+        mine = self._documents(())
         request = edge.ScrollRequest(limit=size, offset=cursor, filter=mine, with_payload=payload, with_vector=with_vectors)
         with self._edge.use("read") as shard:
             records, following = shard.scroll(request)
-        return [read(record, self.url) for record in records], following
+            entries = self._entries(shard, records) if with_vectors else [_name(record, self.url) for record in records]
+        return entries, following
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -163,34 +251,62 @@ class EdgeStore(Store):
             if entry.dense is not None:
                 self.settings.check_dense(f"the dense vector of {entry.doc_id!r}", entry.dense, self.url)
         entries, refusals = datatypes.split(entries, self.settings.datatype)
-        points = [self._point(entry) for entry in entries]
-        expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(
-            [8 * len(entry.vector) + 4 * _characters(entry.payload) + 1024 for entry in entries]
-        )
-        added = {point_id(entry.doc_id, self.tenant): point.payload[CHECK_FIELD] for entry, point in zip(entries, points, strict=True)}
+        several = any([entry.passages for entry in entries])
+        if several or self._contents.passages:
+            entries = last_of_each(entries)
+        points = [point for entry in entries for point in self._to_points(entry)]
+        expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(map(_bytes_of, entries))
+        added = {point.id: point.payload[CHECK_FIELD] for point in points}
         with self._edge.use("write") as shard:
             self._edge.check_space(BYTES_PER_BYTE * expected)
-            replaced = checks_of(shard.retrieve(list(added), ONLY_CHECKS, False))
+            if several:
+                self._contents.begin_passages(shard)
+            replaced, left = self._replaced(shard, list(added))
             with self._contents.writing(shard, replaced, added):
-                shard.update(edge.UpdateOperation.upsert_points(points))
+                shard.update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
+            self._remove(shard, {point: check for point, check in left.items() if point not in added})
         return refusals
 
+    def _replaced(self, shard: Any, points: Sequence[str]) -> tuple[Checks, Checks]:
+        """The checks of those of these points that are there, and of the tails of those that are heads."""
+        records = shard.retrieve(list(points), WITH_CHECKS, False)
+        tails = [tail for record in records for tail in _tails_of(record, record.payload[ID_FIELD])] if self._contents.passages else []
+        return checks_of(records), checks_of(shard.retrieve(tails, ONLY_CHECKS, False)) if tails else {}
+
     def _delete_where(self, filter: ParsedFilter) -> int:
-        native = self._restrict_to_tenant(filter)
+        native = self._documents(filter)
         with self._edge.use("delete") as shard:
-            to_delete = checks_of(every_record(shard, ONLY_CHECKS, filter=native))
-            return self._remove(shard, to_delete, edge.UpdateOperation.delete_points_by_filter(native))
+            return self._delete_documents(shard, [hex_id(record.id) for record in every_record(shard, False, filter=native)])
 
     def _delete(self, doc_ids: list[str]) -> int:
         with self._edge.use("delete") as shard:
-            to_delete = checks_of(shard.retrieve(self._point_ids(doc_ids), ONLY_CHECKS, False))
-            return self._remove(shard, to_delete, edge.UpdateOperation.delete_points(list(to_delete)))
+            return self._delete_documents(shard, self._point_ids(doc_ids))
 
-    def _remove(self, shard: Any, to_delete: Checks, operation: Any) -> int:
+    def _delete_documents(self, shard: Any, heads: Sequence[str]) -> int:
+        """Delete those of these documents that are there, heads first: without its head a passage counts no more."""
+        deleted = 0
+        for batch in batched(heads, DELETED_AT_ONCE):
+            found, tails = self._replaced(shard, batch)
+            deleted += self._remove(shard, found)
+            self._remove(shard, tails)
+        return deleted
+
+    def sweep(self) -> int:
+        self._check_open()
+        with self._edge.use("delete") as shard:
+            tails = edge.Filter(must_not=[edge.IsEmptyCondition(NUMBER_PATH)])
+            swept = 0
+            for batch in batched(list(every_record(shard, WITH_CHECKS, filter=tails)), DELETED_AT_ONCE):
+                owners = {record.payload[PASSAGE_FIELD]["head"]: None for record in batch}
+                heads = {hex_id(head.id): head.payload for head in shard.retrieve(list(owners), ONLY_NAMES, False)}
+                swept += self._remove(shard, checks_of(record for record in batch if is_stale(record.payload[PASSAGE_FIELD], heads)))
+            return swept
+
+    def _remove(self, shard: Any, to_delete: Checks) -> int:
         if to_delete:
             self._edge.check_space(0)
             with self._contents.writing(shard, to_delete, {}):
-                shard.update(operation)
+                shard.update(edge.UpdateOperation.delete_points(list(to_delete)))
         return len(to_delete)
 
     def _close(self) -> None:
@@ -224,16 +340,32 @@ class EdgeStore(Store):
         mine = to_edge((AnyOf(TENANT_FIELD, (self.tenant,)),))
         return mine if native is None else edge.Filter(must=[native, mine])
 
+    def _documents(self, filter: ParsedFilter) -> Any:
+        """The same, without further passages of documents."""
+        native = self._restrict_to_tenant(filter)
+        return documents_only(native) if self._contents.passages else native
+
     def _point_ids(self, doc_ids: list[str]) -> list[str]:
         return [point_id(doc_id, self.tenant) for doc_id in dict.fromkeys(doc_ids)]
 
-    def _point(self, entry: Entry) -> Any:
+    def _to_points(self, entry: Entry) -> list[Any]:
+        """The arguments of the document's points, its head last."""
         point = point_id(entry.doc_id, self.tenant)
-        stored = with_check(point, to_stored(entry.doc_id, entry.payload, entry.content_hash, self.tenant), entry.vector)
+        head = head_stored(entry, self.tenant)
         vectors: dict[str, Any] = {VECTOR: _to_edge_vector(entry.vector)}
         if entry.dense is not None:
             vectors[DENSE] = list(entry.dense)
-        return edge.Point(point, vectors, stored)
+        found = [_NewPoint(point, vectors, with_check(point, head, entry.vector))]
+        for tail in tails(entry, head, point, self.tenant):
+            stored = with_check(tail.point, tail.stored, tail.vector)
+            found.append(_NewPoint(tail.point, {VECTOR: _to_edge_vector(tail.vector)}, stored))
+        return found[::-1]
+
+
+class _NewPoint(NamedTuple):
+    id: str
+    vectors: dict[str, Any]
+    payload: dict[str, Any]
 
 
 def _query(shard: Any, request: Mapping[str, Any], limit: int, payload: Any, threshold: float | None = None) -> list[Any]:
@@ -245,7 +377,7 @@ def _with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: 
     """The top_k points, those tied with the last one chosen by document id: the engine cuts a tie as it likes."""
     below = float(np.nextafter(np.float32(score), np.float32(0)))  # the engine's threshold is exclusive
     points = _query(shard, request, count(shard), ONLY_NAMES, below)
-    best = sorted(points, key=lambda point: (-point.score, point.payload[ID_FIELD]))[:top_k]
+    best = sorted(points, key=_point_rank)[:top_k]
     payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], payload, False)}
     return [_Point(point.id, point.score, payloads[point.id]) for point in best]
 
@@ -257,8 +389,13 @@ class _Point(NamedTuple):
 
 
 def _hit(point: Any, stored: dict[str, Any]) -> Hit:
+    place = place_of(stored)
     doc_id, payload, _ = from_stored(stored)
-    return Hit(doc_id, float(point.score), payload)
+    return Hit(doc_id, float(point.score), payload, place)
+
+
+def _point_rank(point: Any) -> tuple[float, str, int]:
+    return rank(point_of("", point.payload[ID_FIELD], point.score, point.payload))
 
 
 def _rank(hit: Hit) -> tuple[float, str]:
@@ -280,6 +417,18 @@ def _name(record: Any, url: str) -> Entry:
 
 def _to_edge_vector(vector: SparseVector) -> Any:
     return edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())
+
+
+def _tails_of(head: Any, doc_id: str) -> list[str]:
+    """The point ids of the further passages of a document; of its head at least the names were read."""
+    stored = head.payload
+    return tail_points(doc_id, stored[PASSAGES_FIELD], stored.get(TENANT_FIELD)) if PASSAGES_FIELD in stored else []
+
+
+def _bytes_of(entry: Entry) -> int:
+    """About how many bytes an entry takes, without a dense vector."""
+    vectors = entry.vectors
+    return 8 * sum(map(len, vectors)) + 4 * _characters(entry.payload) + 1024 * len(vectors)
 
 
 def _characters(payload: Mapping[str, Any]) -> int:

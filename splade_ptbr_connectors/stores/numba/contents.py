@@ -16,7 +16,7 @@ from .index import joined
 from .keys import Hashes, KeyTable
 from .passing import Passing
 from .ranking import score_batch
-from .schema import Change, Documents, Numbers
+from .schema import Change, Documents, Numbers, Places
 from .searcher import Searcher
 from .segment import Segment
 
@@ -45,7 +45,7 @@ class Segments(tuple[Segment, ...]):
 
 
 class Results(NamedTuple):
-    """Hits in no order: the numbers, ids and scores of their documents."""
+    """Hits in no order: numbers, document ids and scores; see Contents.places() for which passages they are."""
 
     numbers: list[int]
     doc_ids: list[str]
@@ -95,8 +95,13 @@ class Buffer:
 
     def documents(self, rows: Numbers) -> Documents:
         """Those of these rows."""
-        numbers, ids, hashes, vectors = together([chunk.documents for chunk in self.chunks])
-        return Documents(numbers[rows], tuple([ids[row] for row in rows.tolist()]), hashes[rows], rows_of(vectors, rows))
+        numbers, ids, hashes, vectors, places = together([chunk.documents for chunk in self.chunks])
+        return Documents(numbers[rows], tuple([ids[row] for row in rows.tolist()]), hashes[rows], rows_of(vectors, rows), places[rows])
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """Of all rows."""
+        return np.concatenate([np.empty(0, np.int32), *[chunk.documents.places for chunk in self.chunks]])
 
     def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Of these rows."""
@@ -143,7 +148,7 @@ class Contents:
         return cls(revision, indexed, Segments(segments), alive, buffer)._without(deleted)
 
     def __len__(self) -> int:
-        """Number of documents."""
+        """Number of passages, of which a short document is one."""
         return sum([int(mask.sum()) for mask in (*self.alive, self.buffer.alive)])
 
     def changed(self, change: Change) -> Contents:
@@ -160,10 +165,19 @@ class Contents:
         return found
 
     def numbers(self, passing: Passing | None = None) -> Numbers:
-        """Of the documents that live and pass, ascending."""
+        """Of the documents that live and pass, ascending: of each that of its first passage."""
         masks = self._masks(passing)
-        living = [segment.numbers[mask] for segment, mask in zip(self.segments, masks, strict=True)]
-        return np.concatenate([*living, self.buffer.numbers[self._buffer_mask(passing)]])
+        living = [segment.numbers[_firsts(mask, segment.places)] for segment, mask in zip(self.segments, masks, strict=True)]
+        return np.concatenate([*living, self.buffer.numbers[_firsts(self._buffer_mask(passing), self.buffer.places)]])
+
+    def places(self, numbers: Numbers) -> Places:
+        """Which passage of its document each of these numbers is; they are all there."""
+        found = np.zeros(len(numbers), np.int32)
+        for held, places in [*[(segment.numbers, segment.places) for segment in self.segments], (self.buffer.numbers, self.buffer.places)]:
+            if places is not None and len(held):
+                rows = np.minimum(np.searchsorted(held, numbers), len(held) - 1)
+                found = np.where(held[rows] == numbers, places[rows], found)
+        return found
 
     def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> Results:
         """The top k of those that live and pass, and all that tie with the last of them."""
@@ -200,6 +214,10 @@ class Contents:
         return self.buffer.alive if passing is None else self.buffer.alive & passing.among(self.buffer.numbers)
 
 
+def _firsts(mask: Mask, places: Places | None) -> Mask:
+    return mask if places is None else mask & (places == 0)
+
+
 def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
     rows = segment.rows_of(numbers)
     if not len(rows):
@@ -211,8 +229,8 @@ def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
 
 def together(pieces: Sequence[Documents]) -> Documents:
     """One after the other."""
-    numbers, ids, hashes, vectors = zip(*pieces, strict=True)
-    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), np.concatenate(hashes), joined(vectors))
+    numbers, ids, hashes, vectors, places = zip(*pieces, strict=True)
+    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), np.concatenate(hashes), joined(vectors), np.concatenate(places))
 
 
 def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:

@@ -1,13 +1,15 @@
 """What a store's database holds, and every statement that reads or writes it.
 
-A document is a row with a number of its own: a replaced one gets a new number, so that what a number stands for never changes. Every
-write transaction is a revision. `deleted` says at which revision a number ended, as long as an index segment still holds it; a segment
-holds all documents that lived at its revision with numbers first < number <= last.
+A document is a row with a number of its own: a replaced one gets a new number, so that what a number stands for never changes. One of
+several passages has a number for each, one behind the other, and a row for each in `passages`, a table that is made when it is needed.
+Every write transaction is a revision. `deleted` says at which revision a number ended, as long as an index segment still holds it; a
+segment holds all documents that lived at its revision with numbers first < number <= last.
 """
 
 from __future__ import annotations
 
 import json
+import operator
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,11 +20,11 @@ from numpy.typing import NDArray
 from ...batches import batched
 from ...errors import StoreCorruptError
 from ...vectors import SparseBatch, SparseVector
-from ..base import Entry
+from ..base import Entry, EntryPassage
 from .keys import Hashes, key_hashes
 
 APPLICATION_ID = 0x53504C42  # "SPLB"
-FORMAT_VERSION = 1
+FORMAT_VERSION, WITH_PASSAGES = 1, 2  # of a database without and with passages
 SCHEMA = """
 CREATE TABLE state (
     description TEXT NOT NULL, store_id TEXT NOT NULL, revision INTEGER NOT NULL, documents INTEGER NOT NULL,
@@ -38,14 +40,22 @@ CREATE TABLE segments (
     name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, revision INTEGER NOT NULL, checksum INTEGER NOT NULL
 );
 """
+PASSAGES = """
+CREATE TABLE IF NOT EXISTS passages (
+    number INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS of_documents ON passages (document);
+"""  # the vector of the first passage is that of the document's row
 NO_TENANT = ""  # no tenant has this name
 PAGE = 4096  # documents that are in Python's hands at once
 Numbers = NDArray[np.int64]
+Places = NDArray[np.int32]
 Connection = Any
 
 
 class State(NamedTuple):
-    """Where the database stands: its last revision, how many documents it holds, the next number, the last one in a segment."""
+    """Where the database stands: its last revision, how many numbers live, the next number, the last one in a segment."""
 
     revision: int
     documents: int
@@ -64,12 +74,16 @@ class Registered(NamedTuple):
 
 
 class Documents(NamedTuple):
-    """Documents as an index needs them: their numbers, ascending, ids, hashes (keys.py) and vectors."""
+    """Documents as an index needs them: their numbers, ascending, ids, hashes (keys.py), vectors, and places.
+
+    Each passage has a row; its place is its number within its document, and its number less its place the number of the document.
+    """
 
     numbers: Numbers
     ids: tuple[str, ...]
     hashes: Hashes
     vectors: SparseBatch
+    places: Places
 
 
 class Change(NamedTuple):
@@ -80,7 +94,7 @@ class Change(NamedTuple):
     begun: Documents
 
 
-NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBatch.from_vectors([]))
+NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBatch.from_vectors([]), np.empty(0, np.int32))
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------------
@@ -89,6 +103,12 @@ NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBat
 def read_state(connection: Connection) -> State:
     """Where the database stands."""
     return State(*connection.execute("SELECT revision, documents, following, indexed FROM state").get)
+
+
+def holds_passages(connection: Connection) -> bool:
+    """Whether there may be documents of several passages."""
+    version: int = connection.execute("PRAGMA user_version").get
+    return version == WITH_PASSAGES
 
 
 def description(connection: Connection) -> dict[str, Any]:
@@ -109,16 +129,20 @@ def deleted_since(connection: Connection, revision: int) -> Numbers:
 
 def documents_between(connection: Connection, after: int, last: int) -> Documents:
     """The documents after < number <= last. Raises StoreCorruptError."""
-    rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number > ? AND number <= ? ORDER BY number", (after, last))
-    numbers, keys, terms, weights = list[int](), list[tuple[str, str]](), list[bytes](), list[bytes]()
-    for row in rows:
-        _check_row(row)
-        numbers.append(row[0])
-        keys.append((row[1], row[2]))
-        terms.append(row[5])
-        weights.append(row[6])
+    where, between = "number > ? AND number <= ? ORDER BY number", (after, last)
+    rows = [_indexed(row) for row in connection.execute(f"SELECT {_WHOLE} FROM documents WHERE {where}", between)]
+    if holds_passages(connection):
+        tails = connection.execute(f"SELECT {_PASSAGE}, tenant, doc_id FROM {_OWNED} WHERE place > 0 AND {where}", between)
+        rows = sorted([*rows, *map(_indexed_tail, tails)], key=operator.itemgetter(0))
+    numbers, keys, terms, weights, places = zip(*rows, strict=True) if rows else ((),) * 5
     ids = tuple([doc_id for _, doc_id in keys])
-    return Documents(np.array(numbers, np.int64), ids, key_hashes(keys), _batch(terms, weights))
+    hashes = key_hashes([tail_key(*key, place) for key, place in zip(keys, places, strict=True)])
+    return Documents(np.array(numbers, np.int64), ids, hashes, _batch(terms, weights), np.array(places, np.int32))
+
+
+def tail_key(tenant: str, doc_id: str, place: int) -> tuple[str, str]:
+    """What finds a passage; from the second on none that a document can have, since ids hold no NUL."""
+    return (tenant, f"{doc_id}\0{place}") if place else (tenant, doc_id)
 
 
 def find(
@@ -137,7 +161,17 @@ def entries(connection: Connection, numbers: Iterable[int]) -> list[Entry]:
     """The documents of these numbers, whole. Raises StoreCorruptError."""
     wanted = list(numbers)
     rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(wanted),))
-    return _complete([_entry(row) for row in rows], wanted)
+    return _with_passages(connection, _complete([(row[0], _entry(row)) for row in rows], wanted))
+
+
+def spans(connection: Connection, numbers: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+    """Start and end of the passages of those of these documents that have several."""
+    found = dict[int, list[tuple[int, int]]]()
+    if holds_passages(connection):
+        statement = "SELECT document, start, end FROM passages WHERE document IN (SELECT value FROM json_each(?)) ORDER BY number"
+        for document, start, end in connection.execute(statement, (_json(numbers),)):
+            found.setdefault(document, []).append((start, end))
+    return found
 
 
 def payloads(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -159,12 +193,31 @@ def page(
             (after, last, *([] if tenant is None else [tenant]), size),
         )
     )
-    whole = [_entry(row) if with_vectors else Entry(row[1], SparseVector([], []), {}, row[2]) for row in rows]
+    if with_vectors:
+        whole = _with_passages(connection, [(row[0], _entry(row)) for row in rows])
+    else:
+        whole = [Entry(row[1], SparseVector([], []), {}, row[2]) for row in rows]
     return whole, rows[-1][0] if len(rows) == size else None
 
 
 def numbers_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
-    """Numbers beyond `after`, ascending, of the documents of a tenant (None: of all) whose payload passes the test (None: any)."""
+    """Numbers beyond `after`, ascending, of the documents of a tenant (None: of all) whose payload passes the test (None: any).
+
+    Those of all their passages; `after` is behind the last passage of a document.
+    """
+    return with_tails(connection, _heads_where(connection, tenant, test, after), after)
+
+
+def with_tails(connection: Connection, heads: Numbers, after: int = 0) -> Numbers:
+    """The numbers of these documents (ascending, beyond `after`) and of their further passages, ascending."""
+    if not len(heads) or not holds_passages(connection):
+        return heads
+    rows = connection.execute("SELECT number, document FROM passages WHERE number > ? AND number != document", (after,))
+    tails = np.array(list(rows), np.int64).reshape(-1, 2)
+    return np.sort(np.concatenate([heads, tails[np.isin(tails[:, 1], heads), 0]]))
+
+
+def _heads_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
     where, arguments = ("", ()) if tenant is None else (_OF_TENANT, (tenant,))
     statement = f"FROM documents WHERE number > ? {where} ORDER BY number"
     if test is None:
@@ -189,6 +242,9 @@ def verify(connection: Connection, where: str) -> None:
     for row in connection.execute(f"SELECT {_WHOLE} FROM documents"):
         _check_row(row)
         stored += 1
+    for row in connection.execute(f"SELECT {_PASSAGE}, tenant, doc_id FROM {_OWNED}") if holds_passages(connection) else ():
+        _check_passage(row)
+        stored += row[0] != row[1]
     if stored != read_state(connection).documents:
         raise StoreCorruptError(
             f"{where} holds {stored:,} of {read_state(connection).documents:,} documents: restore it from a backup, or ingest anew."
@@ -201,21 +257,43 @@ def verify(connection: Connection, where: str) -> None:
 def replace(connection: Connection, tenant: str | None, written: Sequence[Entry], hashes: Hashes, ended: Sequence[int]) -> Change:
     """Insert these documents, each with an id of its own, in place of those with the same ids, whose numbers are `ended`."""
     first = read_state(connection).following
-    _end(connection, ended)
+    gone = _end(connection, ended)
+    counts = [len(entry.vectors) for entry in written]
+    numbers = (first + np.cumsum([0, *counts[:-1]])).tolist() if counts else []
     connection.executemany(
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [_row(number, tenant or NO_TENANT, entry) for number, entry in enumerate(written, first)],
+        [_row(number, tenant or NO_TENANT, entry) for number, entry in zip(numbers, written, strict=True)],
     )
-    revision = _advance(connection, len(written) - len(ended), len(written))
-    vectors = SparseBatch.from_vectors(entry.vector for entry in written)
-    numbers = np.arange(first, first + len(written), dtype=np.int64)
-    return Change(revision, np.array(ended, np.int64), Documents(numbers, tuple([entry.doc_id for entry in written]), hashes, vectors))
+    total = sum(counts)
+    if total > len(written):
+        _insert_passages(connection, zip(numbers, written, strict=True))
+    revision = _advance(connection, total - len(gone), total)
+    return Change(revision, np.array(gone, np.int64), _begun(first, tenant or NO_TENANT, written, hashes))
 
 
 def delete(connection: Connection, numbers: Sequence[int]) -> Change:
     """Delete the documents of these numbers, all of which are stored."""
-    _end(connection, numbers)
-    return Change(_advance(connection, -len(numbers), 0), np.array(numbers, np.int64), NOTHING)
+    gone = _end(connection, numbers)
+    return Change(_advance(connection, -len(gone), 0), np.array(gone, np.int64), NOTHING)
+
+
+def _begun(first: int, tenant: str, written: Sequence[Entry], hashes: Hashes) -> Documents:
+    """As the index takes them; `hashes` are those of the documents."""
+    vectors = SparseBatch.from_vectors([vector for entry in written for vector in entry.vectors])
+    numbers, places = np.arange(first, first + len(vectors), dtype=np.int64), np.zeros(len(vectors), np.int32)
+    ids = [entry.doc_id for entry in written]
+    if len(vectors) > len(written):
+        rows = [(entry.doc_id, place) for entry in written for place in range(len(entry.vectors))]
+        places[:] = [place for _, place in rows]
+        ids = [doc_id for doc_id, _ in rows]
+        hashes = key_hashes([tail_key(tenant, *row) for row in rows])
+    return Documents(numbers, tuple(ids), hashes, vectors, places)
+
+
+def _insert_passages(connection: Connection, numbered: Iterable[tuple[int, Entry]]) -> None:
+    connection.execute(f"{PASSAGES}; PRAGMA user_version = {WITH_PASSAGES}")
+    rows = [_passage_row(number + passage.number, number, passage) for number, entry in numbered for passage in entry.passages]
+    connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def replace_segments(connection: Connection, replaced: Sequence[Registered], new: Sequence[Registered], last: int, revision: int) -> None:
@@ -228,12 +306,18 @@ def replace_segments(connection: Connection, replaced: Sequence[Registered], new
     _advance(connection, 0, 0)
 
 
-def _end(connection: Connection, numbers: Sequence[int]) -> None:
-    if numbers:
-        revision = read_state(connection).revision + 1
-        connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
-        _complete(list(range(connection.changes())), numbers)
-        connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in numbers])
+def _end(connection: Connection, documents: Sequence[int]) -> list[int]:
+    """Delete documents; returns the numbers that ended, those of further passages too."""
+    if not documents:
+        return []
+    revision, gone = read_state(connection).revision + 1, list(documents)
+    connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(documents),))
+    _complete(list(range(connection.changes())), documents)
+    if holds_passages(connection):
+        of_these = "DELETE FROM passages WHERE document IN (SELECT value FROM json_each(?)) RETURNING number, document"
+        gone += [number for number, document in connection.execute(of_these, (_json(documents),)).fetchall() if number != document]
+    connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in gone])
+    return gone
 
 
 def _advance(connection: Connection, documents: int, numbers: int) -> int:
@@ -246,6 +330,56 @@ def _advance(connection: Connection, documents: int, numbers: int) -> int:
 
 _OF_TENANT = "AND tenant = ? AND tenant != ''"  # the second half is for SQLite, which takes the index then
 _WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksum"
+_PASSAGE = "number, document, start, end, terms, weights, checksum"
+_OWNED = (
+    "(SELECT p.number, p.document, p.number - p.document AS place, p.start, p.end, p.terms, p.weights, p.checksum, d.tenant, d.doc_id "
+    "FROM passages AS p JOIN documents AS d ON d.number = p.document)"
+)
+
+
+def _indexed(row: Sequence[Any]) -> tuple[int, tuple[str, str], bytes, bytes, int]:
+    """Number, tenant and id, terms, weights and place of a document's row."""
+    _check_row(row)
+    return row[0], (row[1], row[2]), row[5], row[6], 0
+
+
+def _indexed_tail(row: Sequence[Any]) -> tuple[int, tuple[str, str], bytes, bytes, int]:
+    """The same of a passage's row."""
+    _check_passage(row)
+    return row[0], (row[7], row[8]), row[4], row[5], row[0] - row[1]
+
+
+def _with_passages(connection: Connection, numbered: list[tuple[int, Entry]]) -> list[Entry]:
+    """The entries, those of several passages with these."""
+    if not holds_passages(connection):
+        return [entry for _, entry in numbered]
+    of = dict[int, list[EntryPassage]]()
+    vectors = {number: entry.vector for number, entry in numbered}
+    statement = f"SELECT {_PASSAGE}, doc_id FROM {_OWNED} WHERE document IN (SELECT value FROM json_each(?)) ORDER BY number"
+    for row in connection.execute(statement, (_json(list(vectors)),)):
+        _check_passage(row)
+        vector = vectors[row[1]] if row[0] == row[1] else _batch([row[4]], [row[5]])[0]
+        of.setdefault(row[1], []).append(EntryPassage(row[0] - row[1], row[2], row[3], vector))
+    return [entry._replace(passages=tuple(of[number])) if number in of else entry for number, entry in numbered]
+
+
+def _passage_row(number: int, document: int, passage: EntryPassage) -> tuple[Any, ...]:
+    vector = passage.vector
+    blobs = (vector.term_ids.tobytes(), vector.weights.tobytes()) if number != document else (b"", b"")
+    row = (number, document, passage.start, passage.end, *blobs)
+    return (*row, _passage_checksum(row))
+
+
+def _passage_checksum(row: Sequence[Any]) -> int:
+    number, document, start, end, terms, weights = row[:6]
+    return zlib.crc32(f"{number}\0{document}\0{start}\0{end}\0{len(terms)}\0".encode() + terms + weights)
+
+
+def _check_passage(row: Sequence[Any]) -> None:
+    if _passage_checksum(row) != row[6]:
+        raise StoreCorruptError(
+            f"a passage of document {row[-1]!r} is damaged: its checksum differs; restore the store from a backup, or ingest anew."
+        )
 
 
 def _row(number: int, tenant: str, entry: Entry) -> tuple[Any, ...]:

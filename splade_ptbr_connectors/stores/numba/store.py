@@ -8,11 +8,12 @@ says how far the database must reach.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,12 +24,14 @@ from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNot
 from ...filters import Condition
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Refusal, Store
+from ..calls import Operation
 from ..model_stamp import ModelStamp, StoreDescription, find_store, resolve_encoder, store_folder
+from ..passages import SOMEWHERE, Head, Point, best_documents, fetched, immediate, rank
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
 from .building import WINDOW
 from .compiled import numba
-from .contents import EMPTY, Contents
+from .contents import EMPTY, Contents, Results
 from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
 from .keys import Hashes, key_hashes
 from .matching import checked
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUFFER_BYTES = 256 * 2**20  # of vectors that no segment holds, before they are merged into one
 LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
+LIVING = ""  # the version of all: a transaction replaces all passages of a document at once
 THREADS = 2  # that read segments when a store is opened
 
 
@@ -92,6 +96,7 @@ class NumbaStore(Store):
     """
 
     engine: ClassVar[str] = "numba"
+    keeps_passages = True
 
     def __init__(
         self,
@@ -160,10 +165,24 @@ class NumbaStore(Store):
 
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
+            several = SOMEWHERE if schema.holds_passages(connection) else None
             found = contents.search(query, top_k, passing)
             best = sorted(zip(found.scores, found.doc_ids, found.numbers, strict=True), key=lambda hit: (-hit[0], hit[1]))[:top_k]
-            payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload else {}
-            return [Hit(doc_id, score, payloads.get(number, {})) for score, doc_id, number in best]
+            payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload and not several else {}
+            return [Hit(doc_id, score, payloads.get(number, {}), several) for score, doc_id, number in best]
+
+    def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        with self._filtered(filter) as (connection, contents, passing):
+
+            def points(count: int) -> Operation[list[Point]]:
+                return fetched(_points(contents, contents.search(query, count, passing))[:count])
+
+            def heads(numbers: list[int], whole: bool) -> Operation[Mapping[int, Head]]:
+                spans = schema.spans(connection, numbers)
+                payloads = schema.payloads(connection, numbers) if whole else {}
+                return fetched({number: _head(payloads.get(number, {}), spans.get(number)) for number in numbers})
+
+            return immediate(best_documents(points, heads, top_k, self._spread, with_payload=with_payload, group=group))
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._snapshot() as (connection, contents):
@@ -202,16 +221,18 @@ class NumbaStore(Store):
 
     def _delete(self, doc_ids: list[str]) -> int:
         with self._writing() as (connection, contents):
-            change = schema.delete(connection, [number for number, _ in self._found(connection, contents, doc_ids).values()])
+            numbers = [number for number, _ in self._found(connection, contents, doc_ids).values()]
+            change = schema.delete(connection, numbers)
         self._apply(change)
-        return len(change.ended)
+        return len(numbers)
 
     def _delete_where(self, filter: ParsedFilter) -> int:
         conditions = checked(filter)
         with self._writing() as (connection, contents):
-            change = schema.delete(connection, contents.numbers(self._passing(connection, contents, conditions)).tolist())
+            numbers = contents.numbers(self._passing(connection, contents, conditions)).tolist()
+            change = schema.delete(connection, numbers)
         self._apply(change)
-        return len(change.ended)
+        return len(numbers)
 
     def _close(self) -> None:
         with translated(self.url, "close"):
@@ -353,6 +374,18 @@ class NumbaStore(Store):
                 old = path.name.endswith(BUILDING) and time.time() - path.stat().st_mtime > LEFTOVER_S
                 if old or (path.name.endswith(SUFFIX) and path.name not in registered):
                     path.unlink(missing_ok=True)
+
+
+def _points(contents: Contents, found: Results) -> list[Point]:
+    """The hits as passages, best first; the key of a head is its number. A version tells only that there are several."""
+    numbers = np.array(found.numbers, np.int64)
+    places = contents.places(numbers)
+    heads = (numbers - places).tolist()
+    return sorted(map(Point, heads, found.doc_ids, found.scores, places.tolist(), itertools.repeat(LIVING)), key=rank)
+
+
+def _head(payload: Mapping[str, Any], spans: Sequence[tuple[int, int]] | None) -> Head:
+    return Head(payload, LIVING, spans or ())
 
 
 def _renewed(connection: Connection) -> State:
