@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .encoding.protocol import Encoder
@@ -39,3 +40,9 @@ class Splitter:
             spans.append((words[begin][0], words[last - 1][1]))
             begin = last - self.overlap
         return [Passage(number, start, end, text[start:end]) for number, (start, end) in enumerate(spans)]
+
+
+def default_settings() -> dict[str, Any]:
+    """The settings of a Splitter by name, as they are by default."""
+    parameters = inspect.signature(Splitter.__init__).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}

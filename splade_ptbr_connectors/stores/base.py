@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -72,12 +72,10 @@ class Store(ABC):
         batch_size: entries sent to the engine at once.
         tenant: whose documents these are; every read and write is confined to them. None: a collection without tenants.
         max_in_flight: how many loads may run at once.
-        keeps_passages: whether it takes documents of several passages.
     """
 
     engine: ClassVar[str]
     max_in_flight: int = 1
-    keeps_passages: bool = False
     _description: StoreDescription | None = None  # what the engine keeps beside the vectors
 
     def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256, tenant: str | None = None) -> None:
@@ -98,6 +96,11 @@ class Store(ABC):
     def fingerprint(self) -> str | None:
         """Of the model that the store says it was filled with; None if it does not say."""
         return self._description.model.fingerprint if self._description else None
+
+    @property
+    def passage_settings(self) -> Mapping[str, Any] | None:
+        """How long texts are split, see splitting.Splitter; None: the store keeps whole documents only."""
+        return self._description.passages if self._description else None
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -351,7 +354,7 @@ class Store(ABC):
     def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
         vocab_size = self.encoder.vocab_size
         checked = [check_entry(entry, vocab_size) for entry in entries]
-        if not self.keeps_passages:
+        if self.passage_settings is None:
             several = next((entry.doc_id for entry in checked if entry.passages), None)
             if several is not None:
                 raise ConfigError(

@@ -146,7 +146,7 @@ def with_passages(entry: Entry, stored: Mapping[str, Any], vectors: Sequence[Spa
     if not isinstance(passages, Mapping):
         return entry
     numbered = enumerate(zip(passages["spans"], vectors, strict=True))
-    return entry._replace(passages=tuple(EntryPassage(number, *span, vector) for number, (span, vector) in numbered))
+    return entry._replace(passages=tuple(EntryPassage(number, span[0], span[1], vector) for number, (span, vector) in numbered))
 
 
 def is_stale(tail: Mapping[str, Any], heads: Mapping[Any, Mapping[str, Any]]) -> bool:
@@ -286,4 +286,4 @@ def immediate(operation: Operation[T]) -> T:
 def fetched(result: T) -> Operation[T]:
     """What is there already, as an operation."""
     return result
-    yield  # type: ignore[unreachable]
+    yield

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import qdrant_edge as edge
 
 from ...errors import StoreCorruptError, StoreNotFoundError, StoreWriteError
-from ..model_stamp import ModelStamp, StoreDescription, find_store, read_sidecar, resolve_encoder, store_folder, write_sidecar
+from ..model_stamp import (
+    ModelStamp,
+    StoreDescription,
+    check_passages,
+    find_store,
+    read_sidecar,
+    resolve_encoder,
+    store_folder,
+    write_sidecar,
+)
 from ..settings import OpenOptions, as_stored, read_settings
 from .checks import checked_payload, checked_vector
 from .contents import SHARD, Contents, count, every_record, new_contents
@@ -45,8 +54,9 @@ def connect(options: OpenOptions) -> EdgeStore:
         found = find_store(folder, url, EdgeStore.engine, create=options.create)
     resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
     if found is None:
-        _describe(folder, ModelStamp.of(resolved), settings, url)
+        _describe(folder, ModelStamp.of(resolved), settings, options)
     else:
+        check_passages(options.passages, found.passages, url)
         as_stored(settings, stored_settings(found.settings), url)
     engine, contents = _opened(folder, url)
     return EdgeStore(url, resolved, engine, contents, batch_size=options.batch_size, tenant=options.tenant)
@@ -95,12 +105,12 @@ def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
     return engine, contents
 
 
-def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str) -> None:
+def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, options: OpenOptions) -> None:
     """The sidecar first: a folder with a sidecar and no shard is resumed, one with a shard alone would be no store."""
-    with translated(url, "create"):
+    with translated(options.url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, RESERVE_BYTES)
-        write_sidecar(folder, StoreDescription(EdgeStore.engine, model, settings.to_mapping(), contents=new_contents()))
+        write_sidecar(folder, options.description(EdgeStore.engine, model, settings.to_mapping(), contents=new_contents()))
 
 
 def _repaired(folder: Path, description: StoreDescription) -> Repair:

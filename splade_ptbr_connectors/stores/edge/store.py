@@ -74,7 +74,6 @@ class EdgeStore(Store):
     """
 
     engine: ClassVar[str] = "edge"
-    keeps_passages = True
 
     def __init__(
         self,

@@ -136,7 +136,7 @@ def documents_between(connection: Connection, after: int, last: int) -> Document
         rows = sorted([*rows, *map(_indexed_tail, tails)], key=operator.itemgetter(0))
     numbers, keys, terms, weights, places = zip(*rows, strict=True) if rows else ((),) * 5
     ids = tuple([doc_id for _, doc_id in keys])
-    hashes = key_hashes([tail_key(*key, place) for key, place in zip(keys, places, strict=True)])
+    hashes = key_hashes([tail_key(tenant, doc_id, place) for (tenant, doc_id), place in zip(keys, places, strict=True)])
     return Documents(np.array(numbers, np.int64), ids, hashes, _batch(terms, weights), np.array(places, np.int32))
 
 

@@ -99,8 +99,8 @@ def _arrays(documents: Documents) -> Arrays:
     start = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(one) for one in encoded], out=start[1:])
     values = (documents.numbers, np.frombuffer(b"".join(encoded), np.uint8), start, *keys)
-    places = {_PLACE: documents.places} if documents.places.any() else {}
-    return dict(zip(_NAMES, values, strict=True)) | places
+    arrays: Arrays = dict(zip(_NAMES, values, strict=True))
+    return {**arrays, _PLACE: documents.places} if documents.places.any() else arrays
 
 
 def _own(arrays: Arrays) -> dict[str, Any]:

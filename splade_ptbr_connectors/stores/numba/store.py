@@ -25,7 +25,7 @@ from ...filters import Condition
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Refusal, Store
 from ..calls import Operation
-from ..model_stamp import ModelStamp, StoreDescription, find_store, resolve_encoder, store_folder
+from ..model_stamp import ModelStamp, StoreDescription, check_passages, find_store, resolve_encoder, store_folder
 from ..passages import SOMEWHERE, Head, Point, best_documents, fetched, immediate, rank
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
@@ -73,13 +73,14 @@ def connect(options: OpenOptions) -> NumbaStore:
     with translated(url, "open"):
         found = _is_there(folder, url, create=options.create and not settings.read_only)
     if not found:
-        _create(folder, url, resolve_encoder(options.encoder, None, url))
+        _create(folder, options, resolve_encoder(options.encoder, None, url))
     database = Database(folder, url, read_only=settings.read_only)
     try:
         with translated(url, "open"), database.reading() as connection:
             described = StoreDescription.from_mapping(schema.description(connection), where=str(database.path), engine=NumbaStore.engine)
             if settings.verify:
                 schema.verify(connection, str(database.path))
+        check_passages(options.passages, described.passages, url)
         resolved = resolve_encoder(options.encoder, described.model, url, allow_mismatch=options.allow_mismatch)
         return NumbaStore(url, resolved, database, described, batch_size=options.batch_size, tenant=options.tenant)
     except BaseException:
@@ -96,7 +97,6 @@ class NumbaStore(Store):
     """
 
     engine: ClassVar[str] = "numba"
-    keeps_passages = True
 
     def __init__(
         self,
@@ -413,8 +413,8 @@ def _is_there(folder: Path, url: str, *, create: bool) -> bool:
     return False
 
 
-def _create(folder: Path, url: str, encoder: Encoder) -> None:
-    description = StoreDescription(NumbaStore.engine, ModelStamp.of(encoder), {})
-    with translated(url, "create"):
+def _create(folder: Path, options: OpenOptions, encoder: Encoder) -> None:
+    description = options.description(NumbaStore.engine, ModelStamp.of(encoder), {})
+    with translated(options.url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
-        Database.create(folder, url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)
+        Database.create(folder, options.url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)

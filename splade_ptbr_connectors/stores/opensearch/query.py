@@ -9,19 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, StoreUnavailableError
+from ...batches import batched
+from ...errors import ConfigError, StoreCorruptError, StoreUnavailableError
 from ...filters import AnyOf, Range, field_path
 from ...vectors import SparseVector
-from ..base import EngineFilter, Entry, Hit, ParsedFilter
+from ..base import MAX_TOP_K, EngineFilter, Entry, Hit, ParsedFilter
 from ..calls import Operation
+from ..passages import SOMEWHERE, FetchPoints, Head, Point, head_of, tail_points, with_passages
+from ..payloads import PASSAGES_FIELD
 from .client import DEFAULT_MAX_CLAUSES, Capabilities, ask, detect
 from .schema import Schema
 from .settings import OpenSearchSettings
 from .wire import (
     FACETS,
+    HEAD,
+    PASSAGE,
+    PASSAGES,
     SPARSE,
     TENANT,
     FeatureLayout,
+    PassageName,
     checked_doc_id,
     document_key,
     escaped,
@@ -29,6 +36,7 @@ from .wire import (
     term_start,
     term_value,
     to_entry,
+    to_vector,
 )
 
 logger = logging.getLogger(__name__)
@@ -39,7 +47,9 @@ ORDER = [{"_score": "desc"}, {"doc_id": "asc"}]
 SCAN_KEEP_ALIVE = "10m"
 SCAN_ORDER = [{"doc_id": "asc"}, {"tenant": {"order": "asc", "missing": "_first"}}]
 IDS_ONLY = ["doc_id", "hash"]
-WHOLE = ["doc_id", "hash", "sparse", "payload", "tenant"]
+WHOLE = ["doc_id", "hash", "sparse", "payload", "tenant", PASSAGES]
+PASSAGE_ORDER = [*ORDER, {PASSAGE: {"order": "asc", "missing": "_first"}}]
+MAX_PAGE = MAX_TOP_K  # index.max_result_window
 NO_PARTS = {"allow_partial_search_results": "false"}
 
 Clauses = Mapping[str, list[dict[str, Any]]]
@@ -192,13 +202,13 @@ def sparse_vector(query: SparseVector, clauses: Clauses, top_k: int, heap_factor
     return neural_sparse(query, clauses, None if clauses else approximate)
 
 
-def search_body(query: Mapping[str, Any], top_k: int, with_payload: bool) -> dict[str, Any]:
+def search_body(query: Mapping[str, Any], top_k: int, with_payload: bool, order: Sequence[Any] = ORDER) -> dict[str, Any]:
     """The body of a search: by score, ties by document id, counting nothing beyond the hits.
 
     Document ids come with the order. Without payloads no document is read at all, of which the vector is the longest part.
     """
     returned: dict[str, Any] = {"_source": ["payload"]} if with_payload else {"_source": False, "stored_fields": "_none_"}
-    return {"query": query, "size": top_k, "sort": ORDER, "track_total_hits": False, **returned}
+    return {"query": query, "size": top_k, "sort": order, "track_total_hits": False, **returned}
 
 
 def all_of(clauses: Clauses) -> dict[str, Any]:
@@ -231,7 +241,28 @@ def hits(answer: Mapping[str, Any], url: str) -> list[Hit]:
     rows = answer["hits"]["hits"]
     scores = np.array([row["_score"] for row in rows], np.float32).tolist()  # JSON holds the shortest text of a float32
     found = [(row, score) for row, score in zip(rows, scores, strict=True) if score > 0]
-    return [Hit(checked_doc_id(row["sort"][1], url), score, row.get("_source", {}).get("payload") or {}) for row, score in found]
+    return [_hit(row, score, url) for row, score in found]
+
+
+def _hit(row: Mapping[str, Any], score: float, url: str) -> Hit:
+    _, doc_id, *names = row["sort"]
+    place = SOMEWHERE if names and names[0] is not None else None
+    return Hit(checked_doc_id(doc_id, url), score, row.get("_source", {}).get("payload") or {}, place)
+
+
+def found_points(rows: Sequence[Mapping[str, Any]], tenant: str | None, url: str) -> list[Point]:
+    """The passages of a search in PASSAGE_ORDER. Raises StoreFormatError."""
+    scores = np.array([row["_score"] for row in rows], np.float32).tolist()
+    return [_point(row, score, tenant, url) for row, score in zip(rows, scores, strict=True) if score > 0]
+
+
+def _point(row: Mapping[str, Any], score: float, tenant: str | None, url: str) -> Point:
+    _, found, name = row["sort"]
+    doc_id = checked_doc_id(found, url)
+    if name is None:
+        return Point(row.get("_id") or document_key(doc_id, tenant), doc_id, score)
+    passage = PassageName.read(name)
+    return Point(passage.head, doc_id, score, passage.number, passage.version)
 
 
 # -- operations ------------------------------------------------------------------------------------------------------
@@ -255,9 +286,36 @@ class Queries(Schema):
     def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
         clauses = restrict_to_tenant(filter, self.tenant)
         yield from self.see_own_writes()
-        body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload)
+        order = PASSAGE_ORDER if self.keeps_passages else ORDER
+        body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload, order)
         answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
         return hits(check_whole(answer, self.url), self.url)
+
+    def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
+        clauses = restrict_to_tenant(filter, self.tenant)
+        return lambda count: self._points(query, clauses, count)
+
+    def _points(self, query: SparseVector, clauses: Clauses, count: int) -> Operation[list[Point]]:
+        """The first `count`, in pages of as many as the server takes at once."""
+        yield from self.see_own_writes()
+        body = search_body((yield from self.query(query, count, clauses)), min(count, MAX_PAGE), False, PASSAGE_ORDER)
+        if self.tenant is None:
+            del body["stored_fields"]  # whose a document is, its _id tells
+        rows = list[Mapping[str, Any]]()
+        while True:
+            answer = yield from self._asked(body)
+            page = check_whole(answer, self.url)["hits"]["hits"]
+            rows += page
+            if len(page) < body["size"] or len(rows) >= count:
+                return found_points(rows[:count], self.tenant, self.url)
+            body = {**body, "search_after": page[-1]["sort"], "size": min(count - len(rows), MAX_PAGE)}
+
+    def _asked(self, body: Mapping[str, Any]) -> Operation[Any]:
+        return (yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS)))
+
+    def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
+        sources = yield from self.sources_of(keys, ["payload", PASSAGES, TENANT] if whole else [PASSAGES, TENANT])
+        return {key: head_of({PASSAGES_FIELD: source.get(PASSAGES)}, source.get("payload") or {}) for key, source in sources.items()}
 
     def query(self, query: SparseVector, top_k: int, clauses: Clauses) -> Operation[dict[str, Any]]:
         """The query in the form that the field and the server know, cut to the number of clauses that the server takes."""
@@ -298,7 +356,34 @@ class Queries(Schema):
 
     def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
         sources = yield from self.sources(doc_ids, WHOLE)
-        return {doc_id: to_entry(source, self.url) for doc_id, source in sources.items()}
+        entries = yield from self.whole_entries(list(sources.values()))
+        return {entry.doc_id: entry for entry in entries}
+
+    def whole_entries(self, heads: Sequence[Mapping[str, Any]]) -> Operation[list[Entry]]:
+        """The documents of these heads with all of their passages; without one that is replaced or deleted meanwhile.
+
+        Raises:
+            StoreCorruptError: passages are missing of one that is not.
+        """
+        entries = [to_entry(source, self.url) for source in heads]
+        tails = [tail_points(source["doc_id"], source.get(PASSAGES), source.get(TENANT)) for source in heads]
+        if not any(tails):
+            return entries
+        found = yield from self.sources_of([key for keys in tails for key in keys], [SPARSE, TENANT])
+        whole = list[Entry]()
+        for source, entry, keys in zip(heads, entries, tails, strict=True):
+            if all(key in found for key in keys):
+                vectors = [entry.vector, *[to_vector(found[key].get(SPARSE) or {}) for key in keys]]
+                whole.append(with_passages(entry, {PASSAGES_FIELD: source.get(PASSAGES)}, vectors))
+            else:
+                yield from self._check_replaced(source)
+        return whole
+
+    def _check_replaced(self, source: Mapping[str, Any]) -> Operation[None]:
+        key = document_key(source["doc_id"], source.get(TENANT))
+        there = (yield from self.sources_of([key], [PASSAGES, TENANT])).get(key)
+        if there is not None and there.get(PASSAGES) == source.get(PASSAGES):
+            raise StoreCorruptError(f"{self.url} lacks passages of {source['doc_id']!r}: delete the document, and ingest it again.")
 
     def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
         sources = yield from self.sources(doc_ids, [*IDS_ONLY, "tenant"])
@@ -307,25 +392,39 @@ class Queries(Schema):
     def sources(self, doc_ids: Sequence[str], fields: list[str]) -> Operation[dict[str, Mapping[str, Any]]]:
         """What is stored under these ids, and is this tenant's own."""
         keys = {document_key(doc_id, self.tenant): doc_id for doc_id in doc_ids}
-        body = {"docs": [{"_id": key, "_source": fields} for key in keys]}
-        answer = yield from ask(lambda client: client.mget(index=self.target, body=body))
+        found = yield from self.sources_of(list(keys), fields)
+        return {keys[key]: source for key, source in found.items() if source.get("tenant") == self.tenant}
+
+    def sources_of(self, keys: Sequence[str], fields: list[str]) -> Operation[dict[str, Mapping[str, Any]]]:
+        """What is stored under these keys, and may be seen by this tenant."""
         sources: dict[str, Mapping[str, Any]] = {}
-        for doc in answer["docs"]:
-            if "error" in doc:
-                raise self.gone()
-            if doc.get("found") and doc["_source"].get("tenant") == self.tenant:
-                sources[keys[doc["_id"]]] = doc["_source"]
+        for some in batched(keys, MAX_PAGE):
+            body = {"docs": [{"_id": key, "_source": fields} for key in some]}
+            answer = yield from ask(lambda client, body=body: client.mget(index=self.target, body=body))  # type: ignore[misc]
+            for doc in answer["docs"]:
+                if "error" in doc:
+                    raise self.gone()
+                if doc.get("found") and self.tenant in (None, doc["_source"].get("tenant")):
+                    sources[doc["_id"]] = doc["_source"]
         return sources
 
+    def documents(self, filter: ParsedFilter, *, negated: bool = False) -> Clauses:
+        """The clauses of a filter that lets documents pass, and not their further passages; or these only."""
+        clauses = restrict_to_tenant(filter, self.tenant)
+        if not self.keeps_passages:
+            return clauses
+        name = "filter" if negated else "must_not"
+        return {**clauses, name: [*clauses.get(name, []), {"exists": {"field": HEAD}}]}
+
     def count(self, filter: ParsedFilter) -> Operation[int]:
-        body = {"query": all_of(restrict_to_tenant(filter, self.tenant))}
+        body = {"query": all_of(self.documents(filter))}
         yield from self.see_own_writes()
         answer = yield from ask(lambda client: client.count(index=self.target, body=body))
         return int(check_whole(answer, self.url)["count"])
 
     def sample(self, size: int) -> Operation[list[Entry]]:
         yield from self.see_own_writes()
-        body = {"query": all_of(restrict_to_tenant((), self.tenant)), "size": size, "_source": WHOLE}
+        body = {"query": all_of(self.documents(())), "size": size, "_source": WHOLE}
         answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
         return [to_entry(hit["_source"], self.url) for hit in check_whole(answer, self.url)["hits"]["hits"]]
 
@@ -336,7 +435,7 @@ class Queries(Schema):
             cursor = (opened["pit_id"], None)
         snapshot, after = cursor
         body = {
-            "query": all_of(restrict_to_tenant((), self.tenant)),
+            "query": all_of(self.documents(())),
             "size": size,
             "sort": SCAN_ORDER,
             "track_total_hits": False,
@@ -346,7 +445,8 @@ class Queries(Schema):
         }
         answer = yield from ask(lambda client: client.search(body=body, params=NO_PARTS))
         found = check_whole(answer, self.url)["hits"]["hits"]
-        entries = [to_entry(hit["_source"], self.url) for hit in found]
+        sources = [hit["_source"] for hit in found]
+        entries = (yield from self.whole_entries(sources)) if with_vectors else [to_entry(source, self.url) for source in sources]
         snapshot = answer.get("pit_id", snapshot)
         if len(found) == size:
             return entries, (snapshot, found[-1]["sort"])
