@@ -111,7 +111,9 @@ def ingest_with_ray(
     finally:
         rejected.close()
         display.close()
-    return tally.counts.report(time.monotonic() - started, str(rejected.path) if rejected.path and rejected.length else None, 0, reconciled)
+    rejected.warn(tally.counts.rejected, store.url)
+    path = str(rejected.path) if rejected.path and rejected.length else None
+    return tally.counts.report(time.monotonic() - started, path, 0, reconciled, rejected.kept)
 
 
 def _outcomes(ray: Any, reader: _Reader, opened: partial[Store], worker: Mapping[str, Any]) -> Iterator[Outcome]:

@@ -47,7 +47,7 @@ class Worker:
             self._store = self._open_store()
         encoder = self._store.encoder
         items = drop_unchanged(read_items(rows, ReadyVectors(encoder.vocab_size, encoder.fingerprint)), self._store, len(rows))
-        encoded = list(encode_items(items, encoder.encode_documents))
+        encoded = list(encode_items(items, encoder.encode_documents, self._store.splitter))
         _upload(self._store, encoded, outcome)
 
 

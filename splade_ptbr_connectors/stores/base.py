@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..batches import batched
 from ..errors import ConfigError, StoreClosedError, StoreRefusedError
 from ..records import check_doc_id
+from ..splitting import Splitter
 from ..validation import Positive, check
 from ..vectors import SparseVector
 from .entries import (
@@ -101,6 +103,11 @@ class Store(ABC):
     def passage_settings(self) -> Mapping[str, Any] | None:
         """How long texts are split, see splitting.Splitter; None: the store keeps whole documents only."""
         return self._description.passages if self._description else None
+
+    @functools.cached_property
+    def splitter(self) -> Splitter | None:
+        """Splits long texts as the store's are split; None: they are stored whole. Needs the store's encoder."""
+        return None if self.passage_settings is None else Splitter(self.encoder, **self.passage_settings)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -162,7 +162,7 @@ def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
     return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense, passages)
 
 
-def check_passages(entry: Entry, payload: Mapping[str, Any], vocab_size: int) -> tuple[EntryPassage, ...]:
+def check_passages(entry: Entry, payload: Mapping[str, Any], vocab_size: int | None = None) -> tuple[EntryPassage, ...]:
     """The passages of an entry as the engines take them: () for a single one. Raises VectorError or RecordError."""
     passages = tuple(EntryPassage(*passage) for passage in entry.passages)
     if len(passages) > MAX_PASSAGES:
@@ -174,7 +174,8 @@ def check_passages(entry: Entry, payload: Mapping[str, Any], vocab_size: int) ->
         if not isinstance(passage.vector, SparseVector):
             kind = type(passage.vector).__name__
             raise VectorError(f"the vector of passage {number} of {entry.doc_id!r} is {kind}: it must be a SparseVector.")
-        passage.vector.check_vocabulary(vocab_size)
+        if vocab_size is not None:
+            passage.vector.check_vocabulary(vocab_size)
     if passages[0].vector != entry.vector:
         raise VectorError(f"the vector of {entry.doc_id!r} is not that of its first passage: give passages[0].vector as the vector.")
     return passages if len(passages) > 1 else ()

@@ -107,6 +107,13 @@ def _absent(item: Mapping[str, Any], status: int) -> bool:
     return status == 404 and "delete" in item and not _outcome(item)[1]
 
 
+def check_no_dense(entries: Sequence[Entry]) -> None:
+    """Raise VectorError where an entry has a dense vector."""
+    dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
+    if dense is not None:
+        raise VectorError(f"the dense vector of {dense!r} has nowhere to go: an OpenSearch store keeps sparse vectors only.")
+
+
 def index_lines(
     entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout, ceiling: float | None
 ) -> tuple[list[Action], list[Refusal]]:
@@ -114,13 +121,7 @@ def index_lines(
 
     Args:
         ceiling: the largest weight that a sparse_vector field keeps, None for rank_features, which keeps all.
-
-    Raises:
-        VectorError: an entry has a dense vector.
     """
-    dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
-    if dense is not None:
-        raise VectorError(f"the dense vector of {dense!r} has nowhere to go: an OpenSearch store keeps sparse vectors only.")
     kept, lost = list(entries), list[Entry]()
     if ceiling is not None:
         lost = [entry for entry in entries if max([vector.weights.max(initial=0) for vector in entry.vectors]) > ceiling]
@@ -149,6 +150,7 @@ class Writes(Queries):
         self._met_passages: bool | None = None  # None: nobody has looked yet
 
     def upsert(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        check_no_dense(entries)
         if any([entry.passages for entry in entries]):
             self._met_passages = True
         if (yield from self._holds_passages()):
