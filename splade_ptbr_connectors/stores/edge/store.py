@@ -112,6 +112,7 @@ class EdgeStore(Store):
             **super().info(),
             "version": ENGINE,
             "documents": self._count(()),
+            "points": int(found.points_count),
             "segments": int(found.segments_count),
             "bytes": size,
             "described": True,
