@@ -34,7 +34,7 @@ Filter = Mapping[str, Any] | tuple[Condition, ...] | object  # as callers write 
 
 
 class Place(NamedTuple):
-    """Where a hit stands in a document of several passages: its number, and start and end of every passage of the document."""
+    """Where a hit stands in a document of several passages: its number, and start and end of every passage (without payloads: none)."""
 
     number: int
     spans: Sequence[Sequence[int]]
@@ -54,7 +54,7 @@ class Hit(NamedTuple):
 
     @property
     def passage(self) -> Passage:
-        """What was found: start and end in characters of the payload's "text"; without payloads the text is empty.
+        """What was found: start and end in characters of the payload's "text"; without payloads its number only.
 
         A document that was stored whole is its own only passage, number 0.
         """
@@ -74,7 +74,8 @@ class Hit(NamedTuple):
 
     def passage_at(self, number: int) -> Passage:
         """The passage of this number of a document that has several."""
-        start, end = self.place.spans[number] if self.place is not None else (0, len(self._text))
+        known = self.place is not None and self.place.spans
+        start, end = known[number] if known else (0, len(self._text))
         return Passage(number, start, end, self._text[start:end])
 
     @property

@@ -264,7 +264,7 @@ def _lives(point: Point, head: Head | None) -> bool:
 def _hit(point: Point, head: Head | None, with_payload: bool) -> Hit:
     if head is None:
         return Hit(point.doc_id, point.score, {})
-    place = Place(point.number, head.spans) if head.spans else None
+    place = Place(point.number, head.spans if with_payload else ()) if head.spans else None
     return Hit(point.doc_id, point.score, head.payload if with_payload else {}, place)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import operator
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,11 +42,11 @@ CREATE TABLE segments (
 """
 PASSAGES = """
 CREATE TABLE IF NOT EXISTS passages (
-    number INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-    terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL
+    number INTEGER PRIMARY KEY, document INTEGER NOT NULL, spans BLOB NOT NULL, terms BLOB NOT NULL, weights BLOB NOT NULL,
+    checksum INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS of_documents ON passages (document);
-"""  # the vector of the first passage is that of the document's row
+"""  # a document's first row has the spans of all passages (pairs of int32), and no vector: that one is in the document's own row
 NO_TENANT = ""  # no tenant has this name
 PAGE = 4096  # documents that are in Python's hands at once
 Numbers = NDArray[np.int64]
@@ -168,9 +168,8 @@ def spans(connection: Connection, numbers: Sequence[int]) -> dict[int, list[tupl
     """Start and end of the passages of those of these documents that have several."""
     found = dict[int, list[tuple[int, int]]]()
     if holds_passages(connection):
-        statement = "SELECT document, start, end FROM passages WHERE document IN (SELECT value FROM json_each(?)) ORDER BY number"
-        for document, start, end in connection.execute(statement, (_json(numbers),)):
-            found.setdefault(document, []).append((start, end))
+        statement = "SELECT number, spans FROM passages WHERE number IN (SELECT value FROM json_each(?))"
+        found = {number: _spans(blob) for number, blob in connection.execute(statement, (_json(numbers),))}
     return found
 
 
@@ -292,8 +291,8 @@ def _begun(first: int, tenant: str, written: Sequence[Entry], hashes: Hashes) ->
 
 def _insert_passages(connection: Connection, numbered: Iterable[tuple[int, Entry]]) -> None:
     connection.execute(f"{PASSAGES}; PRAGMA user_version = {WITH_PASSAGES}")
-    rows = [_passage_row(number + passage.number, number, passage) for number, entry in numbered for passage in entry.passages]
-    connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    rows = [row for number, entry in numbered for row in _passage_rows(number, entry)]
+    connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def replace_segments(connection: Connection, replaced: Sequence[Registered], new: Sequence[Registered], last: int, revision: int) -> None:
@@ -330,9 +329,9 @@ def _advance(connection: Connection, documents: int, numbers: int) -> int:
 
 _OF_TENANT = "AND tenant = ? AND tenant != ''"  # the second half is for SQLite, which takes the index then
 _WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksum"
-_PASSAGE = "number, document, start, end, terms, weights, checksum"
+_PASSAGE = "number, document, spans, terms, weights, checksum"
 _OWNED = (
-    "(SELECT p.number, p.document, p.number - p.document AS place, p.start, p.end, p.terms, p.weights, p.checksum, d.tenant, d.doc_id "
+    "(SELECT p.number, p.document, p.number - p.document AS place, p.spans, p.terms, p.weights, p.checksum, d.tenant, d.doc_id "
     "FROM passages AS p JOIN documents AS d ON d.number = p.document)"
 )
 
@@ -346,37 +345,50 @@ def _indexed(row: Sequence[Any]) -> tuple[int, tuple[str, str], bytes, bytes, in
 def _indexed_tail(row: Sequence[Any]) -> tuple[int, tuple[str, str], bytes, bytes, int]:
     """The same of a passage's row."""
     _check_passage(row)
-    return row[0], (row[7], row[8]), row[4], row[5], row[0] - row[1]
+    return row[0], (row[6], row[7]), row[3], row[4], row[0] - row[1]
 
 
 def _with_passages(connection: Connection, numbered: list[tuple[int, Entry]]) -> list[Entry]:
     """The entries, those of several passages with these."""
     if not holds_passages(connection):
         return [entry for _, entry in numbered]
-    of = dict[int, list[EntryPassage]]()
-    vectors = {number: entry.vector for number, entry in numbered}
+    spans, vectors = dict[int, list[tuple[int, int]]](), {number: [entry.vector] for number, entry in numbered}
     statement = f"SELECT {_PASSAGE}, doc_id FROM {_OWNED} WHERE document IN (SELECT value FROM json_each(?)) ORDER BY number"
     for row in connection.execute(statement, (_json(list(vectors)),)):
         _check_passage(row)
-        vector = vectors[row[1]] if row[0] == row[1] else _batch([row[4]], [row[5]])[0]
-        of.setdefault(row[1], []).append(EntryPassage(row[0] - row[1], row[2], row[3], vector))
-    return [entry._replace(passages=tuple(of[number])) if number in of else entry for number, entry in numbered]
+        if row[0] == row[1]:
+            spans[row[1]] = _spans(row[2])
+        else:
+            vectors[row[1]].append(_batch([row[3]], [row[4]])[0])
+    return [entry._replace(passages=_passages(spans.get(number, []), vectors[number])) for number, entry in numbered]
 
 
-def _passage_row(number: int, document: int, passage: EntryPassage) -> tuple[Any, ...]:
-    vector = passage.vector
-    blobs = (vector.term_ids.tobytes(), vector.weights.tobytes()) if number != document else (b"", b"")
-    row = (number, document, passage.start, passage.end, *blobs)
-    return (*row, _passage_checksum(row))
+def _passages(spans: Sequence[tuple[int, int]], vectors: Sequence[SparseVector]) -> tuple[EntryPassage, ...]:
+    if spans and len(spans) != len(vectors):
+        raise StoreCorruptError(f"{len(vectors)} of {len(spans)} passages of a document are there: restore the store, or ingest anew.")
+    return tuple([EntryPassage(n, *span, vector) for n, (span, vector) in enumerate(zip(spans, vectors, strict=False))])
+
+
+def _spans(blob: bytes) -> list[tuple[int, int]]:
+    return list(map(tuple, np.frombuffer(blob, "<i4").reshape(-1, 2).tolist()))
+
+
+def _passage_rows(document: int, entry: Entry) -> Iterator[tuple[Any, ...]]:
+    spans = np.array(entry.spans, "<i4").tobytes()
+    for passage in entry.passages:
+        terms, weights = passage.vector.term_ids.tobytes(), passage.vector.weights.tobytes()
+        held = (b"", terms, weights) if passage.number else (spans, b"", b"")
+        row = (document + passage.number, document, *held)
+        yield (*row, _passage_checksum(row))
 
 
 def _passage_checksum(row: Sequence[Any]) -> int:
-    number, document, start, end, terms, weights = row[:6]
-    return zlib.crc32(f"{number}\0{document}\0{start}\0{end}\0{len(terms)}\0".encode() + terms + weights)
+    number, document, spans, terms, weights = row[:5]
+    return zlib.crc32(f"{number}\0{document}\0{len(spans)}\0{len(terms)}\0".encode() + spans + terms + weights)
 
 
 def _check_passage(row: Sequence[Any]) -> None:
-    if _passage_checksum(row) != row[6]:
+    if _passage_checksum(row) != row[5]:
         raise StoreCorruptError(
             f"a passage of document {row[-1]!r} is damaged: its checksum differs; restore the store from a backup, or ingest anew."
         )

@@ -8,12 +8,11 @@ says how far the database must reach.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,16 +22,16 @@ import numpy as np
 from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
-from ..base import Entry, Hit, ParsedFilter, Refusal, Store
-from ..calls import Operation
+from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
 from ..model_stamp import ModelStamp, StoreDescription, check_passages, find_store, resolve_encoder, store_folder
-from ..passages import SOMEWHERE, Head, Point, best_documents, fetched, immediate, rank
+from ..passages import SOMEWHERE
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
 from .building import WINDOW
 from .compiled import numba
-from .contents import EMPTY, Contents, Results
+from .contents import EMPTY, Contents
 from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
+from .grouping import best_passages
 from .keys import Hashes, key_hashes
 from .matching import checked
 from .merging import Run, runs, write_run
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUFFER_BYTES = 256 * 2**20  # of vectors that no segment holds, before they are merged into one
 LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
-LIVING = ""  # the version of all: a transaction replaces all passages of a document at once
 THREADS = 2  # that read segments when a store is opened
 
 
@@ -173,16 +171,13 @@ class NumbaStore(Store):
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
-
-            def points(count: int) -> Operation[list[Point]]:
-                return fetched(_points(contents, contents.search(query, count, passing))[:count])
-
-            def heads(numbers: list[int], whole: bool) -> Operation[Mapping[int, Head]]:
-                spans = schema.spans(connection, numbers)
-                payloads = schema.payloads(connection, numbers) if whole else {}
-                return fetched({number: _head(payloads.get(number, {}), spans.get(number)) for number in numbers})
-
-            return immediate(best_documents(points, heads, top_k, self._spread, with_payload=with_payload, group=group))
+            best = best_passages(contents, query, top_k, passing, self._spread if group else None)
+            if not with_payload:
+                return [Hit(doc_id, score, {}, Place(place, ())) for score, doc_id, place, _ in best]
+            numbers = list({number: None for *_, number in best})
+            payloads, spans = schema.payloads(connection, numbers), schema.spans(connection, numbers)
+            places = [Place(place, spans[number]) if number in spans else None for *_, place, number in best]
+            return [Hit(doc_id, score, payloads[number], place) for (score, doc_id, _, number), place in zip(best, places, strict=True)]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._snapshot() as (connection, contents):
@@ -374,18 +369,6 @@ class NumbaStore(Store):
                 old = path.name.endswith(BUILDING) and time.time() - path.stat().st_mtime > LEFTOVER_S
                 if old or (path.name.endswith(SUFFIX) and path.name not in registered):
                     path.unlink(missing_ok=True)
-
-
-def _points(contents: Contents, found: Results) -> list[Point]:
-    """The hits as passages, best first; the key of a head is its number. A version tells only that there are several."""
-    numbers = np.array(found.numbers, np.int64)
-    places = contents.places(numbers)
-    heads = (numbers - places).tolist()
-    return sorted(map(Point, heads, found.doc_ids, found.scores, places.tolist(), itertools.repeat(LIVING)), key=rank)
-
-
-def _head(payload: Mapping[str, Any], spans: Sequence[tuple[int, int]] | None) -> Head:
-    return Head(payload, LIVING, spans or ())
 
 
 def _renewed(connection: Connection) -> State:
