@@ -17,7 +17,7 @@ from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
 MAX_HASH = 1000  # characters of a content hash
-MAX_PASSAGES = 100_000  # of one document
+MAX_PASSAGES = 65_536  # of one document
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
 SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 

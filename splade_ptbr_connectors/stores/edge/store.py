@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -25,11 +26,12 @@ from ..passages import (
     FetchPoints,
     Head,
     Point,
-    best_documents,
+    best_passages,
     fetched,
     fused_documents,
     head_of,
     head_stored,
+    hit_of,
     immediate,
     is_stale,
     last_of_each,
@@ -90,8 +92,8 @@ class EdgeStore(Store):
         self._contents = contents
         self._description = contents.description
         self.settings = EdgeSettings(**stored_settings(contents.description.settings))
-        if contents.passages and contents.left_open:
-            self.sweep()
+        self._cut_off = contents.passages and contents.left_open
+        self._sweep_if_cut_off()
 
     @property
     def identity(self) -> str:
@@ -143,8 +145,22 @@ class EdgeStore(Store):
         return self._ranked({"query": nearest, "filter": self._restrict_to_tenant(filter)}, top_k, with_payload)
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
-        points = self._points(query, self._restrict_to_tenant(filter))
-        return immediate(best_documents(points, self._heads, top_k, self._spread, with_payload=with_payload, group=group))
+        nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+        request = {"query": nearest, "filter": self._restrict_to_tenant(filter)}
+        with self._edge.use("search") as shard:
+            self._sweep_if_cut_off()
+            candidates = best_passages(partial(_with_ties, shard, request), top_k, self._spread if group else None)
+            records = shard.retrieve(list(candidates), ONLY_NAMES, False)
+            names = {hex_id(record.id): checked_names(record, self.url) for record in records}
+            points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
+            best = sorted(points, key=rank)[:top_k]
+            heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
+        return [hit_of(point, heads.get(point.key)) for point in best]
+
+    def _sweep_if_cut_off(self) -> None:
+        """Within this process a search sees no passage that counts no more, unless a write was interrupted."""
+        if self._cut_off:
+            self.sweep()
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
@@ -262,9 +278,11 @@ class EdgeStore(Store):
             if several:
                 self._contents.begin_passages(shard)
             replaced, left = self._replaced(shard, list(added))
+            self._cut_off = self._cut_off or bool(left)
             with self._contents.writing(shard, replaced, added):
                 shard.update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
             self._remove(shard, {point: check for point, check in left.items() if point not in added})
+            self._cut_off = False
         return refusals
 
     def _replaced(self, shard: Any, points: Sequence[str]) -> tuple[Checks, Checks]:
@@ -287,8 +305,10 @@ class EdgeStore(Store):
         deleted = 0
         for batch in batched(heads, DELETED_AT_ONCE):
             found, tails = self._replaced(shard, batch)
+            self._cut_off = self._cut_off or bool(tails)
             deleted += self._remove(shard, found)
             self._remove(shard, tails)
+            self._cut_off = False
         return deleted
 
     def sweep(self) -> int:
@@ -300,6 +320,7 @@ class EdgeStore(Store):
                 owners = {record.payload[PASSAGE_FIELD]["head"]: None for record in batch}
                 heads = {hex_id(head.id): head.payload for head in shard.retrieve(list(owners), ONLY_NAMES, False)}
                 swept += self._remove(shard, checks_of(record for record in batch if is_stale(record.payload[PASSAGE_FIELD], heads)))
+            self._cut_off = False
             return swept
 
     def _remove(self, shard: Any, to_delete: Checks) -> int:
@@ -371,6 +392,15 @@ class _NewPoint(NamedTuple):
 def _query(shard: Any, request: Mapping[str, Any], limit: int, payload: Any, threshold: float | None = None) -> list[Any]:
     asked = edge.QueryRequest(limit, **request, score_threshold=threshold, with_payload=payload, with_vector=False)
     return [point for point in shard.query(asked) if point.score > 0]
+
+
+def _with_ties(shard: Any, request: Mapping[str, Any], limit: int) -> list[tuple[str, float]]:
+    """Id and score of the first points and of all that tie with the last of them: reading payloads is what takes the time."""
+    points = _query(shard, request, limit + 1, False)
+    if len(points) > limit and points[limit].score == points[limit - 1].score:
+        below = float(np.nextafter(np.float32(points[limit].score), np.float32(0)))
+        points = _query(shard, request, count(shard), False, below)
+    return [(hex_id(point.id), float(point.score)) for point in points]
 
 
 def _with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int, payload: Any) -> list[Any]:
