@@ -16,7 +16,8 @@ from .index import joined
 from .keys import Hashes, KeyTable
 from .passing import Passing
 from .ranking import score_batch
-from .schema import Change, Documents, Numbers, Places
+from .rows import Numbers
+from .schema import Change, Documents, Places
 from .searcher import Searcher
 from .segment import Segment
 

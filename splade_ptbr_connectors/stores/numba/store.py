@@ -8,29 +8,28 @@ says how far the database must reach.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
+from ...errors import ConfigError, StoreCorruptError, StoreFormatError, VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
-from ..model_stamp import ModelStamp, StoreDescription, check_passages, find_store, resolve_encoder, store_folder
+from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
 from ..passages import SOMEWHERE
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
 from .building import WINDOW
 from .compiled import numba
 from .contents import EMPTY, Contents
-from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
+from .creation import ENGINE, create, is_there
+from .database import ADVICE, DATABASE, Connection, Database, translated
 from .grouping import best_passages
 from .keys import Hashes, key_hashes
 from .matching import checked
@@ -69,9 +68,9 @@ def connect(options: OpenOptions) -> NumbaStore:
     except UnicodeEncodeError as error:
         raise ConfigError(f"the folder {str(folder)!r} has a name that is no UTF-8, which SQLite does not open: rename it.") from error
     with translated(url, "open"):
-        found = _is_there(folder, url, create=options.create and not settings.read_only)
+        found = is_there(folder, url, create=options.create and not settings.read_only)
     if not found:
-        _create(folder, options, resolve_encoder(options.encoder, None, url))
+        create(folder, options, resolve_encoder(options.encoder, None, url))
     database = Database(folder, url, read_only=settings.read_only)
     try:
         with translated(url, "open"), database.reading() as connection:
@@ -94,7 +93,7 @@ class NumbaStore(Store):
     flush(). Every search sees all that any process has written before.
     """
 
-    engine: ClassVar[str] = "numba"
+    engine: ClassVar[str] = ENGINE
 
     def __init__(
         self,
@@ -375,29 +374,3 @@ def _renewed(connection: Connection) -> State:
     """Where the database stands now, with the transaction begun anew."""
     connection.execute("COMMIT; BEGIN")
     return schema.read_state(connection)
-
-
-def _is_there(folder: Path, url: str, *, create: bool) -> bool:
-    """Whether there is a store; False where one is to be made. Raises StoreNotFoundError, StoreFormatError and StoreCorruptError."""
-    if not (folder / DATABASE).exists():
-        rest = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        if any(name == ACKNOWLEDGED or name.endswith(SUFFIX) for name in rest):
-            raise StoreCorruptError(f"{folder / DATABASE} is missing, and with it the documents: {ADVICE}.")
-        if "manifest.json" in rest:
-            raise StoreFormatError(f"{folder} is a store of an earlier version of this package: ingest into a new folder.")
-        find_store(folder, url, NumbaStore.engine, create=create)
-        return False
-    if not Database.is_empty(folder):
-        return True
-    if (folder / ACKNOWLEDGED).exists():
-        raise StoreCorruptError(f"{folder / DATABASE} is empty, and documents were written to it: {ADVICE}.")
-    if not create:
-        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
-    return False
-
-
-def _create(folder: Path, options: OpenOptions, encoder: Encoder) -> None:
-    description = options.description(NumbaStore.engine, ModelStamp.of(encoder), {})
-    with translated(options.url, "create"):
-        folder.mkdir(parents=True, exist_ok=True)
-        Database.create(folder, options.url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)

@@ -67,7 +67,7 @@ def test_a_document_that_lost_a_passage_fails_the_check_of_the_run(store: Store,
 
 
 def test_a_passage_that_is_refused_rejects_its_whole_record(store: Store, tmp_path: Path) -> None:
-    store.encoder.max_words = 12  # type: ignore[attr-defined]  # the title is a thirteenth
+    store.encoder.max_words = 8  # type: ignore[attr-defined]  # fewer than a passage has
     dead = tmp_path / "dead.jsonl"
     report = ingest([LONG, SHORT], store, dead_letter=dead)
     assert (report.written, report.rejected, store.count()) == (1, 1, 1)

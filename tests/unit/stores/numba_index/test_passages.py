@@ -79,12 +79,12 @@ def test_a_store_without_long_documents_is_of_the_first_format(tmp_path: Path) -
 
 
 def test_a_damaged_passage_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from splade_ptbr_connectors.stores.numba import schema
+    from splade_ptbr_connectors.stores.numba import rows
 
     url = f"numba:{tmp_path}/store"
     with open_store(url, encoder=ENCODER) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(schema, "_passage_checksum", lambda row: 1)
+            patch.setattr(rows, "_passage_checksum", lambda row: 1)
             store.upsert_vectors([long_document("b", 3)])
         with pytest.raises(StoreCorruptError, match="a passage of document 'b' is damaged"):
             store.get(["b"])
