@@ -6,6 +6,7 @@ Numbers with a fraction are left out of a document's checksum: the engine gives 
 from __future__ import annotations
 
 import hashlib
+import uuid
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -100,7 +101,7 @@ def altered(doc_id: object, url: str) -> StoreCorruptError:
 
 def hex_id(point: Any) -> str:
     """A point id as payloads.point_id() writes it."""
-    return str(point).replace("-", "")
+    return point.hex if isinstance(point, uuid.UUID) else str(point).replace("-", "")
 
 
 def _term(item: tuple[str, int]) -> int:
