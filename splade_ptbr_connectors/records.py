@@ -16,7 +16,7 @@ from .text import check_text
 from .vectors import SparseVector
 
 ID_FIELDS = ("_id", "id", "doc_id")
-VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD = "vector", "dense", "fingerprint"
+VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD, PASSAGES_FIELD = "vector", "dense", "fingerprint", "passages"
 MAX_ID_BYTES = 512  # OpenSearch's limit; one limit for every store, so that a collection can move between them
 _canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -61,7 +61,11 @@ class Record:
     @property
     def content(self) -> str:
         """What is encoded: title, a space, text."""
-        return f"{self.title} {self.text}" if self.title else self.text
+        return self.content_of(self.text)
+
+    def content_of(self, text: str) -> str:
+        """What is encoded for a passage of the text: the title stands before each."""
+        return f"{self.title} {text}" if self.title else text
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -85,19 +89,22 @@ class EncodedRecord:
     Attributes:
         payload: JSON values, a text among them or not.
         dense: a dense vector to be stored beside the sparse one.
+        passages: (start, end, vector) of each of several passages of its "text"; `vector` is that of the first.
     """
 
     doc_id: str
     vector: SparseVector
     payload: Mapping[str, Any] = field(default_factory=dict)
     dense: tuple[float, ...] | None = None
+    passages: tuple[tuple[int, int, SparseVector], ...] = ()
 
     @classmethod
     def from_mapping(cls, raw: Mapping[str, Any]) -> EncodedRecord:
         """Check a mapping such as {"_id": ..., "vector": {"1234": 0.5, ...}, "dense": [...], ...} and copy what it holds.
 
         The vector is {term_id: weight} as `splade-ptbr encode` writes it, {"indices": [...], "values": [...]}, or a
-        SparseVector; "dense" may be missing; every other field is payload.
+        SparseVector; "dense" may be missing; every other field is payload. A document of several passages has a list
+        "passages": [{"start": 0, "end": 900, "vector": ...}, ...] in the place of "vector".
 
         Raises:
             RecordError, TextError: no id, or a value that JSON does not have.
@@ -107,19 +114,44 @@ class EncodedRecord:
         if id_field is None:
             raise RecordError(f'no "_id" in the record (fields: {_names(raw)}).')
         doc_id = _doc_id(raw[id_field])
-        taken = (id_field, VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD)
+        passages = read_passages(raw[PASSAGES_FIELD], doc_id) if brings_passages(raw) else ()
+        taken = (id_field, PASSAGES_FIELD if passages else VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD)
         payload = checked_copy({name: value for name, value in raw.items() if name not in taken}, f"record {doc_id!r}")
-        return cls(doc_id, read_vector(raw[VECTOR_FIELD], doc_id), payload, read_dense(raw.get(DENSE_FIELD), doc_id))
+        vector = passages[0][2] if passages else read_vector(raw[VECTOR_FIELD], doc_id)
+        return cls(doc_id, vector, payload, read_dense(raw.get(DENSE_FIELD), doc_id), passages if len(passages) > 1 else ())
 
     @property
     def content_hash(self) -> str:
         """32 hex digits over id, payload and vectors: equal hashes mean that nothing needs to be written again."""
-        return _content_hash(self.doc_id, self.payload, self.vector, self.dense)
+        return _content_hash(self.doc_id, self.payload, self.vector, self.dense, self.passages)
 
     def to_mapping(self) -> dict[str, Any]:
         """As from_mapping() takes it."""
         dense = {} if self.dense is None else {DENSE_FIELD: list(self.dense)}
-        return {"_id": self.doc_id, **self.payload, VECTOR_FIELD: self.vector.to_opensearch(), **dense}
+        vectors = {PASSAGES_FIELD: written_passages(self.passages)} if self.passages else {VECTOR_FIELD: self.vector.to_opensearch()}
+        return {"_id": self.doc_id, **self.payload, **vectors, **dense}
+
+
+def brings_passages(raw: Mapping[str, Any]) -> bool:
+    """Whether a record has the vectors of its passages in the place of one of its own."""
+    found = raw.get(PASSAGES_FIELD)
+    first = found[0] if isinstance(found, list | tuple) and found else None
+    return raw.get(VECTOR_FIELD) is None and isinstance(first, Mapping) and VECTOR_FIELD in first
+
+
+def read_passages(raw: Any, doc_id: str) -> tuple[tuple[int, int, SparseVector], ...]:
+    """The passages of a record, or RecordError or VectorError; a store checks whether they fit its text."""
+    found = []
+    for number, passage in enumerate(raw):
+        if not isinstance(passage, Mapping) or not passage.keys() >= {"start", "end", VECTOR_FIELD}:
+            raise RecordError(f'passage {number} of record {doc_id!r} is not {{"start": 0, "end": 900, "vector": ...}}: encode it again.')
+        found.append((passage["start"], passage["end"], read_vector(passage[VECTOR_FIELD], doc_id)))
+    return tuple(found)
+
+
+def written_passages(passages: Iterable[tuple[int, int, SparseVector]]) -> list[dict[str, Any]]:
+    """As read_passages() takes them."""
+    return [{"start": start, "end": end, VECTOR_FIELD: vector.to_opensearch()} for start, end, vector in passages]
 
 
 def read_vector(raw: object, doc_id: str) -> SparseVector:
@@ -147,10 +179,18 @@ def read_dense(raw: object, doc_id: str) -> tuple[float, ...] | None:
     return tuple(map(float, raw))
 
 
-def _content_hash(doc_id: str, payload: Mapping[str, Any], vector: SparseVector | None, dense: tuple[float, ...] | None) -> str:
+def _content_hash(
+    doc_id: str,
+    payload: Mapping[str, Any],
+    vector: SparseVector | None,
+    dense: tuple[float, ...] | None,
+    passages: Iterable[tuple[int, int, SparseVector]] = (),
+) -> str:
     digest = hashlib.blake2b(_canonical([doc_id, payload]).encode(), digest_size=16)
     if vector is not None:
         digest.update(b"\0vector" + vector.term_ids.astype("<u4").tobytes() + vector.weights.astype("<f4").tobytes())
+    for start, end, each in passages:
+        digest.update(f"\0passage {start} {end} ".encode() + each.term_ids.astype("<u4").tobytes() + each.weights.astype("<f4").tobytes())
     if dense is not None:
         digest.update(b"\0dense" + _canonical(dense).encode())
     return digest.hexdigest()

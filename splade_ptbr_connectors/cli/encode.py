@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -26,9 +26,11 @@ from .options import (
     Model,
     OnLongChoice,
     OnLongOption,
+    Passages,
     RuntimeChoice,
     RuntimeOption,
     load_encoder,
+    read_passages,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from ..ingestion.dead_letter import DeadLetter as DeadLetterFile
     from ..ingestion.items import Item
     from ..records import Record
+    from ..splitting import Splitter
+    from ..stores.base import EntryPassage
     from ..vectors import SparseVector
 
 STDOUT = "-"
@@ -59,6 +63,7 @@ def encode(
     with_record: Annotated[
         bool, typer.Option("--with-record", help="Write the whole record beside its vector, so that ingest takes OUT as it is.")
     ] = False,
+    passages: Passages = None,
     dead_letter: DeadLetter = None,
     allow_rejected: AllowRejected = False,
     on_long: OnLongOption = OnLongChoice.windows,
@@ -73,17 +78,23 @@ def encode(
     """
     from ..ingestion.dead_letter import DeadLetter as DeadLetterFile
     from ..sources import open_source
+    from ..splitting import Splitter
+    from ..stores.model_stamp import passage_settings
 
     if as_json and out == STDOUT:
         raise ConfigError("--json and OUT '-' both write to stdout: give OUT a file name.")
     if with_record and (tokens or kind is Kind.query):
         raise ConfigError("--with-record writes documents for ingest: leave out --tokens and --kind query.")
+    if passages and not with_record:
+        raise ConfigError("--passages is for --with-record: without it a line has one vector.")
+    split = passage_settings(read_passages(passages))
     started = time.perf_counter()
     records = open_source(source)
     encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
     with closing(DeadLetterFile(dead_letter)) as rejected, _writer(out) as file:
         line = partial(_line, decoder=encoder if tokens else None, fingerprint=encoder.fingerprint if with_record else None)
-        counts = _write(_items(records, encoder, kind), file, line, rejected, source)
+        splitter = Splitter(encoder, **split) if with_record and split is not None else None
+        counts = _write(_items(records, encoder, kind, splitter), file, line, rejected, source)
     document = {
         "source": source,
         "out": out,
@@ -107,10 +118,6 @@ class _Counts:
     rejected: int = 0
     terms: int = 0
 
-    def add(self, vector: SparseVector) -> None:
-        self.written += 1
-        self.terms += len(vector)
-
     def to_dict(self) -> dict[str, Any]:
         mean = self.terms / self.written if self.written else 0.0
         return {"read": self.written + self.rejected, "written": self.written, "rejected": self.rejected, "mean_terms": mean}
@@ -121,8 +128,10 @@ def _write(items: Iterable[Item], file: TextIO, line: Callable[..., str], reject
     counts = _Counts()
     for item in items:
         if item.record is not None and item.vector is not None:
-            file.write(line(item.record, item.vector))
-            counts.add(item.vector)
+            file.write(line(item.record, item.vector, item.passages))
+            for passage in item.passages or (item,):
+                counts.terms += len(passage.vector or ())
+            counts.written += 1
         elif rejected.path is None:
             raise InputFileError(f"{source}, line {item.line}: {item.reason} Correct it, or set such records aside with --dead-letter.")
         else:
@@ -131,8 +140,8 @@ def _write(items: Iterable[Item], file: TextIO, line: Callable[..., str], reject
     return counts
 
 
-def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterator[Item]:
-    """The records in their order, each with its vector or the reason why it has none; a bar if stderr is a terminal."""
+def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind, splitter: Splitter | None) -> Iterator[Item]:
+    """The records in their order, each with its vector, or those of its passages, or why it has none; a bar if stderr is a terminal."""
     from tqdm import tqdm
 
     from ..ingestion.item_encoder import encode_items
@@ -146,17 +155,27 @@ def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind) -> Iterat
         except InputFileError as error:
             failures.append(error)
 
-    items = encode_items(read_items(until_failure()), encoder.encode_documents if kind is Kind.document else encoder.encode_queries)
+    encode_texts = encoder.encode_documents if kind is Kind.document else encoder.encode_queries
+    items = encode_items(read_items(until_failure()), encode_texts, splitter)
     yield from tqdm(items, desc="encode", unit=" texts", disable=None, file=sys.stderr)
     if failures:
         raise failures[0]
 
 
-def _line(record: Record, vector: SparseVector, *, decoder: SpladeEncoder | None, fingerprint: str | None) -> str:
-    """A line of OUT; with a fingerprint it holds the whole record, for ingest."""
-    more = {} if fingerprint is None else {**record.payload, "fingerprint": fingerprint}
+def _line(
+    record: Record, vector: SparseVector, passages: Sequence[EntryPassage], *, decoder: SpladeEncoder | None, fingerprint: str | None
+) -> str:
+    """A line of OUT; with a fingerprint it holds the whole record, for ingest, and a long one the vectors of its passages."""
+    more: dict[str, Any] = {} if fingerprint is None else {**record.payload, "fingerprint": fingerprint}
+    if passages:
+        spans = [{"start": each.start, "end": each.end, "vector": _written(each.vector.to_opensearch().items())} for each in passages]
+        return json.dumps({"_id": record.doc_id, **more, "passages": spans}, ensure_ascii=False) + "\n"
     key, pairs = ("vector", vector.to_opensearch().items()) if decoder is None else ("tokens", decoder.decode(vector))
-    return json.dumps({"_id": record.doc_id, **more, key: {name: _shortest(weight) for name, weight in pairs}}, ensure_ascii=False) + "\n"
+    return json.dumps({"_id": record.doc_id, **more, key: _written(pairs)}, ensure_ascii=False) + "\n"
+
+
+def _written(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    return {name: _shortest(weight) for name, weight in pairs}
 
 
 def _shortest(weight: float) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,15 +14,17 @@ from ..atomic import unshare
 from ..errors import IngestError
 from ..json_values import parse_json
 
+logger = logging.getLogger(__name__)
 FIELDS = {"line", "reason", "record"}
 MAX_KEPT_CHARACTERS = 2**20
+KEPT_WITHOUT_FILE = 100  # rejected records that a run without a file keeps for its report
 
 
 class DeadLetter:
     """Appends rejected records; created at the first of them, so that no file means that none were rejected.
 
     Args:
-        path: where to write; None keeps nothing.
+        path: where to write; None keeps the first hundred in memory.
         keep_bytes: length up to which the file of an interrupted run counts, 0 for a new one.
 
     Raises:
@@ -30,6 +34,7 @@ class DeadLetter:
     def __init__(self, path: Path | None, *, keep_bytes: int = 0) -> None:
         self.path = path
         self.length = keep_bytes
+        self._kept: list[str] = []
         self._file: IO[bytes] | None = None
         if path is None:
             return
@@ -42,6 +47,7 @@ class DeadLetter:
     def append(self, lines: Iterable[str]) -> None:
         """Append ready lines (see dead_letter_line); in the system's hands when it returns."""
         if self.path is None:
+            self._kept += islice(lines, KEPT_WITHOUT_FILE - len(self._kept))
             return
         content = "".join(lines).encode()
         if content:
@@ -55,6 +61,20 @@ class DeadLetter:
         except OSError as error:
             raise IngestError(f"cannot write the dead-letter file {path}: {error.strerror or error}.") from error
         self.length += len(content)
+
+    @property
+    def kept(self) -> tuple[dict[str, Any], ...]:
+        """The first records that a run without a file rejected: {"line", "reason", "record"} each."""
+        return tuple(map(json.loads, self._kept))
+
+    def warn(self, rejected: int, store: str) -> None:
+        """At the end of a run without a file that rejected records."""
+        if self.path is None and rejected:
+            first = f", first on line {self.kept[0]['line']}: {self.kept[0]['reason']}" if self._kept else ""
+            logger.warning(
+                "%d records were not ingested into %s%s The report's `rejections` are the first %d; dead_letter=FILE keeps all of them.",
+                *(rejected, store, first, len(self._kept)),
+            )
 
     def sync(self) -> None:
         """Flush what was appended to disk."""

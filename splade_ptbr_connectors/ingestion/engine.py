@@ -54,6 +54,8 @@ def ingest(
 ) -> IngestReport:
     """Encode records and upload them to a store. Running it again changes nothing and encodes nothing.
 
+    Long texts become passages, as the store splits them (open_store(passages=...)), each encoded with the title in front.
+
     Up to `store.max_in_flight` batches are uploaded at once, while the next ones are encoded. A batch counts as acknowledged when
     it and every batch before it are.
 
@@ -65,7 +67,8 @@ def ingest(
             the store's model.
         store: where the documents go; its encoder makes the vectors of texts.
         checkpoint: file from which a killed run resumes; removed when the run completes.
-        dead_letter: JSONL file for rejected records: {"line", "reason", "record"}.
+        dead_letter: JSONL file for rejected records: {"line", "reason", "record"}. Without one the report keeps the first hundred, and
+            a warning is logged.
         restart: start over even if there is a checkpoint.
         max_batch_documents, max_batch_bytes: a batch is sent when it reaches either; by default as many documents as the
             store sends at once.
@@ -146,7 +149,7 @@ class IngestOptions(Arguments):
         """Which records may bring their own vector."""
         if self.vectors is False:
             return None
-        return ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, required=bool(self.vectors))
+        return ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, bool(self.vectors), whole=store.passage_settings is None)
 
 
 def _max_batch_documents(store: Store, given: int | None, batch_size: int | None) -> int:
@@ -202,7 +205,8 @@ def _run(
             checked = check_store(store, writer.sample, before, stream.seen, stream.first_line) if options.reconcile else None
         checkpoint.remove()
     path = str(rejected.path) if rejected.path and rejected.length else None
-    return writer.counts.report(time.monotonic() - started, path, start.position, checked)
+    rejected.warn(writer.counts.rejected, store.url)
+    return writer.counts.report(time.monotonic() - started, path, start.position, checked, rejected.kept)
 
 
 def _documents_before(store: Store, checkpoint: Checkpoint, start: ResumePoint, last: Item | None) -> int:
@@ -234,7 +238,7 @@ def _write_all(stream: ItemStream, writer: Writer, store: Store, options: Ingest
     """Send items through the encoder to the writer, until the input ends."""
     items = drop_unchanged(stream, store, options.max_batch_documents) if before else stream
     batch = Batch()
-    for item in encode_items(items, store.encoder.encode_documents):
+    for item in encode_items(items, store.encoder.encode_documents, store.splitter):
         batch.add(item)
         stream.passed(item)
         if batch.is_full(options.max_batch_documents, options.max_batch_bytes):

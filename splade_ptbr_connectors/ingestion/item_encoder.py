@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import IngestError, InputError
 
 if TYPE_CHECKING:
+    from ..splitting import Splitter
     from ..vectors import SparseVector
     from .items import Item
 
@@ -22,8 +23,8 @@ MAX_WAITING = 8192
 MAX_WAITING_BYTES = 64 * 2**20
 
 
-def encode_items(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
-    """Give every item that has a text to encode its vector.
+def encode_items(items: Iterable[Item], encode: Encode, splitter: Splitter | None = None) -> Iterator[Item]:
+    """Give every item that has a text to encode its vector, or with a splitter those of its passages.
 
     A text that the encoder refuses rejects its own item only: the texts in flight with it are encoded one by one.
     Memory is bounded: when too many items wait, the stream of texts ends, the encoder empties its window, and a new
@@ -32,14 +33,13 @@ def encode_items(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
     Raises:
         IngestError: the encoder gave out more or fewer vectors than it took texts.
     """
-    queue = _Queue(items)
+    queue = _Queue(items, splitter)
     while not queue.exhausted:
         try:
             for vector in encode(queue.texts()):
                 yield from queue.without_text()
-                item = queue.next()
-                item.vector = vector
-                yield item
+                if queue.first().take(vector):
+                    yield queue.pop()
         except InputError:
             yield from queue.encoded_alone(encode)
         yield from queue.without_text()
@@ -50,7 +50,8 @@ def encode_items(items: Iterable[Item], encode: Encode) -> Iterator[Item]:
 class _Queue:
     """Items taken from the input and not given out yet."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[Item], splitter: Splitter | None) -> None:
+        self._splitter = splitter
         self.waiting: deque[Item] = deque()
         self.exhausted = False
         self._items = iter(items)
@@ -65,32 +66,33 @@ class _Queue:
                 return
             self.waiting.append(item)
             self._bytes += item.nbytes
-            if item.text is not None:
-                yield item.text
+            yield from item.split(self._splitter)
 
     def without_text(self) -> Iterator[Item]:
         """The items at the head of the queue that need no vector."""
         while self.waiting and self.waiting[0].text is None:
-            yield self._pop()
+            yield self.pop()
 
-    def next(self) -> Item:
+    def first(self) -> Item:
         """The first item in the queue."""
         if not self.waiting:
             raise IngestError("the encoder gave more vectors than it took texts.")
-        return self._pop()
+        return self.waiting[0]
 
     def encoded_alone(self, encode: Encode) -> Iterator[Item]:
         """Everything that waits, each text encoded alone."""
         while self.waiting:
-            item = self._pop()
+            item = self.pop()
             if item.text is not None:
                 try:
-                    item.vector = next(iter(encode([item.text])))
+                    for text in item.split(self._splitter):
+                        item.take(next(iter(encode([text]))))
                 except InputError as error:
                     item.reject(str(error))
             yield item
 
-    def _pop(self) -> Item:
+    def pop(self) -> Item:
+        """Take out the first item."""
         item = self.waiting.popleft()
         self._bytes -= item.nbytes
         return item

@@ -6,16 +6,29 @@ the store refuses the document (writer.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..batches import batched
 from ..errors import InputError, ModelMismatchError, RecordError, VectorError
 from ..json_values import checked_copy
-from ..records import DENSE_FIELD, FINGERPRINT_FIELD, VECTOR_FIELD, EncodedRecord, Record, check_doc_id, read_dense
+from ..records import (
+    DENSE_FIELD,
+    FINGERPRINT_FIELD,
+    PASSAGES_FIELD,
+    VECTOR_FIELD,
+    EncodedRecord,
+    Record,
+    brings_passages,
+    check_doc_id,
+    read_dense,
+    written_passages,
+)
 from ..sources import Broken, Row
-from ..stores.base import CheckedEntry, Entry, Store
+from ..splitting import Passage, Splitter
+from ..stores.base import CheckedEntry, Entry, EntryPassage, Store
+from ..stores.entries import check_passages
 from ..stores.payloads import check_names
 from ..vectors import SparseVector
 from .dead_letter import dead_letter_line
@@ -37,7 +50,9 @@ class Item:
         reason: why it is rejected, "" if it is not.
         dead_letter_line: its line of the dead-letter file, "" if it is not rejected.
         replaces: the store held another version of it when it was looked up.
-        nbytes: memory held by it, roughly, without a vector that was encoded here.
+        nbytes: memory held by it, roughly, without vectors that were encoded here.
+        pieces: passages of its text, where it has several and they are encoded here.
+        vectors: those of its passages so far.
     """
 
     line: int
@@ -48,6 +63,8 @@ class Item:
     vector: SparseVector | None = None
     replaces: bool = False
     nbytes: int = _BYTES_BESIDE_TEXT
+    pieces: Sequence[Passage] = ()
+    vectors: list[SparseVector] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -56,14 +73,44 @@ class Item:
 
     @property
     def text(self) -> str | None:
-        """What is yet to be encoded."""
+        """What is yet to be encoded, whole."""
         return self.record.content if isinstance(self.record, Record) and self.vector is None else None
+
+    def split(self, splitter: Splitter | None) -> list[str]:
+        """What is yet to be encoded: the text, or each of its passages behind the title. Raises TextError."""
+        if not isinstance(self.record, Record) or self.vector is not None:
+            return []
+        passages = splitter.split(self.record.text, self.record.title or None) if splitter and self.record.text else []
+        self.pieces, self.vectors = passages if len(passages) > 1 else (), []
+        return [self.record.content_of(passage.text) for passage in self.pieces] or [self.record.content]
+
+    def take(self, vector: SparseVector) -> bool:
+        """Take the vector of the next of these texts. Returns whether it was the last."""
+        self.vectors.append(vector)
+        if len(self.vectors) < len(self.pieces):
+            return False
+        self.vector = self.vectors[0]
+        return True
+
+    @property
+    def passages(self) -> tuple[EntryPassage, ...]:
+        """As a store takes them."""
+        spans: Iterable[tuple[int, int, SparseVector]] = self.record.passages if isinstance(self.record, EncodedRecord) else ()
+        if self.pieces:
+            spans = [(piece.start, piece.end, vector) for piece, vector in zip(self.pieces, self.vectors, strict=True)]
+        return tuple([EntryPassage(number, *span) for number, span in enumerate(spans)])
 
     def to_entry(self) -> Entry:
         """As the store takes it."""
         if self.record is None or self.vector is None:
             raise RuntimeError("an item without record and vector cannot be written")
-        return CheckedEntry(self.record.doc_id, self.vector, self.record.payload, self.content_hash, self.record.dense)
+        payload, dense = self.record.payload, self.record.dense
+        return CheckedEntry(self.record.doc_id, self.vector, payload, self.content_hash, dense, self.passages)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of all its vectors."""
+        return sum([passage.vector.nbytes for passage in self.passages]) or (self.vector.nbytes if self.vector is not None else 0)
 
     def reject(self, reason: str) -> None:
         """Mark a valid record as rejected."""
@@ -74,6 +121,7 @@ class Item:
     def drop(self) -> None:
         """Nothing more is to be done with it."""
         self.record = self.vector = None
+        self.pieces, self.vectors = (), []
 
 
 def read_items(records: Iterable[Any], ready: ReadyVectors | None = None, seen: SeenIds | None = None) -> Iterator[Item]:
@@ -134,7 +182,10 @@ def _rejected(line: int, reason: str, record: object) -> Item:
 
 
 def _size(record: Record | EncodedRecord) -> int:
-    text = len(record.title) + len(record.text) if isinstance(record, Record) else record.vector.nbytes
+    if isinstance(record, Record):
+        text = len(record.title) + len(record.text)
+    else:
+        text = record.vector.nbytes + sum([vector.nbytes for _, _, vector in record.passages])
     fields = record.fields if isinstance(record, Record) else record.payload
     values = sum([len(value) if isinstance(value, str) else 128 for value in fields.values()])
     return len(record.doc_id) + text + values + 32 * len(record.dense or ())
@@ -150,11 +201,13 @@ class ReadyVectors:
     Attributes:
         vocab_size, fingerprint: of that model.
         required: a record without a vector is refused.
+        whole: one of several passages is refused.
     """
 
     vocab_size: int
     fingerprint: str
     required: bool = False
+    whole: bool = False
 
     def read(self, raw: object) -> Record | EncodedRecord:
         """One record: a mapping with "vector" (and "dense"), an Entry, a tuple (doc_id, SparseVector, payload), or a text.
@@ -165,7 +218,7 @@ class ReadyVectors:
         """
         if isinstance(raw, tuple | list):
             return self._checked(_from_entry(raw))
-        if isinstance(raw, Mapping) and raw.get(VECTOR_FIELD) is not None:
+        if isinstance(raw, Mapping) and (raw.get(VECTOR_FIELD) is not None or brings_passages(raw)):
             self._check_fingerprint(raw)
             return self._checked(EncodedRecord.from_mapping(raw))
         if self.required:
@@ -173,7 +226,13 @@ class ReadyVectors:
         return _text_record(raw)
 
     def _checked(self, record: EncodedRecord) -> EncodedRecord:
-        record.vector.check_vocabulary(self.vocab_size)
+        for vector in (record.vector, *[passage[2] for passage in record.passages]):
+            vector.check_vocabulary(self.vocab_size)
+        if record.passages and self.whole:
+            raise RecordError(f"record {record.doc_id!r} brings several passages, the store keeps whole documents: encode it as one.")
+        if record.passages:
+            numbered = tuple([EntryPassage(number, *span) for number, span in enumerate(record.passages)])
+            check_passages(Entry(record.doc_id, record.vector, passages=numbered), record.payload)
         return record
 
     def _check_fingerprint(self, raw: Mapping[str, Any]) -> None:
@@ -190,8 +249,12 @@ def as_json(raw: object) -> object:
     if not isinstance(raw, tuple | list) or not 2 <= len(raw) <= MAX_ENTRY_FIELDS or not isinstance(raw[1], SparseVector):
         return raw
     rest = raw[2] if len(raw) > 2 and isinstance(raw[2], Mapping) else {}
-    dense = {} if len(raw) < MAX_ENTRY_FIELDS or raw[4] is None else {DENSE_FIELD: raw[4]}
-    return {"_id": raw[0], **rest, VECTOR_FIELD: raw[1].to_opensearch(), **dense}
+    entry = Entry(*raw)
+    dense = {} if entry.dense is None else {DENSE_FIELD: entry.dense}
+    vectors: dict[str, Any] = {VECTOR_FIELD: entry.vector.to_opensearch()}
+    if entry.passages:
+        vectors = {PASSAGES_FIELD: written_passages([passage[1:] for passage in entry.passages])}
+    return {"_id": entry.doc_id, **rest, **vectors, **dense}
 
 
 def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
@@ -204,7 +267,8 @@ def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
     if not isinstance(entry.payload, Mapping):
         raise RecordError(f"the payload of {doc_id!r} is {type(entry.payload).__name__}: it must be a mapping of JSON values.")
     payload = checked_copy(entry.payload, f"the payload of {doc_id!r}")
-    return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id))
+    passages = tuple([EntryPassage(*passage)[1:] for passage in entry.passages]) if len(entry.passages) > 1 else ()
+    return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id), passages)
 
 
 def _text_record(raw: object) -> Record:

@@ -122,19 +122,26 @@ def _verdict(store: Store, item: Item, entry: Entry | None) -> Verdict:
         return Verdict.missing
     if entry.content_hash != item.content_hash or item.vector is None:
         return Verdict.overwritten
-    kept = store.quantized(item.vector)
-    if entry.vector not in (item.vector, kept):
+    written = item.to_entry()
+    if entry.spans != written.spans:
         return Verdict.damaged
-    return _searched(store, entry.doc_id, item.vector)
+    for found, vector in zip(entry.vectors, written.vectors, strict=True):
+        if found not in (vector, store.quantized(vector)):
+            return Verdict.damaged
+    return _searched(store, entry.doc_id, written.vectors)
 
 
-def _searched(store: Store, doc_id: str, vector: SparseVector) -> Verdict:
-    """Whether a search by the document's heaviest terms finds it with the score it must have, unless better ones fill the page."""
-    kept = store.quantized(vector)
-    query = kept.prune(max_terms=QUERY_TERMS)
+def _searched(store: Store, doc_id: str, vectors: list[SparseVector]) -> Verdict:
+    """Whether a search by the heaviest terms of the document's last passage finds it with the score it must have.
+
+    Unless better ones fill the page.
+    """
+    kept = [store.quantized(vector) for vector in vectors]
+    query = kept[-1].prune(max_terms=QUERY_TERMS)
     if not len(query):
         return Verdict.sound
-    score, tolerance = query.dot(kept), store.score_tolerance(query, vector)
+    score = max(map(query.dot, kept))
+    tolerance = max([store.score_tolerance(query, vector) for vector in vectors])
     hits = store.search(query, TOP_K, with_payload=False)
     mine = next((hit.score for hit in hits if hit.doc_id == doc_id), None)
     if mine is not None:

@@ -49,6 +49,7 @@ class IngestReport:
         dead_letter: the file that lists the rejected records; None when there is none.
         resumed_at: records that an earlier, interrupted run had dealt with.
         reconciled: what the check of the finished run found; None when it was skipped.
+        rejections: the first hundred rejected records of a run without a dead-letter file, as they would stand there.
     """
 
     read: int
@@ -61,6 +62,7 @@ class IngestReport:
     dead_letter: str | None = None
     resumed_at: int = 0
     reconciled: Reconciled | None = None
+    rejections: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -89,12 +91,19 @@ class IngestCounts:
             kind = "other"
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
-    def report(self, seconds: float, dead_letter: str | None, resumed_at: int, reconciled: Reconciled | None = None) -> IngestReport:
+    def report(
+        self,
+        seconds: float,
+        dead_letter: str | None,
+        resumed_at: int,
+        reconciled: Reconciled | None = None,
+        rejections: tuple[Mapping[str, Any], ...] = (),
+    ) -> IngestReport:
         """The final report."""
         reasons = dict(sorted(self.reasons.items(), key=lambda entry: -entry[1]))
         speed = (self.read - resumed_at) / seconds if seconds > 0 else 0.0
         counted = (self.read, self.written, self.unchanged, self.rejected, reasons)
-        return IngestReport(*counted, seconds, speed, dead_letter, resumed_at, reconciled)
+        return IngestReport(*counted, seconds, speed, dead_letter, resumed_at, reconciled, rejections)
 
 
 def kind_of(reason: str) -> str:

@@ -43,7 +43,7 @@ class Batch:
         self.nbytes += item.nbytes
         if item.vector is not None:
             self.documents += 1
-            self.nbytes += item.vector.nbytes
+            self.nbytes += item.vector_bytes
 
     def is_full(self, max_documents: int, max_bytes: int) -> bool:
         """Whether it is time to send it."""

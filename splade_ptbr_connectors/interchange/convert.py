@@ -11,7 +11,7 @@ from ..encoding.protocol import Encoder
 from ..errors import ConfigError, InputFileError, ModelMismatchError, VectorError
 from ..pruning import Combined, Pruning
 from ..records import EncodedRecord
-from ..vectors import SparseBatch
+from ..vectors import SparseBatch, SparseVector
 from . import jsonl
 from .formats import Format
 from .manifest import Manifest, manifest_path, read_manifest, total_size
@@ -74,6 +74,8 @@ class Conversion:
             self._terms(self.terms, self.target_format), factor, fingerprint, self.documents_per_file, self.progress
         )
         records = self.progress(self._checked(self.source_format.read(self.source, read_as)), "documents")
+        if not self.target_format.passages:
+            records = one_by_one(records)
         counts = self.target_format.write(self.target, pruned(records, self.pruning), written_as)
         written = self._manifest(counts, written_as)
         if not self.target_format.describes_itself:
@@ -149,10 +151,20 @@ class Conversion:
         for record in records:
             if self.encoder is not None:
                 try:
-                    record.vector.check_vocabulary(self.encoder.vocab_size)
+                    for vector in _vectors(record):
+                        vector.check_vocabulary(self.encoder.vocab_size)
                 except VectorError as error:
                     raise VectorError(f"document {record.doc_id!r}: {error}") from error
             yield record
+
+
+def one_by_one(records: Iterable[EncodedRecord]) -> Iterator[EncodedRecord]:
+    """The records with each of several passages as a document of its own, `doc_id#number`: what reads such a format takes the best."""
+    for record in records:
+        if not record.passages:
+            yield record
+        for number, (_, _, vector) in enumerate(record.passages):
+            yield EncodedRecord(f"{record.doc_id}#{number}", vector)
 
 
 def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[EncodedRecord]:
@@ -161,6 +173,12 @@ def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[Encod
         yield from records
         return
     for batch in [list(records)] if pruning.needs_collection else batched(records, BATCH):
-        vectors = pruning.apply(SparseBatch.from_vectors(record.vector for record in batch))
-        for record, vector in zip(batch, vectors, strict=True):
-            yield EncodedRecord(record.doc_id, vector, record.payload, record.dense)
+        vectors = iter(pruning.apply(SparseBatch.from_vectors(vector for record in batch for vector in _vectors(record))))
+        for record in batch:
+            kept = [next(vectors) for _ in _vectors(record)]
+            passages = tuple([(start, end, vector) for (start, end, _), vector in zip(record.passages, kept, strict=False)])
+            yield EncodedRecord(record.doc_id, kept[0], record.payload, record.dense, passages)
+
+
+def _vectors(record: EncodedRecord) -> list[SparseVector]:
+    return [vector for _, _, vector in record.passages] or [record.vector]

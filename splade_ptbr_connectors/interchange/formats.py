@@ -21,6 +21,7 @@ class Format:
         quantised: weights are integers: reading needs the factor.
         named: terms have names; where not, they stand there as numbers.
         describes_itself: says by itself all that a manifest would.
+        passages: keeps a document of several passages as one; in the others each is a document of its own, `doc_id#number`.
         suffixes: of file names that no other format has.
         files: all files of one conversion, given the one that is named.
     """
@@ -32,12 +33,15 @@ class Format:
     quantised: bool = False
     named: bool = False
     describes_itself: bool = False
+    passages: bool = False
     suffixes: tuple[str, ...] = ()
     files: Callable[[Path], list[Path]] = lambda path: [path]
 
 
 _ALL = (
-    Format("jsonl", "lines of splade-ptbr encode, loaded by ingest", jsonl.read_jsonl, jsonl.write_jsonl, describes_itself=True),
+    Format(
+        "jsonl", "lines of splade-ptbr encode, loaded by ingest", jsonl.read_jsonl, jsonl.write_jsonl, describes_itself=True, passages=True
+    ),
     Format(
         "anserini",
         "Anserini and Pyserini JsonVectorCollection: a JSONL file, or a folder of them",

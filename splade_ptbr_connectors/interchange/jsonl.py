@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ..errors import ModelMismatchError, RecordError
-from ..records import FINGERPRINT_FIELD, VECTOR_FIELD, EncodedRecord
+from ..records import FINGERPRINT_FIELD, PASSAGES_FIELD, VECTOR_FIELD, EncodedRecord, brings_passages
+from ..vectors import SparseVector
 from .files import json_objects, located, writing
 from .vector_encoding import VectorEncoding, WriteCounts, counted, shortest
 
@@ -29,7 +31,7 @@ def read_jsonl(path: Path, encoding: VectorEncoding) -> Iterator[EncodedRecord]:
                 "a file holds vectors of one model, and --model names it."
             )
         with located(where):
-            if raw.get(VECTOR_FIELD) is None:
+            if raw.get(VECTOR_FIELD) is None and not brings_passages(raw):
                 raise RecordError('no "vector" in the line: expected {"_id", "vector": {term_id: weight}} as encode writes it.')
             yield EncodedRecord.from_mapping(raw)
 
@@ -40,6 +42,13 @@ def write_jsonl(path: Path, records: Iterable[EncodedRecord], encoding: VectorEn
     with writing(path) as file:
         for record in counted(records, counts):
             line = record.to_mapping() | ({} if encoding.fingerprint is None else {FINGERPRINT_FIELD: encoding.fingerprint})
-            line[VECTOR_FIELD] = dict(zip(map(str, record.vector.term_ids.tolist()), shortest(record.vector), strict=True))
+            if record.passages:
+                line[PASSAGES_FIELD] = [{"start": start, "end": end, VECTOR_FIELD: _written(each)} for start, end, each in record.passages]
+            else:
+                line[VECTOR_FIELD] = _written(record.vector)
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
     return counts
+
+
+def _written(vector: SparseVector) -> dict[str, Any]:
+    return dict(zip(map(str, vector.term_ids.tolist()), shortest(vector), strict=True))

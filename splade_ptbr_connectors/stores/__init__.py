@@ -44,6 +44,7 @@ def open_store(
     tenant: str | None = None,
     credentials: Credentials | None = None,
     settings: Mapping[str, Any] | None = None,
+    passages: Mapping[str, Any] | bool | None = None,
 ) -> Store:
     """Open the store at `url`, or create it.
 
@@ -56,6 +57,8 @@ def open_store(
         tenant: confine every read and write to this tenant's documents; no filter can reach beyond it.
         credentials: how to log in to a server; None takes them from the environment (credentials.py). Never part of the URL.
         settings: the engine's own, by name (also as `?name=value` in the URL of a server); they shape a store when it is created.
+        passages: how ingest() splits long texts, settings of splitting.Splitter by name; None: as the store remembers, by default in a
+            new one; False: a new store of whole documents.
 
     Raises:
         ConfigError: an unknown scheme, no encoder for a new store, a bad setting.
@@ -74,6 +77,7 @@ def open_store(
         tenant=tenant,
         credentials=credentials,
         settings=settings or {},
+        passages=passages,
     )
     return cast("Store", importlib.import_module(module, __name__).connect(options))
 

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..batches import batched
 from ..errors import ConfigError, StoreClosedError, StoreRefusedError
 from ..records import check_doc_id
+from ..splitting import Splitter
 from ..validation import Positive, check
 from ..vectors import SparseVector
+from .engine_methods import EngineMethods
 from .entries import (
     MAX_TOP_K,
     SCORE_TOLERANCE,
     CheckedEntry,
     EngineFilter,
     Entry,
+    EntryPassage,
     Filter,
     Hit,
     HybridSearch,
     ParsedFilter,
+    Place,
     Refusal,
     check_dense,
     check_doc_ids,
@@ -36,6 +40,7 @@ from .entries import (
     check_top_k,
     parsed,
 )
+from .passages import Spread
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -47,10 +52,12 @@ __all__ = [
     "CheckedEntry",
     "EngineFilter",
     "Entry",
+    "EntryPassage",
     "Filter",
     "Hit",
     "HybridSearch",
     "ParsedFilter",
+    "Place",
     "Refusal",
     "Store",
     "check_is_store",
@@ -58,7 +65,7 @@ __all__ = [
 ]
 
 
-class Store(ABC):
+class Store(EngineMethods):
     """A collection of sparse vectors in one engine, bound to the encoder that made them.
 
     Attributes:
@@ -79,6 +86,8 @@ class Store(ABC):
         self.batch_size = batch_size
         self.tenant = tenant
         self._closed = False
+        self._spread = Spread()
+        self._met_passages = False  # set by the first hit that is one of several passages
 
     @property
     def identity(self) -> str:
@@ -90,28 +99,54 @@ class Store(ABC):
         """Of the model that the store says it was filled with; None if it does not say."""
         return self._description.model.fingerprint if self._description else None
 
+    @property
+    def passage_settings(self) -> Mapping[str, Any] | None:
+        """How long texts are split, see splitting.Splitter; None: the store keeps whole documents only."""
+        return self._description.passages if self._description else None
+
+    @functools.cached_property
+    def splitter(self) -> Splitter | None:
+        """Splits long texts as the store's are split; None: they are stored whole. Needs the store's encoder."""
+        return None if self.passage_settings is None else Splitter(self.encoder, **self.passage_settings)
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def search(self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True) -> list[Hit]:
+    def search(
+        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True, group: bool = True
+    ) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
-        Documents that share no term with the query are no hits, so fewer than top_k may come back.
+        Documents that share no term with the query are no hits, so fewer than top_k may come back. The score of a document of several
+        passages is that of its best one, which is the hit's `passage`.
 
         Args:
             query: a text (encoded as a query) or a ready vector.
             top_k: 1..10,000.
             filter: see `splade_ptbr_connectors.filters`, or the engine's own filter object.
             with_payload: False leaves the hits' payloads empty, which is faster: ids and scores only.
+            group: False returns passages as hits of their own: the top_k best, several of one document among them.
         """
         vector, conditions = self._prepared(query, top_k, filter)
-        return self._search(vector, top_k, conditions, with_payload) if len(vector) else []
+        if not len(vector):
+            return []
+        if not self._met_passages:
+            hits = self._search(vector, top_k, conditions, with_payload)
+            if not self._meets_passages(hits):
+                return hits
+        return self._search_passages(vector, top_k, conditions, with_payload, group)
 
     async def asearch(
-        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True
+        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True, group: bool = True
     ) -> list[Hit]:
         """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
         vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
-        return await self._asearch(vector, top_k, conditions, with_payload) if len(vector) else []
+        if not len(vector):
+            return []
+        if not self._met_passages:
+            hits = await self._asearch(vector, top_k, conditions, with_payload)
+            if not self._meets_passages(hits):
+                return hits
+        return await self._asearch_passages(vector, top_k, conditions, with_payload, group)
 
     def search_hybrid(
         self,
@@ -267,16 +302,21 @@ class Store(ABC):
             raise ConfigError("delete_where() was given an empty filter, which is every document: name the ones to delete.")
         return self._delete_where(conditions)
 
+    def sweep(self) -> int:
+        """Delete passages that count no more, left by writes that were cut off: no search sees them, they cost room. Returns how many."""
+        self._check_open()
+        return 0
+
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
         """Around a bulk load: an engine may tune settings during the load, and restores them whatever happens."""
         self._check_open()
         yield
 
-    def flush(self) -> None:  # noqa: B027 (optional)
+    def flush(self) -> None:
         """Flush acknowledged writes to disk, so that they survive a power cut too. A checkpoint is written after it."""
 
-    def finish_loading(self) -> None:  # noqa: B027 (optional)
+    def finish_loading(self) -> None:
         """Called once after a bulk load: what was loaded is found from then on. The engine may build or merge its index."""
 
     # -- life cycle ------------------------------------------------------------------------------------------------
@@ -320,61 +360,19 @@ class Store(ABC):
 
     def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
         vocab_size = self.encoder.vocab_size
-        return [check_entry(entry, vocab_size) for entry in entries]
+        checked = [check_entry(entry, vocab_size) for entry in entries]
+        if self.passage_settings is None:
+            several = next((entry.doc_id for entry in checked if entry.passages), None)
+            if several is not None:
+                raise ConfigError(
+                    f"the document {several!r} has several passages, {self.url} keeps whole documents only: give it one vector."
+                )
+        return checked
 
-    # -- what an engine implements -----------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
-        """The hits, best first; without payloads each has an empty one."""
-
-    @abstractmethod
-    def _get(self, doc_ids: list[str]) -> dict[str, Entry]: ...
-
-    @abstractmethod
-    def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]: ...
-
-    @abstractmethod
-    def _count(self, filter: ParsedFilter) -> int: ...
-
-    @abstractmethod
-    def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
-        """Up to `size` entries behind the cursor (None: the start), and the cursor behind them (None: that was all)."""
-
-    @abstractmethod
-    def _upsert(self, entries: list[Entry]) -> list[Refusal]: ...
-
-    @abstractmethod
-    def _delete(self, doc_ids: list[str]) -> int: ...
-
-    @abstractmethod
-    def _delete_where(self, filter: ParsedFilter) -> int: ...
-
-    @abstractmethod
-    def _close(self) -> None: ...
-
-    # -- what an engine may do better ----------------------------------------------------------------------------------
-
-    async def _asearch(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
-        return await asyncio.to_thread(self._search, query, top_k, filter, with_payload)
-
-    async def _aget(self, doc_ids: list[str]) -> dict[str, Entry]:
-        return await asyncio.to_thread(self._get, doc_ids)
-
-    async def _acount(self, filter: ParsedFilter) -> int:
-        return await asyncio.to_thread(self._count, filter)
-
-    async def _adelete(self, doc_ids: list[str]) -> int:
-        return await asyncio.to_thread(self._delete, doc_ids)
-
-    async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
-        return await asyncio.to_thread(self._upsert, entries)
-
-    async def _asearch_hybrid(self, search: HybridSearch) -> list[Hit]:
-        return await asyncio.to_thread(self._search_hybrid, search)
-
-    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
-        raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+    def _meets_passages(self, hits: Sequence[Hit]) -> bool:
+        """Whether one of them is one of several passages; the searches after the first such take that into account at once."""
+        self._met_passages = self._met_passages or any([hit.place is not None for hit in hits])
+        return self._met_passages
 
 
 def check_is_store(store: object) -> None:

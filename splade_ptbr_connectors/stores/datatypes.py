@@ -57,7 +57,7 @@ def split(entries: Sequence[Entry], datatype: str) -> tuple[list[Entry], list[Re
         return list(entries), []
     kept, refusals = [], []
     for entry in entries:
-        largest = entry.vector.weights.max(initial=0)
+        largest = max([vector.weights.max(initial=0) for vector in entry.vectors])
         if largest < FLOAT16_LIMIT:
             kept.append(entry)
         else:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..errors import ConfigError, VectorError
+from ..errors import ConfigError, RecordError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
+from ..splitting import Passage
 from ..text import check_text
 from ..validation import Positive, check
 from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
 MAX_HASH = 1000  # characters of a content hash
+MAX_PASSAGES = 65_536  # of one document
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
 SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 
@@ -31,22 +33,90 @@ ParsedFilter = tuple[Condition, ...] | EngineFilter  # no conditions: every docu
 Filter = Mapping[str, Any] | tuple[Condition, ...] | object  # as callers write it: see filters.py, or the engine's own
 
 
+class Place(NamedTuple):
+    """Where a hit stands in a document of several passages: its number, and start and end of every passage (without payloads: none)."""
+
+    number: int
+    spans: Sequence[Sequence[int]]
+
+
 class Hit(NamedTuple):
-    """One search result. `score` is the plain dot product as the engine computed it, never rescaled."""
+    """One search result. `score` is the plain dot product as the engine computed it, never rescaled.
+
+    Attributes:
+        place: of the passage that was found; None for a document that is one passage.
+    """
 
     doc_id: str
     score: float
     payload: Mapping[str, Any]
+    place: Place | None = None
+
+    @property
+    def passage(self) -> Passage:
+        """What was found: start and end in characters of the payload's "text"; without payloads its number only.
+
+        A document that was stored whole is its own only passage, number 0.
+        """
+        if self.place is not None:
+            return self.passage_at(self.place.number)
+        text = self._text
+        return Passage(0, 0, len(text), text)
+
+    def passages(self, around: int | None = None) -> list[Passage]:
+        """All passages of the document; with `around`, the one that was found with so many before and behind it."""
+        if self.place is None:
+            return [self.passage]
+        first, last = 0, len(self.place.spans)
+        if around is not None:
+            first, last = max(first, self.place.number - around), min(last, self.place.number + around + 1)
+        return [self.passage_at(number) for number in range(first, last)]
+
+    def passage_at(self, number: int) -> Passage:
+        """The passage of this number of a document that has several."""
+        known = self.place is not None and self.place.spans
+        start, end = known[number] if known else (0, len(self._text))
+        return Passage(number, start, end, self._text[start:end])
+
+    @property
+    def _text(self) -> str:
+        text = self.payload.get("text")
+        return text if isinstance(text, str) else ""
+
+
+class EntryPassage(NamedTuple):
+    """A passage as a store keeps it: the characters of the document's "text" from start to end, and the vector made of them."""
+
+    number: int
+    start: int
+    end: int
+    vector: SparseVector
 
 
 class Entry(NamedTuple):
-    """One document as a store keeps it. `content_hash` is None when it was written without one, `dense` without a dense vector."""
+    """One document as a store keeps it. `content_hash` is None when it was written without one, `dense` without a dense vector.
+
+    Attributes:
+        vector: of the document; of one of several passages, that of its first passage.
+        passages: all of them, in order; () for a document that is one passage.
+    """
 
     doc_id: str
     vector: SparseVector
     payload: Mapping[str, Any] = {}
     content_hash: str | None = None
     dense: tuple[float, ...] | None = None
+    passages: tuple[EntryPassage, ...] = ()
+
+    @property
+    def vectors(self) -> list[SparseVector]:
+        """Of all passages."""
+        return [passage.vector for passage in self.passages] or [self.vector]
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Start and end of each of several passages."""
+        return [(passage.start, passage.end) for passage in self.passages]
 
 
 class CheckedEntry(Entry):
@@ -78,7 +148,7 @@ class Refusal(NamedTuple):
 
 def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
     """The entry as the engines take it, its payload a copy of its own. Raises VectorError, RecordError or TextError."""
-    if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= 5:
+    if not isinstance(entry, (tuple, list)) or not 2 <= len(entry) <= len(Entry._fields):
         raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {entry!r:.80}.")
     checked = entry if isinstance(entry, Entry) else Entry(*entry)
     check_doc_id(checked.doc_id)
@@ -89,7 +159,38 @@ def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
     if checked.content_hash is not None:
         check_text(checked.content_hash, f"the content hash of {checked.doc_id!r}", max_characters=MAX_HASH)
     dense = None if checked.dense is None else check_dense(checked.dense)
-    return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense)
+    passages = check_passages(checked, payload, vocab_size) if checked.passages else ()
+    return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense, passages)
+
+
+def check_passages(entry: Entry, payload: Mapping[str, Any], vocab_size: int | None = None) -> tuple[EntryPassage, ...]:
+    """The passages of an entry as the engines take them: () for a single one. Raises VectorError or RecordError."""
+    passages = tuple(EntryPassage(*passage) for passage in entry.passages)
+    if len(passages) > MAX_PASSAGES:
+        raise RecordError(f"the document {entry.doc_id!r} has {len(passages):,} passages: at most {MAX_PASSAGES:,} are accepted.")
+    text = payload.get("text")
+    length = len(text) if isinstance(text, str) else None
+    for number, passage in enumerate(passages):
+        _check_span(entry.doc_id, number, passage, length)
+        if not isinstance(passage.vector, SparseVector):
+            kind = type(passage.vector).__name__
+            raise VectorError(f"the vector of passage {number} of {entry.doc_id!r} is {kind}: it must be a SparseVector.")
+        if vocab_size is not None:
+            passage.vector.check_vocabulary(vocab_size)
+    if passages[0].vector != entry.vector:
+        raise VectorError(f"the vector of {entry.doc_id!r} is not that of its first passage: give passages[0].vector as the vector.")
+    return passages if len(passages) > 1 else ()
+
+
+def _check_span(doc_id: str, number: int, passage: EntryPassage, length: int | None) -> None:
+    numbers = (passage.number, passage.start, passage.end)
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in numbers)
+    if whole and passage.number == number and 0 <= passage.start < passage.end and (length is None or passage.end <= length):
+        return
+    raise RecordError(
+        f"passage {number} of {doc_id!r} is (number, start, end) {numbers}: passages are numbered from 0, each with "
+        f"0 <= start < end{'' if length is None else f' <= {length:,}'}, characters of the text."
+    )
 
 
 def parsed(filter: Filter | None) -> ParsedFilter:

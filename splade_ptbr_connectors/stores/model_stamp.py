@@ -19,6 +19,7 @@ from .. import __version__
 from ..atomic import write_atomically
 from ..errors import ConfigError, ModelMismatchError, StoreFormatError, StoreNotFoundError
 from ..json_values import parse_json
+from ..splitting import default_settings
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -66,7 +67,8 @@ FIELDS: dict[str, type] = {
 @dataclass(frozen=True)
 class StoreDescription:
     """Model, engine and settings of a store. `store_id` is new for every store ever created; `contents`, JSON values of the engine,
-    say what it must hold, where the engine cannot tell itself.
+    say what it must hold, where the engine cannot tell itself; `passages` are the settings of splitting.Splitter, None for a store
+    of whole documents.
     """
 
     engine: str
@@ -75,6 +77,7 @@ class StoreDescription:
     store_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created_with: str = __version__
     contents: Mapping[str, Any] | None = None
+    passages: Mapping[str, Any] | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """As JSON values."""
@@ -88,6 +91,7 @@ class StoreDescription:
             "vocab_size": self.model.vocab_size,
             "settings": dict(self.settings),
             "created_with": f"splade_ptbr_connectors {self.created_with}",
+            **({"passages": dict(self.passages)} if self.passages is not None else {}),
             **({"contents": dict(self.contents)} if self.contents is not None else {}),
         }
 
@@ -105,7 +109,7 @@ class StoreDescription:
         checked = _checked(raw, where, engine)
         stamp = ModelStamp(checked["model"], checked["fingerprint"], checked["vocab_size"], checked["load_arguments"])
         version = str(checked.get("created_with", "")).rpartition(" ")[2]
-        return cls(engine, stamp, checked["settings"], checked["store_id"], version, checked.get("contents"))
+        return cls(engine, stamp, checked["settings"], checked["store_id"], version, checked.get("contents"), checked.get("passages"))
 
 
 def _checked(raw: object, where: str, engine: str) -> Mapping[str, Any]:
@@ -119,11 +123,40 @@ def _checked(raw: object, where: str, engine: str) -> Mapping[str, Any]:
     wrong = [name for name, kind in FIELDS.items() if not isinstance(raw.get(name), kind)]
     if wrong:
         raise StoreFormatError(f"{where} lacks a valid {wrong[0]!r}: restore it from a backup, or ingest into a new store.")
-    if not isinstance(raw.get("contents", {}), dict):
-        raise StoreFormatError(f"{where} has 'contents' that are not an object: restore it from a backup, or ingest into a new store.")
+    other = next((name for name in ("contents", "passages") if not isinstance(raw.get(name, {}), dict)), None)
+    if other is not None:
+        raise StoreFormatError(f"{where} has {other!r} that are not an object: restore it from a backup, or ingest into a new store.")
     if raw["engine"] != engine:
         raise StoreFormatError(f"{where} describes a store of the engine {raw['engine']!r}, not {engine!r}: open it by that name.")
     return raw
+
+
+# -- passages ----------------------------------------------------------------------------------------------------------
+
+
+def passage_settings(asked: Mapping[str, Any] | bool | None) -> dict[str, Any] | None:
+    """How a new store has long texts split: as asked for, the rest by default; False: not at all. Raises ConfigError."""
+    if asked is False:
+        return None
+    given = asked if isinstance(asked, Mapping) else {}
+    settings = default_settings()
+    unknown = next((name for name in given if name not in settings), None)
+    if unknown is not None:
+        raise ConfigError(f"unknown setting of passages {unknown!r}: it must be one of {', '.join(settings)}.")
+    return {**settings, **given}
+
+
+def check_passages(asked: Mapping[str, Any] | bool | None, stored: Mapping[str, Any] | None, url: str) -> None:
+    """Raise StoreFormatError when a store is opened with other settings of passages than it was created with."""
+    if asked is None or (asked is False and stored is None) or (asked is True and stored is not None):
+        return
+    if isinstance(asked, Mapping) and stored is not None and all(stored.get(name) == value for name, value in asked.items()):
+        return
+    kept = "whole documents" if stored is None else f"passages of {dict(stored)}"
+    raise StoreFormatError(
+        f"the store {url} keeps {kept}, but is opened with passages={asked if isinstance(asked, bool) else dict(asked)}: leave the "
+        "argument out, or ingest into a new store."
+    )
 
 
 # -- the encoder -------------------------------------------------------------------------------------------------------

@@ -18,9 +18,12 @@ HASH_FIELD = "_hash"
 TENANT_FIELD = "_tenant"
 CHECK_FIELD = "_check"
 ADDED_FIELD = "_dotted"  # where second forms of names with dots stand; see dotted_names.py
+PASSAGES_FIELD = "_passages"  # of a document of several passages: {"version": ..., "spans": [[start, end], ...]}
+PASSAGE_FIELD = "_passage"  # of each of its passages from the second on: {"head": point id, "number": 1, "version": ..., "at": seconds}
+NUMBER_PATH = f"{PASSAGE_FIELD}.number"  # indexed: what is empty there is a document
 NAMESPACE = uuid.UUID("6a1fd2a4-6b0e-5d0c-9c39-3f2c5f7f1b8e")  # never changes: ids of filled stores depend on it
 _PREFIX = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
-RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD, CHECK_FIELD, ADDED_FIELD)
+RESERVED_FIELDS = (ID_FIELD, HASH_FIELD, TENANT_FIELD, CHECK_FIELD, ADDED_FIELD, PASSAGES_FIELD, PASSAGE_FIELD)
 
 
 def check_payload(doc_id: str, payload: object) -> dict[str, Any]:
@@ -65,6 +68,8 @@ def from_stored(stored: dict[str, Any]) -> tuple[str, dict[str, Any], str | None
     """(doc_id, payload, content_hash) out of what the engine kept."""
     doc_id, content_hash = stored.pop(ID_FIELD), stored.pop(HASH_FIELD, None)
     stored.pop(TENANT_FIELD, None)
+    stored.pop(PASSAGES_FIELD, None)
+    stored.pop(PASSAGE_FIELD, None)
     return doc_id, as_given(stored), content_hash
 
 

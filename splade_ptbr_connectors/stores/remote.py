@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from ..errors import ConfigError, ModelMismatchError, StoreNotFoundError
@@ -13,7 +13,8 @@ from .base import Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from .calls import Operation
 from .connection import Connection, ReadFailure
 from .credentials import Credentials
-from .model_stamp import ModelStamp, StoreDescription, resolve_encoder, warn_unknown_origin
+from .model_stamp import ModelStamp, StoreDescription, check_passages, passage_settings, resolve_encoder, warn_unknown_origin
+from .passages import FetchPoints, Head, Spread, best_documents
 from .settings import OpenOptions, ServerSettings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Operations(ABC):
         collection: its name; from open() on that of the collection itself, where it was opened by an alias.
         tenant: whose documents are meant, None: everybody's.
         description: what the collection says of its origin, None: nothing.
+        passages: how a collection that is created has long texts split, None: not at all.
     """
 
     engine: ClassVar[str]
@@ -40,6 +42,12 @@ class Operations(ABC):
         self.collection = collection
         self.tenant = tenant
         self.description: StoreDescription | None = None
+        self.passages: Mapping[str, Any] | None = None
+
+    @property
+    def keeps_passages(self) -> bool:
+        """Whether the collection may hold documents of several passages: it was created for them."""
+        return self.description is not None and self.description.passages is not None
 
     # -- the collection ------------------------------------------------------------------------------------------------
 
@@ -50,7 +58,7 @@ class Operations(ABC):
             StoreNotFoundError: it is not there, and is not to be created.
             StoreFormatError, ModelMismatchError, ConfigError: it is not what was asked for.
         """
-        encoder = options.encoder
+        encoder, self.passages = options.encoder, passage_settings(options.passages)
         if not (yield from self._is_there()):
             if not options.create:
                 raise StoreNotFoundError(f"there is no store at {self.url}: fill one with ingest, or check the address.")
@@ -60,6 +68,7 @@ class Operations(ABC):
         if self.description is None:
             warn_unknown_origin(encoder, self.url)
         model = self.description.model if self.description else None
+        check_passages(options.passages, self.description.passages if self.description else None, self.url)
         return resolve_encoder(encoder, model, self.url, allow_mismatch=options.allow_mismatch)
 
     def adopt(self, encoder: Encoder) -> Operation[None]:
@@ -121,7 +130,22 @@ class Operations(ABC):
     def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
         """The hits, best first."""
 
-    def search_hybrid(self, search: HybridSearch) -> Operation[list[Hit]]:
+    def search_passages(
+        self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool, spread: Spread
+    ) -> Operation[list[Hit]]:
+        """The same where some documents have several passages."""
+        points = self.points(query, filter)
+        return (yield from best_documents(points, self.heads, top_k, spread, with_payload=with_payload, group=group))
+
+    def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
+        """Fetches the first of all passages that the query finds. Of engines that keep passages, as heads() and sweep()."""
+        raise NotImplementedError(f"{self.engine} keeps whole documents only")
+
+    def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
+        """Documents by the keys of their heads, with their payloads or without."""
+        raise NotImplementedError(f"{self.engine} keeps whole documents only")
+
+    def search_hybrid(self, search: HybridSearch, spread: Spread) -> Operation[list[Hit]]:
         """The hits of both searches, fused."""
         raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
 
@@ -156,6 +180,10 @@ class Operations(ABC):
     @abstractmethod
     def delete_where(self, filter: ParsedFilter) -> Operation[int]:
         """Delete what passes the filter. Returns how many did."""
+
+    def sweep(self) -> Operation[int]:
+        """Delete passages that count no more. Returns how many."""
+        raise NotImplementedError(f"{self.engine} keeps whole documents only")
 
 
 class ServerClients(Protocol):
@@ -254,6 +282,10 @@ class RemoteStore(Store, Generic[O]):
         self._check_open()
         return self._run(self._operations.point_alias(alias))
 
+    def sweep(self) -> int:
+        self._check_open()
+        return self._run(self._operations.sweep()) if self._operations.keeps_passages else 0
+
     async def aclose(self) -> None:
         """Close the asynchronous client of this event loop, then the store."""
         await self._connection.aclose()
@@ -273,11 +305,17 @@ class RemoteStore(Store, Generic[O]):
     async def _asearch(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         return await self._connection.run_async(self._operations.search(query, top_k, filter, with_payload))
 
+    def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        return self._run(self._operations.search_passages(query, top_k, filter, with_payload, group, self._spread))
+
+    async def _asearch_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        return await self._connection.run_async(self._operations.search_passages(query, top_k, filter, with_payload, group, self._spread))
+
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
-        return self._run(self._operations.search_hybrid(search))
+        return self._run(self._operations.search_hybrid(search, self._spread))
 
     async def _asearch_hybrid(self, search: HybridSearch) -> list[Hit]:
-        return await self._connection.run_async(self._operations.search_hybrid(search))
+        return await self._connection.run_async(self._operations.search_hybrid(search, self._spread))
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         return self._run(self._operations.get(doc_ids))

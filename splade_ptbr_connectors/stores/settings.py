@@ -16,6 +16,7 @@ from ..numerals import value_of
 from ..strict import Strict
 from ..text import check_text
 from .credentials import Credentials
+from .model_stamp import ModelStamp, StoreDescription, passage_settings
 
 if TYPE_CHECKING:
     from .retrying import RetryPolicy
@@ -71,6 +72,7 @@ class OpenOptions(Strict):
     tenant: str | None = None
     credentials: InstanceOf[Credentials] | None = None
     settings: Annotated[Mapping[str, Any], SkipValidation] = {}
+    passages: Annotated[Mapping[str, Any] | bool | None, SkipValidation] = None
 
     @field_validator("tenant")
     @classmethod
@@ -85,6 +87,18 @@ class OpenOptions(Strict):
         if not isinstance(settings, Mapping):
             raise ConfigError(f"settings is {settings!r:.80}: it must be a mapping such as {{'timeout_s': 30}}.")
         return settings
+
+    @field_validator("passages")
+    @classmethod
+    def _known(cls, passages: Mapping[str, Any] | bool | None) -> Mapping[str, Any] | bool | None:
+        if not (passages is None or isinstance(passages, bool | Mapping)):
+            raise ConfigError(f"passages is {passages!r:.80}: it must be a mapping such as {{'passage_tokens': 200}}, or False.")
+        passage_settings(passages)
+        return passages
+
+    def description(self, engine: str, model: ModelStamp, settings: Mapping[str, Any], **more: Any) -> StoreDescription:
+        """Of a store that is created with these options."""
+        return StoreDescription(engine, model, settings, passages=passage_settings(self.passages), **more)
 
     @property
     def address(self) -> str:

@@ -17,6 +17,7 @@ LAYERS = [
     {"json_values", "pruning", "plots"},
     {"records", "filters"},
     {"encoding"},
+    {"splitting"},
     {"sources", "stores"},
     {"ingestion", "retrieval"},
     {"langchain", "llama_index", "evaluation", "distributed"},

@@ -110,6 +110,10 @@ def _health(client: QdrantClient, request: Any) -> Any:
 
 def _get(client: QdrantClient, request: Any) -> Any:
     info = client.get_collection(request.collection_name)
+    number = "_passage.number"
+    further = models.Filter(must_not=[models.IsEmptyCondition(is_empty=models.PayloadField(key=number))])
+    points = client.count(request.collection_name, count_filter=further).count
+    info.payload_schema = {number: models.PayloadIndexInfo(data_type=models.PayloadSchemaType.INTEGER, points=points)}
     return grpc.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(info))
 
 

@@ -321,7 +321,10 @@ def _aliases(server: StandIn, change: models.ChangeAliasesOperation) -> bool:
 def _collection(server: StandIn, method: str, name: str, body: bytes) -> Any:
     if method == "GET":
         info = server.client.get_collection(name)
-        info.payload_schema = dict(server.indexes.get(_resolve(server, name), {}))
+        indexes = server.indexes.get(_resolve(server, name), {})
+        info.payload_schema = {
+            field: index.model_copy(update={"points": _indexed(server, name, field)}) for field, index in indexes.items()
+        }
         info.status = models.CollectionStatus(server.status)
         return info
     if method == "PUT":
@@ -363,6 +366,13 @@ def _index(server: StandIn, name: str, body: bytes) -> Any:
     found = models.PayloadIndexInfo(data_type=models.PayloadSchemaType(str(kind.value)), params=parameters, points=0)
     server.indexes.setdefault(name, {})[wanted.field_name] = found
     return _done()
+
+
+def _indexed(server: StandIn, name: str, field: str) -> int:
+    """How many points have this field."""
+    empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
+    found: int = server.client.count(name, count_filter=models.Filter(must_not=[empty])).count
+    return found
 
 
 def _upsert(server: StandIn, name: str, body: bytes) -> Any:

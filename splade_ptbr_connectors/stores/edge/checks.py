@@ -6,13 +6,15 @@ Numbers with a fraction are left out of a document's checksum: the engine gives 
 from __future__ import annotations
 
 import hashlib
+import uuid
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import StoreCorruptError, VectorError
 from ...vectors import SparseVector
-from ..payloads import CHECK_FIELD, ID_FIELD, TENANT_FIELD, point_id
+from ..passages import tail_point
+from ..payloads import CHECK_FIELD, ID_FIELD, PASSAGE_FIELD, TENANT_FIELD, point_id
 
 ADVICE = (
     "repair it with splade_ptbr_connectors.stores.edge.repair(path), then run the last ingest again (or restore the folder from a backup)."
@@ -41,7 +43,7 @@ def checks_of(records: Iterable[Any]) -> Checks:
     found = {}
     for record in records:
         check = (record.payload or {}).get(CHECK_FIELD, 0)
-        found[_hex(record.id)] = check if isinstance(check, int) else -1
+        found[hex_id(record.id)] = check if isinstance(check, int) else -1
     return found
 
 
@@ -57,7 +59,7 @@ def checked_payload(record: Any, url: str, vector: SparseVector | None = None) -
         StoreCorruptError: they are not what was written.
     """
     stored = dict(record.payload or {})
-    check, point = stored.pop(CHECK_FIELD, None), _hex(record.id)
+    check, point = stored.pop(CHECK_FIELD, None), hex_id(record.id)
     if ID_FIELD in stored and check is None:
         return stored  # written by a version without checksums
     right = ID_FIELD in stored and isinstance(check, int) and check >> 32 == _payload_sum(point, stored)
@@ -70,9 +72,17 @@ def checked_names(record: Any, url: str) -> dict[str, Any]:
     """The stored payload of a record of which only the store's own fields were read. Raises StoreCorruptError."""
     stored = dict(record.payload or {})
     doc_id = stored.get(ID_FIELD)
-    if not isinstance(doc_id, str) or point_id(doc_id, stored.get(TENANT_FIELD)) != _hex(record.id):
+    if not isinstance(doc_id, str) or _point(doc_id, stored) != hex_id(record.id):
         raise altered(doc_id or record.id, url)
     return stored
+
+
+def _point(doc_id: str, stored: Mapping[str, Any]) -> str:
+    """The id that the point of these names must have."""
+    tenant, tail = stored.get(TENANT_FIELD), stored.get(PASSAGE_FIELD)
+    if not isinstance(tail, dict):  # as the engine gives it; asked for every hit, and faster than for a Mapping
+        return point_id(doc_id, tenant)
+    return tail_point(doc_id, str(tail.get("version")), int(tail.get("number", -1)), tenant)
 
 
 def checked_vector(record: Any, name: str, url: str) -> SparseVector:
@@ -89,8 +99,9 @@ def altered(doc_id: object, url: str) -> StoreCorruptError:
     return StoreCorruptError(f"the document {doc_id!r} of the store {url} has changed on the disk (its checksum differs): {ADVICE}")
 
 
-def _hex(point: Any) -> str:
-    return str(point).replace("-", "")
+def hex_id(point: Any) -> str:
+    """A point id as payloads.point_id() writes it."""
+    return point.hex if isinstance(point, uuid.UUID) else str(point).replace("-", "")
 
 
 def _term(item: tuple[str, int]) -> int:

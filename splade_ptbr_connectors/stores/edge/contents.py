@@ -25,7 +25,7 @@ import qdrant_edge as edge
 
 from ...errors import StoreCorruptError, StoreNotFoundError
 from ..model_stamp import read_sidecar, write_sidecar
-from ..payloads import CHECK_FIELD
+from ..payloads import CHECK_FIELD, NUMBER_PATH
 from .checks import ADVICE, Checks, Tally, checks_of
 from .engine import EdgeEngine
 from .ledger import Ledger
@@ -43,7 +43,9 @@ class Contents:
 
     Attributes:
         description: of the sidecar.
-        tally: of the documents; None while it is unknown, during a write and after one that failed.
+        tally: of the points, of which a short document is one; None while it is unknown, during a write and after one that failed.
+        passages: whether there may be documents of several passages.
+        left_open: whether the store was not closed, so that a write may have been cut off.
     """
 
     def __init__(self, folder: Path, url: str, *, damaged: bool = False) -> None:
@@ -63,6 +65,8 @@ class Contents:
             self._ledger.release()
             raise
         self.tally: Tally | None = None
+        self.passages = bool(self._held.get("passages"))
+        self.left_open = self._held.get("state") == OPEN
 
     @property
     def is_new(self) -> bool:
@@ -116,6 +120,13 @@ class Contents:
         if self._held.get("state") != OPEN:
             self._save({"state": OPEN})
 
+    def begin_passages(self, shard: Any) -> None:
+        """Note, before the first of them is written, that there may be documents of several passages from now on."""
+        if not self.passages:
+            index_passages(shard)
+            self.passages = True
+            self._save({"state": OPEN})
+
     def flush(self) -> None:
         """Put the ledger on the disk. Raises OSError."""
         self._ledger.sync()
@@ -138,6 +149,8 @@ class Contents:
     def accept(self, engine: EdgeEngine) -> None:
         """What the shard holds is from now on what it must hold. Raises StoreError and OSError."""
         self._held, self.tally = {}, None
+        with engine.use("count") as shard:
+            self.passages = count(shard) != count(shard, documents_only(None))
         self.seal(engine)
 
     def close(self) -> None:
@@ -146,6 +159,8 @@ class Contents:
 
     def _save(self, held: Mapping[str, Any]) -> None:
         self._held = {}  # an interrupt may come before or after it is written
+        if self.passages:
+            held = {**held, "passages": True}
         self.description = dataclasses.replace(self.description, contents={**held, "crc32": _crc(held)})
         write_sidecar(self.folder, self.description)
         self._held = held
@@ -157,8 +172,19 @@ def new_contents() -> dict[str, Any]:
 
 
 def count(shard: Any, filter: Any = None) -> int:
-    """Number of documents that the filter lets pass, exact."""
+    """Number of points that the filter lets pass, exact."""
     return int(shard.count(edge.CountRequest(exact=True, filter=filter)))
+
+
+def documents_only(filter: Any) -> Any:
+    """The filter, letting pass documents only, and not their further passages."""
+    documents = edge.IsEmptyCondition(NUMBER_PATH)
+    return edge.Filter(must=[documents] if filter is None else [documents, filter])
+
+
+def index_passages(shard: Any) -> None:
+    """Make documents_only() fast."""
+    shard.update(edge.UpdateOperation.create_field_index(NUMBER_PATH, edge.PayloadSchemaType.Integer))
 
 
 def every_record(shard: Any, payload: Any, *, filter: Any = None, vectors: bool = False, page: int = _PAGE) -> Iterator[Any]:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import qdrant_edge as edge
 
 from ...errors import StoreCorruptError, StoreNotFoundError, StoreWriteError
-from ..model_stamp import ModelStamp, StoreDescription, find_store, read_sidecar, resolve_encoder, store_folder, write_sidecar
+from ..model_stamp import (
+    ModelStamp,
+    StoreDescription,
+    check_passages,
+    find_store,
+    read_sidecar,
+    resolve_encoder,
+    store_folder,
+    write_sidecar,
+)
+from ..payloads import PASSAGES_FIELD
 from ..settings import OpenOptions, as_stored, read_settings
-from .checks import checked_payload, checked_vector
-from .contents import SHARD, Contents, count, every_record, new_contents
+from .checks import checked_payload, checked_vector, hex_id
+from .contents import SHARD, Contents, count, documents_only, every_record, index_passages, new_contents
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
+from .points import ONLY_NAMES, tails_of
 from .settings import VECTOR, EdgeSettings, stored_settings
 from .store import EdgeStore
 
@@ -45,8 +56,9 @@ def connect(options: OpenOptions) -> EdgeStore:
         found = find_store(folder, url, EdgeStore.engine, create=options.create)
     resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
     if found is None:
-        _describe(folder, ModelStamp.of(resolved), settings, url)
+        _describe(folder, ModelStamp.of(resolved), settings, options)
     else:
+        check_passages(options.passages, found.passages, url)
         as_stored(settings, stored_settings(found.settings), url)
     engine, contents = _opened(folder, url)
     return EdgeStore(url, resolved, engine, contents, batch_size=options.batch_size, tenant=options.tenant)
@@ -71,7 +83,7 @@ def repair(path: str | Path) -> Repair:
     except StoreCorruptError:  # what else may be raised (locked, no permission) is not for a repair to force
         return _repaired(folder, description)
     with contextlib.closing(engine), contextlib.closing(contents), engine.use("count") as shard:
-        return Repair(count(shard))
+        return Repair(_documents(shard, contents))
 
 
 def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
@@ -95,12 +107,12 @@ def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
     return engine, contents
 
 
-def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, url: str) -> None:
+def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, options: OpenOptions) -> None:
     """The sidecar first: a folder with a sidecar and no shard is resumed, one with a shard alone would be no store."""
-    with translated(url, "create"):
+    with translated(options.url, "create"):
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, RESERVE_BYTES)
-        write_sidecar(folder, StoreDescription(EdgeStore.engine, model, settings.to_mapping(), contents=new_contents()))
+        write_sidecar(folder, options.description(EdgeStore.engine, model, settings.to_mapping(), contents=new_contents()))
 
 
 def _repaired(folder: Path, description: StoreDescription) -> Repair:
@@ -115,7 +127,7 @@ def _repaired(folder: Path, description: StoreDescription) -> Repair:
         with contextlib.closing(engine):
             contents.accept(engine)
             with engine.use("count") as shard:
-                return Repair(count(shard), set_aside, damaged)
+                return Repair(_documents(shard, contents), set_aside, damaged)
 
 
 def _salvage(folder: Path, description: StoreDescription) -> int:
@@ -130,9 +142,27 @@ def _salvage(folder: Path, description: StoreDescription) -> int:
                 sound = [record for record in _retrieved(old, source, ids) if _is_sound(record, url)]
                 damaged += len(ids) - len(sound)
                 shard.update(edge.UpdateOperation.upsert_points([edge.Point(each.id, each.vector, each.payload) for each in sound]))
+            _drop_incomplete(shard)
             shard.optimize()
     new.rename(folder / _REPAIRED)
     return damaged
+
+
+def _drop_incomplete(shard: Any) -> None:
+    """Delete documents of which passages are missing, which the next ingest would take for unchanged."""
+    several = False
+    for heads in _pages(record for record in every_record(shard, ONLY_NAMES, page=_BATCH) if PASSAGES_FIELD in record.payload):
+        several = True
+        tails = {tail: head for head in heads for tail in tails_of(head)}
+        there = {hex_id(record.id) for record in shard.retrieve(list(tails), False, False)}
+        lost = {hex_id(head.id) for tail, head in tails.items() if tail not in there}
+        shard.update(edge.UpdateOperation.delete_points([*lost, *[tail for tail, head in tails.items() if hex_id(head.id) in lost]]))
+    if several:
+        index_passages(shard)
+
+
+def _documents(shard: Any, contents: Contents) -> int:
+    return count(shard, documents_only(None)) if contents.passages else count(shard)
 
 
 @contextlib.contextmanager
@@ -181,7 +211,7 @@ def _is_sound(record: Any, url: str) -> bool:
     return True
 
 
-def _pages(records: Iterator[Any]) -> Iterator[list[Any]]:
+def _pages(records: Iterable[Any]) -> Iterator[list[Any]]:
     page: list[Any] = []
     for record in records:
         page.append(record)

@@ -16,7 +16,8 @@ from .index import joined
 from .keys import Hashes, KeyTable
 from .passing import Passing
 from .ranking import score_batch
-from .schema import Change, Documents, Numbers
+from .rows import Numbers
+from .schema import Change, Documents, Places
 from .searcher import Searcher
 from .segment import Segment
 
@@ -37,6 +38,11 @@ class Segments(tuple[Segment, ...]):
         """Of all rows."""
         return np.concatenate([np.empty(0, np.int64), *[segment.numbers for segment in self]])
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """Of all rows."""
+        return np.concatenate([np.empty(0, np.int32), *[segment.places_of(np.arange(len(segment))) for segment in self]])
+
     def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Of these rows."""
         which = np.searchsorted(self.searcher.bases, rows, "right") - 1
@@ -44,8 +50,27 @@ class Segments(tuple[Segment, ...]):
         return [self[w].doc_id(row) for w, row in zip(which.tolist(), local.tolist(), strict=True)]
 
 
+class Found(NamedTuple):
+    """Hits in no order: rows of the segments and of the buffer, each with its scores."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    in_buffer: NDArray[np.int64]
+    buffer_scores: NDArray[np.float64]
+
+    @property
+    def all_scores(self) -> NDArray[np.float64]:
+        """Of the segments, then of the buffer."""
+        return np.concatenate([self.scores, self.buffer_scores])
+
+    def only(self, chosen: NDArray[np.int64]) -> Found:
+        """Those of these places (ascending), counted from the segments on."""
+        here, there = chosen[chosen < len(self.rows)], chosen[chosen >= len(self.rows)] - len(self.rows)
+        return Found(self.rows[here], self.scores[here], self.in_buffer[there], self.buffer_scores[there])
+
+
 class Results(NamedTuple):
-    """Hits in no order: the numbers, ids and scores of their documents."""
+    """Hits in no order: numbers, document ids and scores."""
 
     numbers: list[int]
     doc_ids: list[str]
@@ -95,8 +120,13 @@ class Buffer:
 
     def documents(self, rows: Numbers) -> Documents:
         """Those of these rows."""
-        numbers, ids, hashes, vectors = together([chunk.documents for chunk in self.chunks])
-        return Documents(numbers[rows], tuple([ids[row] for row in rows.tolist()]), hashes[rows], rows_of(vectors, rows))
+        numbers, ids, hashes, vectors, places = together([chunk.documents for chunk in self.chunks])
+        return Documents(numbers[rows], tuple([ids[row] for row in rows.tolist()]), hashes[rows], rows_of(vectors, rows), places[rows])
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """Of all rows."""
+        return np.concatenate([np.empty(0, np.int32), *[chunk.documents.places for chunk in self.chunks]])
 
     def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Of these rows."""
@@ -143,7 +173,7 @@ class Contents:
         return cls(revision, indexed, Segments(segments), alive, buffer)._without(deleted)
 
     def __len__(self) -> int:
-        """Number of documents."""
+        """Number of passages, of which a short document is one."""
         return sum([int(mask.sum()) for mask in (*self.alive, self.buffer.alive)])
 
     def changed(self, change: Change) -> Contents:
@@ -160,17 +190,21 @@ class Contents:
         return found
 
     def numbers(self, passing: Passing | None = None) -> Numbers:
-        """Of the documents that live and pass, ascending."""
+        """Of the documents that live and pass, ascending: of each that of its first passage."""
         masks = self._masks(passing)
-        living = [segment.numbers[mask] for segment, mask in zip(self.segments, masks, strict=True)]
-        return np.concatenate([*living, self.buffer.numbers[self._buffer_mask(passing)]])
+        living = [segment.numbers[_firsts(mask, segment.places)] for segment, mask in zip(self.segments, masks, strict=True)]
+        return np.concatenate([*living, self.buffer.numbers[_firsts(self._buffer_mask(passing), self.buffer.places)]])
 
     def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> Results:
         """The top k of those that live and pass, and all that tie with the last of them."""
+        return self.results(self.found(query, top_k, passing))
+
+    def found(self, query: SparseVector, top_k: int, passing: Passing | None) -> Found:
+        """The same by their rows."""
         searcher = self._living if passing is None else self.segments.searcher.narrowed(self._masks(passing))
         rows, scores = searcher.search(query, top_k)
         if not len(self.buffer):
-            return Results(self.segments.numbers[rows].tolist(), self.segments.doc_ids(rows), scores.tolist())
+            return Found(rows, scores, np.empty(0, np.int64), np.empty(0))
         in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
         hits = np.flatnonzero(in_buffer)
         every = np.concatenate([scores, in_buffer[hits]])
@@ -178,11 +212,20 @@ class Contents:
             least = np.partition(every, len(every) - top_k)[len(every) - top_k]
             kept, hits = scores >= least, hits[in_buffer[hits] >= least]
             rows, scores = rows[kept], scores[kept]
-        return Results(
-            [*self.segments.numbers[rows].tolist(), *self.buffer.numbers[hits].tolist()],
-            [*self.segments.doc_ids(rows), *self.buffer.doc_ids(hits)],
-            [*scores.tolist(), *in_buffer[hits].tolist()],
-        )
+        return Found(rows, scores, hits, in_buffer[hits])
+
+    def results(self, found: Found) -> Results:
+        """With the ids of the documents."""
+        ids = [*self.segments.doc_ids(found.rows), *(self.buffer.doc_ids(found.in_buffer) if len(found.in_buffer) else ())]
+        return Results(self.numbers_of(found).tolist(), ids, found.all_scores.tolist())
+
+    def numbers_of(self, found: Found) -> Numbers:
+        """Of these rows."""
+        return np.concatenate([self.segments.numbers[found.rows], self.buffer.numbers[found.in_buffer]])
+
+    def places_of(self, found: Found) -> Places:
+        """Which passage of its document each of these rows is."""
+        return np.concatenate([self.segments.places[found.rows], self.buffer.places[found.in_buffer]])
 
     @functools.cached_property
     def _living(self) -> Searcher:
@@ -200,6 +243,10 @@ class Contents:
         return self.buffer.alive if passing is None else self.buffer.alive & passing.among(self.buffer.numbers)
 
 
+def _firsts(mask: Mask, places: Places | None) -> Mask:
+    return mask if places is None else mask & (places == 0)
+
+
 def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
     rows = segment.rows_of(numbers)
     if not len(rows):
@@ -211,8 +258,8 @@ def _less(segment: Segment, alive: Mask, numbers: Numbers) -> Mask:
 
 def together(pieces: Sequence[Documents]) -> Documents:
     """One after the other."""
-    numbers, ids, hashes, vectors = zip(*pieces, strict=True)
-    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), np.concatenate(hashes), joined(vectors))
+    numbers, ids, hashes, vectors, places = zip(*pieces, strict=True)
+    return Documents(np.concatenate(numbers), tuple(itertools.chain(*ids)), np.concatenate(hashes), joined(vectors), np.concatenate(places))
 
 
 def rows_of(batch: SparseBatch, rows: Numbers) -> SparseBatch:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from ...errors import SpladeConnectorsError, StoreClosedError, StoreCorruptError, StoreFormatError, StoreLockedError, StoreWriteError
 from ...extras import require
-from .schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA, read_state
+from .schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA, WITH_PASSAGES, read_state
 
 logger = logging.getLogger(__name__)
 apsw: Any = require("apsw", "the store numba:PATH")
@@ -317,9 +317,9 @@ def _checked(connection: Connection, path: Path) -> str:
     application, version = connection.execute("PRAGMA application_id").get, connection.execute("PRAGMA user_version").get
     if application != APPLICATION_ID:
         raise StoreFormatError(f"{path} is not the database of a numba store (application id {application}): {ADVICE}.")
-    if version != FORMAT_VERSION:
-        todo = "upgrade splade-ptbr-connectors" if version > FORMAT_VERSION else "ingest into a new folder"
-        raise StoreFormatError(f"{path} has format version {version}, this package reads {FORMAT_VERSION}: {todo}.")
+    if version not in (FORMAT_VERSION, WITH_PASSAGES):
+        todo = "upgrade splade-ptbr-connectors" if version > WITH_PASSAGES else "ingest into a new folder"
+        raise StoreFormatError(f"{path} has format version {version}, this package reads {FORMAT_VERSION} to {WITH_PASSAGES}: {todo}.")
     if connection.reserve_bytes() != CHECKSUM_BYTES:
         raise StoreCorruptError(f"{path} has no checksums in its pages: its first page is damaged; {ADVICE}.")
     store_id: str = connection.execute("SELECT store_id FROM state").get

@@ -1,15 +1,16 @@
 """What a store's database holds, and every statement that reads or writes it.
 
-A document is a row with a number of its own: a replaced one gets a new number, so that what a number stands for never changes. Every
-write transaction is a revision. `deleted` says at which revision a number ended, as long as an index segment still holds it; a segment
-holds all documents that lived at its revision with numbers first < number <= last.
+A document is a row with a number of its own: a replaced one gets a new number, so that what a number stands for never changes. One of
+several passages has a number for each, one behind the other, and a row for each in `passages`, a table that is made when it is needed.
+Every write transaction is a revision. `deleted` says at which revision a number ended, as long as an index segment still holds it; a
+segment holds all documents that lived at its revision with numbers first < number <= last.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +21,31 @@ from ...errors import StoreCorruptError
 from ...vectors import SparseBatch, SparseVector
 from ..base import Entry
 from .keys import Hashes, key_hashes
+from .rows import (
+    OF_TENANT,
+    OWNED,
+    PASSAGE,
+    WHOLE,
+    Connection,
+    Numbers,
+    as_json,
+    batch_of,
+    check_passage,
+    check_row,
+    complete,
+    entry_of,
+    indexed,
+    indexed_tail,
+    numbers_of,
+    parsed,
+    passage_rows,
+    row_of,
+    spans_of,
+    with_passages,
+)
 
 APPLICATION_ID = 0x53504C42  # "SPLB"
-FORMAT_VERSION = 1
+FORMAT_VERSION, WITH_PASSAGES = 1, 2  # of a database without and with passages
 SCHEMA = """
 CREATE TABLE state (
     description TEXT NOT NULL, store_id TEXT NOT NULL, revision INTEGER NOT NULL, documents INTEGER NOT NULL,
@@ -38,14 +61,20 @@ CREATE TABLE segments (
     name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, revision INTEGER NOT NULL, checksum INTEGER NOT NULL
 );
 """
+PASSAGES = """
+CREATE TABLE IF NOT EXISTS passages (
+    number INTEGER PRIMARY KEY, document INTEGER NOT NULL, spans BLOB NOT NULL, terms BLOB NOT NULL, weights BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS of_documents ON passages (document);
+"""  # a document's first row has the spans of all passages (pairs of int32), and no vector: that one is in the document's own row
 NO_TENANT = ""  # no tenant has this name
 PAGE = 4096  # documents that are in Python's hands at once
-Numbers = NDArray[np.int64]
-Connection = Any
+Places = NDArray[np.int32]
 
 
 class State(NamedTuple):
-    """Where the database stands: its last revision, how many documents it holds, the next number, the last one in a segment."""
+    """Where the database stands: its last revision, how many numbers live, the next number, the last one in a segment."""
 
     revision: int
     documents: int
@@ -64,12 +93,16 @@ class Registered(NamedTuple):
 
 
 class Documents(NamedTuple):
-    """Documents as an index needs them: their numbers, ascending, ids, hashes (keys.py) and vectors."""
+    """Documents as an index needs them: their numbers, ascending, ids, hashes (keys.py), vectors, and places.
+
+    Each passage has a row; its place is its number within its document, and its number less its place the number of the document.
+    """
 
     numbers: Numbers
     ids: tuple[str, ...]
     hashes: Hashes
     vectors: SparseBatch
+    places: Places
 
 
 class Change(NamedTuple):
@@ -80,7 +113,7 @@ class Change(NamedTuple):
     begun: Documents
 
 
-NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBatch.from_vectors([]))
+NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBatch.from_vectors([]), np.empty(0, np.int32))
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------------
@@ -89,6 +122,12 @@ NOTHING = Documents(np.empty(0, np.int64), (), np.empty(0, np.uint64), SparseBat
 def read_state(connection: Connection) -> State:
     """Where the database stands."""
     return State(*connection.execute("SELECT revision, documents, following, indexed FROM state").get)
+
+
+def holds_passages(connection: Connection) -> bool:
+    """Whether there may be documents of several passages."""
+    version: int = connection.execute("PRAGMA user_version").get
+    return version == WITH_PASSAGES
 
 
 def description(connection: Connection) -> dict[str, Any]:
@@ -104,21 +143,25 @@ def segments(connection: Connection) -> list[Registered]:
 
 def deleted_since(connection: Connection, revision: int) -> Numbers:
     """The numbers that ended after a revision, ascending."""
-    return np.sort(_numbers(connection.execute("SELECT number FROM deleted WHERE revision > ?", (revision,))))
+    return np.sort(numbers_of(connection.execute("SELECT number FROM deleted WHERE revision > ?", (revision,))))
 
 
 def documents_between(connection: Connection, after: int, last: int) -> Documents:
     """The documents after < number <= last. Raises StoreCorruptError."""
-    rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number > ? AND number <= ? ORDER BY number", (after, last))
-    numbers, keys, terms, weights = list[int](), list[tuple[str, str]](), list[bytes](), list[bytes]()
-    for row in rows:
-        _check_row(row)
-        numbers.append(row[0])
-        keys.append((row[1], row[2]))
-        terms.append(row[5])
-        weights.append(row[6])
+    where, between = "number > ? AND number <= ? ORDER BY number", (after, last)
+    rows = [indexed(row) for row in connection.execute(f"SELECT {WHOLE} FROM documents WHERE {where}", between)]
+    if holds_passages(connection):
+        tails = connection.execute(f"SELECT {PASSAGE}, tenant, doc_id FROM {OWNED} WHERE place > 0 AND {where}", between)
+        rows = sorted([*rows, *map(indexed_tail, tails)], key=operator.itemgetter(0))
+    numbers, keys, terms, weights, places = zip(*rows, strict=True) if rows else ((),) * 5
     ids = tuple([doc_id for _, doc_id in keys])
-    return Documents(np.array(numbers, np.int64), ids, key_hashes(keys), _batch(terms, weights))
+    hashes = key_hashes([tail_key(tenant, doc_id, place) for (tenant, doc_id), place in zip(keys, places, strict=True)])
+    return Documents(np.array(numbers, np.int64), ids, hashes, batch_of(terms, weights), np.array(places, np.int32))
+
+
+def tail_key(tenant: str, doc_id: str, place: int) -> tuple[str, str]:
+    """What finds a passage; from the second on none that a document can have, since ids hold no NUL."""
+    return (tenant, f"{doc_id}\0{place}") if place else (tenant, doc_id)
 
 
 def find(
@@ -128,7 +171,7 @@ def find(
     if not candidates:
         return {}
     statement = "SELECT number, tenant, doc_id, content_hash FROM documents WHERE number IN (SELECT value FROM json_each(?))"
-    rows = _complete(list(connection.execute(statement, (_json(candidates),))), candidates)
+    rows = complete(list(connection.execute(statement, (as_json(candidates),))), candidates)
     wanted = set(doc_ids)
     return {row[2]: (row[0], row[3]) for row in rows if row[1] == (tenant or NO_TENANT) and row[2] in wanted}
 
@@ -136,16 +179,29 @@ def find(
 def entries(connection: Connection, numbers: Iterable[int]) -> list[Entry]:
     """The documents of these numbers, whole. Raises StoreCorruptError."""
     wanted = list(numbers)
-    rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(wanted),))
-    return _complete([_entry(row) for row in rows], wanted)
+    rows = connection.execute(f"SELECT {WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(wanted),))
+    return _whole(connection, complete([(row[0], entry_of(row)) for row in rows], wanted))
+
+
+def _whole(connection: Connection, numbered: list[tuple[int, Entry]]) -> list[Entry]:
+    return with_passages(connection, numbered) if holds_passages(connection) else [entry for _, entry in numbered]
+
+
+def spans(connection: Connection, numbers: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+    """Start and end of the passages of those of these documents that have several."""
+    found = dict[int, list[tuple[int, int]]]()
+    if holds_passages(connection):
+        statement = "SELECT number, spans FROM passages WHERE number IN (SELECT value FROM json_each(?))"
+        found = {number: spans_of(blob) for number, blob in connection.execute(statement, (as_json(numbers),))}
+    return found
 
 
 def payloads(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
     """The payload of each number. Raises StoreCorruptError."""
     rows = list(
-        connection.execute("SELECT number, payload FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
+        connection.execute("SELECT number, payload FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(numbers),))
     )
-    return dict(zip((row[0] for row in _complete(rows, numbers)), _parsed([row[1] for row in rows]), strict=True))
+    return dict(zip((row[0] for row in complete(rows, numbers)), parsed([row[1] for row in rows]), strict=True))
 
 
 def page(
@@ -154,25 +210,44 @@ def page(
     """Up to `size` documents after < number <= last, and the number of the last of them, None where it was the last of all."""
     rows = list(
         connection.execute(
-            f"SELECT {_WHOLE if with_vectors else 'number, doc_id, content_hash'} FROM documents WHERE number > ? AND number <= ? "
-            f"{'' if tenant is None else _OF_TENANT} ORDER BY number LIMIT ?",
+            f"SELECT {WHOLE if with_vectors else 'number, doc_id, content_hash'} FROM documents WHERE number > ? AND number <= ? "
+            f"{'' if tenant is None else OF_TENANT} ORDER BY number LIMIT ?",
             (after, last, *([] if tenant is None else [tenant]), size),
         )
     )
-    whole = [_entry(row) if with_vectors else Entry(row[1], SparseVector([], []), {}, row[2]) for row in rows]
+    if with_vectors:
+        whole = _whole(connection, [(row[0], entry_of(row)) for row in rows])
+    else:
+        whole = [Entry(row[1], SparseVector([], []), {}, row[2]) for row in rows]
     return whole, rows[-1][0] if len(rows) == size else None
 
 
 def numbers_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
-    """Numbers beyond `after`, ascending, of the documents of a tenant (None: of all) whose payload passes the test (None: any)."""
-    where, arguments = ("", ()) if tenant is None else (_OF_TENANT, (tenant,))
+    """Numbers beyond `after`, ascending, of the documents of a tenant (None: of all) whose payload passes the test (None: any).
+
+    Those of all their passages; `after` is behind the last passage of a document.
+    """
+    return with_tails(connection, _heads_where(connection, tenant, test, after), after)
+
+
+def with_tails(connection: Connection, heads: Numbers, after: int = 0) -> Numbers:
+    """The numbers of these documents (ascending, beyond `after`) and of their further passages, ascending."""
+    if not len(heads) or not holds_passages(connection):
+        return heads
+    rows = connection.execute("SELECT number, document FROM passages WHERE number > ? AND number != document", (after,))
+    tails = np.array(list(rows), np.int64).reshape(-1, 2)
+    return np.sort(np.concatenate([heads, tails[np.isin(tails[:, 1], heads), 0]]))
+
+
+def _heads_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
+    where, arguments = ("", ()) if tenant is None else (OF_TENANT, (tenant,))
     statement = f"FROM documents WHERE number > ? {where} ORDER BY number"
     if test is None:
-        return _numbers(connection.execute(f"SELECT number {statement}", (after, *arguments)))
+        return numbers_of(connection.execute(f"SELECT number {statement}", (after, *arguments)))
     passing = list[int]()
     cursor = connection.execute(f"SELECT number, payload {statement}", (after, *arguments))
     for rows in batched(cursor, PAGE):
-        passing += [row[0] for row, payload in zip(rows, _parsed([row[1] for row in rows]), strict=True) if test(payload)]
+        passing += [row[0] for row, payload in zip(rows, parsed([row[1] for row in rows]), strict=True) if test(payload)]
     return np.array(passing, np.int64)
 
 
@@ -186,9 +261,12 @@ def verify(connection: Connection, where: str) -> None:
     if twice is not None:
         raise StoreCorruptError(f"{where} holds {twice!r} more than once: restore it from a backup, or ingest into a new folder.")
     stored = 0
-    for row in connection.execute(f"SELECT {_WHOLE} FROM documents"):
-        _check_row(row)
+    for row in connection.execute(f"SELECT {WHOLE} FROM documents"):
+        check_row(row)
         stored += 1
+    for row in connection.execute(f"SELECT {PASSAGE}, tenant, doc_id FROM {OWNED}") if holds_passages(connection) else ():
+        check_passage(row)
+        stored += row[0] != row[1]
     if stored != read_state(connection).documents:
         raise StoreCorruptError(
             f"{where} holds {stored:,} of {read_state(connection).documents:,} documents: restore it from a backup, or ingest anew."
@@ -201,21 +279,43 @@ def verify(connection: Connection, where: str) -> None:
 def replace(connection: Connection, tenant: str | None, written: Sequence[Entry], hashes: Hashes, ended: Sequence[int]) -> Change:
     """Insert these documents, each with an id of its own, in place of those with the same ids, whose numbers are `ended`."""
     first = read_state(connection).following
-    _end(connection, ended)
+    gone = _end(connection, ended)
+    counts = [len(entry.vectors) for entry in written]
+    numbers = (first + np.cumsum([0, *counts[:-1]])).tolist() if counts else []
     connection.executemany(
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [_row(number, tenant or NO_TENANT, entry) for number, entry in enumerate(written, first)],
+        [row_of(number, tenant or NO_TENANT, entry) for number, entry in zip(numbers, written, strict=True)],
     )
-    revision = _advance(connection, len(written) - len(ended), len(written))
-    vectors = SparseBatch.from_vectors(entry.vector for entry in written)
-    numbers = np.arange(first, first + len(written), dtype=np.int64)
-    return Change(revision, np.array(ended, np.int64), Documents(numbers, tuple([entry.doc_id for entry in written]), hashes, vectors))
+    total = sum(counts)
+    if total > len(written):
+        _insert_passages(connection, zip(numbers, written, strict=True))
+    revision = _advance(connection, total - len(gone), total)
+    return Change(revision, np.array(gone, np.int64), _begun(first, tenant or NO_TENANT, written, hashes))
 
 
 def delete(connection: Connection, numbers: Sequence[int]) -> Change:
     """Delete the documents of these numbers, all of which are stored."""
-    _end(connection, numbers)
-    return Change(_advance(connection, -len(numbers), 0), np.array(numbers, np.int64), NOTHING)
+    gone = _end(connection, numbers)
+    return Change(_advance(connection, -len(gone), 0), np.array(gone, np.int64), NOTHING)
+
+
+def _begun(first: int, tenant: str, written: Sequence[Entry], hashes: Hashes) -> Documents:
+    """As the index takes them; `hashes` are those of the documents."""
+    vectors = SparseBatch.from_vectors([vector for entry in written for vector in entry.vectors])
+    numbers, places = np.arange(first, first + len(vectors), dtype=np.int64), np.zeros(len(vectors), np.int32)
+    ids = [entry.doc_id for entry in written]
+    if len(vectors) > len(written):
+        rows = [(entry.doc_id, place) for entry in written for place in range(len(entry.vectors))]
+        places[:] = [place for _, place in rows]
+        ids = [doc_id for doc_id, _ in rows]
+        hashes = key_hashes([tail_key(tenant, *row) for row in rows])
+    return Documents(numbers, tuple(ids), hashes, vectors, places)
+
+
+def _insert_passages(connection: Connection, numbered: Iterable[tuple[int, Entry]]) -> None:
+    connection.execute(f"{PASSAGES}; PRAGMA user_version = {WITH_PASSAGES}")
+    rows = [row for number, entry in numbered for row in passage_rows(number, entry)]
+    connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def replace_segments(connection: Connection, replaced: Sequence[Registered], new: Sequence[Registered], last: int, revision: int) -> None:
@@ -228,94 +328,21 @@ def replace_segments(connection: Connection, replaced: Sequence[Registered], new
     _advance(connection, 0, 0)
 
 
-def _end(connection: Connection, numbers: Sequence[int]) -> None:
-    if numbers:
-        revision = read_state(connection).revision + 1
-        connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
-        _complete(list(range(connection.changes())), numbers)
-        connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in numbers])
+def _end(connection: Connection, documents: Sequence[int]) -> list[int]:
+    """Delete documents; returns the numbers that ended, those of further passages too."""
+    if not documents:
+        return []
+    revision, gone = read_state(connection).revision + 1, list(documents)
+    connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(documents),))
+    complete(list(range(connection.changes())), documents)
+    if holds_passages(connection):
+        of_these = "DELETE FROM passages WHERE document IN (SELECT value FROM json_each(?)) RETURNING number, document"
+        gone += [number for number, document in connection.execute(of_these, (as_json(documents),)).fetchall() if number != document]
+    connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in gone])
+    return gone
 
 
 def _advance(connection: Connection, documents: int, numbers: int) -> int:
     statement = "UPDATE state SET revision = revision + 1, documents = documents + ?, following = following + ? RETURNING revision"
     revision: int = connection.execute(statement, (documents, numbers)).get
     return revision
-
-
-# -- rows ------------------------------------------------------------------------------------------------------------------
-
-_OF_TENANT = "AND tenant = ? AND tenant != ''"  # the second half is for SQLite, which takes the index then
-_WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksum"
-
-
-def _row(number: int, tenant: str, entry: Entry) -> tuple[Any, ...]:
-    vector = entry.vector
-    row = (
-        number,
-        tenant,
-        entry.doc_id,
-        entry.content_hash,
-        _encode(entry.payload).encode(),
-        vector.term_ids.tobytes(),
-        vector.weights.tobytes(),
-    )
-    return (*row, _checksum(row))
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    _check_row(row)
-    return Entry(row[2], _batch([row[5]], [row[6]])[0], _parsed([row[4]])[0], row[3])
-
-
-def _checksum(row: Sequence[Any]) -> int:
-    number, tenant, doc_id, content_hash, payload, terms, weights = row[:7]
-    head = f"{number}\0{tenant}\0{doc_id}\0{content_hash}\0{len(payload)}\0{len(terms)}\0".encode()
-    return zlib.crc32(b"".join((head, payload, terms, weights)))
-
-
-def _check_row(row: Sequence[Any]) -> None:
-    if _checksum(row) != row[7]:
-        raise StoreCorruptError(f"document {row[2]!r} is damaged: its checksum differs; restore the store from a backup, or ingest anew.")
-
-
-def _complete(rows: list[Any], numbers: Sequence[int]) -> list[Any]:
-    if len(rows) != len(numbers):
-        raise StoreCorruptError(
-            f"{len(numbers) - len(rows)} of {len(numbers)} documents that the index holds are not in the database: "
-            "restore the store from a backup, or ingest anew."
-        )
-    return rows
-
-
-def _batch(terms: Sequence[bytes], weights: Sequence[bytes]) -> SparseBatch:
-    indptr = np.zeros(len(terms) + 1, np.int64)
-    np.cumsum([len(one) // 4 for one in terms], out=indptr[1:])
-    return SparseBatch(indptr, np.frombuffer(b"".join(terms), "<u4"), np.frombuffer(b"".join(weights), "<f4"))
-
-
-def _parsed(texts: Sequence[bytes]) -> list[dict[str, Any]]:
-    """JSON values, parsed as one list: a call for each takes longer than the search that found them."""
-    try:
-        values: list[dict[str, Any]] = json.loads(b"[" + b",".join(texts) + b"]")
-    except ValueError as error:
-        raise StoreCorruptError(f"a payload is damaged ({error}): restore the store from a backup, or ingest anew.") from error
-    if len(values) != len(texts):
-        raise StoreCorruptError(f"one of {len(texts)} payloads is damaged: restore the store from a backup, or ingest anew.")
-    return values
-
-
-def _plain(value: object) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
-
-
-def _json(values: Sequence[Any]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
-
-
-def _numbers(rows: Iterable[tuple[int]]) -> Numbers:
-    return np.fromiter((row[0] for row in rows), np.int64)

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from ...errors import StoreCorruptError
 from .arrays import Arrays, read_arrays, write_arrays
 from .keys import KeyTable
-from .schema import Documents, Numbers, Registered
+from .rows import Numbers
+from .schema import Documents, Places, Registered
 from .window import Window
 
 SUFFIX, BUILDING = ".segment", ".building"
 _NAMES = ("number", "id", "id_start", "key_hash", "key_row")
+_PLACE = "place"  # in a segment that holds more than first passages
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Segment:
         window: their postings and vectors.
         id_bytes, id_start: their ids in UTF-8, one behind the other, and where each starts, [rows + 1] int64.
         keys: finds them.
+        places: [rows] int32, the place of each among the passages of its document; None: all are the first.
         written: False for one that was made in memory because its file is damaged.
     """
 
@@ -38,6 +41,7 @@ class Segment:
     id_bytes: NDArray[np.uint8]
     id_start: NDArray[np.int64]
     keys: KeyTable
+    places: Places | None = None
     written: bool = True
 
     @classmethod
@@ -47,7 +51,7 @@ class Segment:
         file = read_arrays(path, verify=True)
         if file.checksum != registered.checksum or file.about != _about(registered, store_id):
             raise StoreCorruptError(f"{path} is not the file that the database names: it belongs to another store or another time.")
-        window = Window({name: array for name, array in file.arrays.items() if name not in _NAMES}, str(path))
+        window = Window({name: array for name, array in file.arrays.items() if name not in (*_NAMES, _PLACE)}, str(path))
         return cls(registered, window=window, **_own(file.arrays))
 
     @classmethod
@@ -64,7 +68,12 @@ class Segment:
 
     def documents(self, rows: Numbers) -> Documents:
         """Those of these rows."""
-        return Documents(self.numbers[rows], tuple(map(self.doc_id, rows.tolist())), self.keys.by_row()[rows], self.window.batch(rows))
+        ids, places = tuple(map(self.doc_id, rows.tolist())), self.places_of(rows)
+        return Documents(self.numbers[rows], ids, self.keys.by_row()[rows], self.window.batch(rows), places)
+
+    def places_of(self, rows: Numbers) -> Places:
+        """The places of these rows."""
+        return np.zeros(len(rows), np.int32) if self.places is None else self.places[rows]
 
     def rows_of(self, numbers: Numbers) -> NDArray[np.int64]:
         """The rows of those of these numbers (ascending) that are here."""
@@ -91,12 +100,14 @@ def _arrays(documents: Documents) -> Arrays:
     start = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(one) for one in encoded], out=start[1:])
     values = (documents.numbers, np.frombuffer(b"".join(encoded), np.uint8), start, *keys)
-    return dict(zip(_NAMES, values, strict=True))
+    arrays: Arrays = dict(zip(_NAMES, values, strict=True))
+    return {**arrays, _PLACE: documents.places} if documents.places.any() else arrays
 
 
 def _own(arrays: Arrays) -> dict[str, Any]:
     numbers, id_bytes, id_start, hashes, rows = (arrays[name] for name in _NAMES)
-    return {"numbers": numbers, "id_bytes": id_bytes, "id_start": id_start, "keys": KeyTable(hashes, rows)}
+    keys = KeyTable(hashes, rows)
+    return {"numbers": numbers, "id_bytes": id_bytes, "id_start": id_start, "keys": keys, "places": arrays.get(_PLACE)}
 
 
 def _about(registered: Registered, store_id: str) -> dict[str, object]:

@@ -8,28 +8,29 @@ says how far the database must reach.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
+from ...errors import ConfigError, StoreCorruptError, StoreFormatError, VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
-from ..base import Entry, Hit, ParsedFilter, Refusal, Store
-from ..model_stamp import ModelStamp, StoreDescription, find_store, resolve_encoder, store_folder
+from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
+from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
+from ..passages import SOMEWHERE
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
 from .building import WINDOW
 from .compiled import numba
 from .contents import EMPTY, Contents
-from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
+from .creation import ENGINE, create, is_there
+from .database import ADVICE, DATABASE, Connection, Database, translated
+from .grouping import best_passages
 from .keys import Hashes, key_hashes
 from .matching import checked
 from .merging import Run, runs, write_run
@@ -67,15 +68,16 @@ def connect(options: OpenOptions) -> NumbaStore:
     except UnicodeEncodeError as error:
         raise ConfigError(f"the folder {str(folder)!r} has a name that is no UTF-8, which SQLite does not open: rename it.") from error
     with translated(url, "open"):
-        found = _is_there(folder, url, create=options.create and not settings.read_only)
+        found = is_there(folder, url, create=options.create and not settings.read_only)
     if not found:
-        _create(folder, url, resolve_encoder(options.encoder, None, url))
+        create(folder, options, resolve_encoder(options.encoder, None, url))
     database = Database(folder, url, read_only=settings.read_only)
     try:
         with translated(url, "open"), database.reading() as connection:
             described = StoreDescription.from_mapping(schema.description(connection), where=str(database.path), engine=NumbaStore.engine)
             if settings.verify:
                 schema.verify(connection, str(database.path))
+        check_passages(options.passages, described.passages, url)
         resolved = resolve_encoder(options.encoder, described.model, url, allow_mismatch=options.allow_mismatch)
         return NumbaStore(url, resolved, database, described, batch_size=options.batch_size, tenant=options.tenant)
     except BaseException:
@@ -91,7 +93,7 @@ class NumbaStore(Store):
     flush(). Every search sees all that any process has written before.
     """
 
-    engine: ClassVar[str] = "numba"
+    engine: ClassVar[str] = ENGINE
 
     def __init__(
         self,
@@ -160,10 +162,24 @@ class NumbaStore(Store):
 
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
+            several = SOMEWHERE if schema.holds_passages(connection) else None
             found = contents.search(query, top_k, passing)
             best = sorted(zip(found.scores, found.doc_ids, found.numbers, strict=True), key=lambda hit: (-hit[0], hit[1]))[:top_k]
-            payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload else {}
-            return [Hit(doc_id, score, payloads.get(number, {})) for score, doc_id, number in best]
+            payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload and not several else {}
+            return [Hit(doc_id, score, payloads.get(number, {}), several) for score, doc_id, number in best]
+
+    def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
+        with self._filtered(filter) as (connection, contents, passing):
+            best = best_passages(contents, query, top_k, passing, self._spread if group else None)
+            if not with_payload:
+                places = [Place(number, ()) for number in range(1 + max([hit[2] for hit in best], default=0))]  # one for all that are alike
+                return [Hit(doc_id, -score, {}, places[place]) for score, doc_id, place, _ in best]
+            numbers = list({number: None for *_, number in best})
+            payloads, spans = schema.payloads(connection, numbers), schema.spans(connection, numbers)
+            return [
+                Hit(doc_id, -score, payloads[number], Place(place, spans[number]) if number in spans else None)
+                for score, doc_id, place, number in best
+            ]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._snapshot() as (connection, contents):
@@ -202,16 +218,18 @@ class NumbaStore(Store):
 
     def _delete(self, doc_ids: list[str]) -> int:
         with self._writing() as (connection, contents):
-            change = schema.delete(connection, [number for number, _ in self._found(connection, contents, doc_ids).values()])
+            numbers = [number for number, _ in self._found(connection, contents, doc_ids).values()]
+            change = schema.delete(connection, numbers)
         self._apply(change)
-        return len(change.ended)
+        return len(numbers)
 
     def _delete_where(self, filter: ParsedFilter) -> int:
         conditions = checked(filter)
         with self._writing() as (connection, contents):
-            change = schema.delete(connection, contents.numbers(self._passing(connection, contents, conditions)).tolist())
+            numbers = contents.numbers(self._passing(connection, contents, conditions)).tolist()
+            change = schema.delete(connection, numbers)
         self._apply(change)
-        return len(change.ended)
+        return len(numbers)
 
     def _close(self) -> None:
         with translated(self.url, "close"):
@@ -359,29 +377,3 @@ def _renewed(connection: Connection) -> State:
     """Where the database stands now, with the transaction begun anew."""
     connection.execute("COMMIT; BEGIN")
     return schema.read_state(connection)
-
-
-def _is_there(folder: Path, url: str, *, create: bool) -> bool:
-    """Whether there is a store; False where one is to be made. Raises StoreNotFoundError, StoreFormatError and StoreCorruptError."""
-    if not (folder / DATABASE).exists():
-        rest = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        if any(name == ACKNOWLEDGED or name.endswith(SUFFIX) for name in rest):
-            raise StoreCorruptError(f"{folder / DATABASE} is missing, and with it the documents: {ADVICE}.")
-        if "manifest.json" in rest:
-            raise StoreFormatError(f"{folder} is a store of an earlier version of this package: ingest into a new folder.")
-        find_store(folder, url, NumbaStore.engine, create=create)
-        return False
-    if not Database.is_empty(folder):
-        return True
-    if (folder / ACKNOWLEDGED).exists():
-        raise StoreCorruptError(f"{folder / DATABASE} is empty, and documents were written to it: {ADVICE}.")
-    if not create:
-        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
-    return False
-
-
-def _create(folder: Path, url: str, encoder: Encoder) -> None:
-    description = StoreDescription(NumbaStore.engine, ModelStamp.of(encoder), {})
-    with translated(url, "create"):
-        folder.mkdir(parents=True, exist_ok=True)
-        Database.create(folder, url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)

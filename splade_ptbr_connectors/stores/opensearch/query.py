@@ -4,152 +4,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, StoreUnavailableError
-from ...filters import AnyOf, Range, field_path
+from ...batches import batched
+from ...errors import ConfigError, StoreCorruptError, StoreUnavailableError
 from ...vectors import SparseVector
-from ..base import EngineFilter, Entry, Hit, ParsedFilter
+from ..base import MAX_TOP_K, Entry, Hit, ParsedFilter
 from ..calls import Operation
+from ..passages import SOMEWHERE, FetchPoints, Head, Point, head_of, tail_points, with_passages
+from ..payloads import PASSAGES_FIELD
 from .client import DEFAULT_MAX_CLAUSES, Capabilities, ask, detect
+from .filters import Clauses, clause_count, restrict_to_tenant
 from .schema import Schema
 from .settings import OpenSearchSettings
 from .wire import (
-    FACETS,
+    HEAD,
+    PASSAGE,
+    PASSAGES,
     SPARSE,
     TENANT,
     FeatureLayout,
+    PassageName,
     checked_doc_id,
     document_key,
-    escaped,
-    number_key,
-    term_start,
-    term_value,
     to_entry,
+    to_vector,
 )
 
 logger = logging.getLogger(__name__)
 MAX_TOKEN_WEIGHT = 64.0  # of a neural_sparse query
-MAX_VALUES = 65_536  # index.max_terms_count
-MAX_NATIVE_DEPTH = 200  # levels of JSON, far beyond the 20 of queries that a server takes; our own code recurses
 ORDER = [{"_score": "desc"}, {"doc_id": "asc"}]
 SCAN_KEEP_ALIVE = "10m"
 SCAN_ORDER = [{"doc_id": "asc"}, {"tenant": {"order": "asc", "missing": "_first"}}]
 IDS_ONLY = ["doc_id", "hash"]
-WHOLE = ["doc_id", "hash", "sparse", "payload", "tenant"]
+WHOLE = ["doc_id", "hash", "sparse", "payload", "tenant", PASSAGES]
+PASSAGE_ORDER = [*ORDER, {PASSAGE: {"order": "asc", "missing": "_first"}}]
+MAX_PAGE = MAX_TOP_K  # index.max_result_window
 NO_PARTS = {"allow_partial_search_results": "false"}
-
-Clauses = Mapping[str, list[dict[str, Any]]]
-
-
-# -- filters ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NativeFilter:
-    """OpenSearch's own query, such as NativeFilter({"exists": {"field": "hash"}}); the tenant is ANDed to it."""
-
-    query: Mapping[str, Any]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.query, Mapping) or len(self.query) != 1:
-            raise ConfigError("a NativeFilter holds one OpenSearch query, such as {'term': {'tenant': 'a'}}.")
-
-
-def restrict_to_tenant(filter: ParsedFilter, tenant: str | None) -> Clauses:
-    """The clauses of a bool query that let pass what the filter lets pass, of this tenant only.
-
-    Args:
-        filter: conditions, a NativeFilter, or an object with to_dict() such as those of opensearch-py's DSL.
-
-    Raises:
-        ConfigError: none of these, or a field or value that nothing can be compared with.
-    """
-    must: list[dict[str, Any]] = []
-    must_not: list[dict[str, Any]] = []
-    for condition in () if isinstance(filter, EngineFilter) else filter:
-        if isinstance(condition, AnyOf) and condition.negated:
-            must_not += [_any_of(condition)] if condition.values else []
-        else:
-            must.append(_range(condition) if isinstance(condition, Range) else _any_of(condition))
-    if isinstance(filter, EngineFilter):
-        must.append(_native(filter.filter))
-    if tenant is not None:
-        must.append({"term": {TENANT: tenant}})
-    return {name: clauses for name, clauses in (("filter", must), ("must_not", must_not)) if clauses}
-
-
-def clause_count(clauses: Mapping[str, Any]) -> int:
-    """At least as many as the clauses that the server counts in them."""
-    return sum(map(_mappings_in, clauses.values()))
-
-
-def _mappings_in(value: Any) -> int:
-    if isinstance(value, Mapping):
-        return 1 + sum(map(_mappings_in, value.values()))
-    return sum(map(_mappings_in, value)) if isinstance(value, list | tuple) else 0
-
-
-def _native(filter: object) -> dict[str, Any]:
-    query = filter.query if isinstance(filter, NativeFilter) else _from_dsl(filter)
-    if _deeper_than(query, MAX_NATIVE_DEPTH):
-        raise ConfigError(f"the native filter is nested more than {MAX_NATIVE_DEPTH} levels deep: no server takes so many.")
-    return dict(query)
-
-
-def _deeper_than(query: Any, levels: int) -> bool:
-    level = [query]
-    for _ in range(levels):
-        inner = [value.values() if isinstance(value, Mapping) else value for value in level if isinstance(value, Mapping | list | tuple)]
-        level = [value for values in inner for value in values]
-    return bool(level)
-
-
-def _from_dsl(filter: object) -> Mapping[str, Any]:
-    to_dict = getattr(filter, "to_dict", None)
-    if callable(to_dict) and isinstance(query := to_dict(), Mapping) and len(query) == 1:
-        return query
-    raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping, a NativeFilter, or a query of opensearch-py's DSL.")
-
-
-def _any_of(condition: AnyOf) -> dict[str, Any]:
-    start = term_start(_path(condition.field))
-    terms = [start + term_value(value) for value in condition.values]
-    if len(terms) > MAX_VALUES:
-        raise ConfigError(f"filter on {condition.field!r} compares with {len(terms):,} values: at most {MAX_VALUES:,} are accepted.")
-    return {"terms": {FACETS: terms}} if terms else {"match_none": {}}
-
-
-def _range(condition: Range) -> dict[str, Any]:
-    start = f"{term_start(_path(condition.field))}n:"
-    bounds = {"gte": start, "lt": f"{start}~"}  # every key lies between them: hex digits and letters sort before the tilde
-    lower = [(_key(bound, above), above) for bound, above in ((condition.gte, False), (condition.gt, True)) if bound is not None]
-    upper = [(_key(bound, above), above) for bound, above in ((condition.lt, False), (condition.lte, True)) if bound is not None]
-    if lower:
-        bounds["gte"] = start + max(key for key, _ in lower)
-    if upper:
-        bounds["lt"] = start + min(key for key, _ in upper)
-    return {"range": {FACETS: bounds}}
-
-
-def _key(bound: float, above: bool) -> str:
-    """Before every term of this number, or behind all of them."""
-    return number_key(bound) + ("~" if above else "")
-
-
-def _path(field: str) -> str:
-    parts = field_path(field)
-    for part in parts:
-        if part.item is not None:
-            raise ConfigError(
-                f"filter field {field!r} names a place in a list, which OpenSearch keeps none of: ask for the whole list by its name, or "
-                f"put a name with brackets in double quotes, such as '\"{part.name}[{part.item}]\"'."
-            )
-    return ".".join([escaped(part.name) for part in parts])
-
 
 # -- bodies ----------------------------------------------------------------------------------------------------------
 
@@ -192,13 +85,13 @@ def sparse_vector(query: SparseVector, clauses: Clauses, top_k: int, heap_factor
     return neural_sparse(query, clauses, None if clauses else approximate)
 
 
-def search_body(query: Mapping[str, Any], top_k: int, with_payload: bool) -> dict[str, Any]:
+def search_body(query: Mapping[str, Any], top_k: int, with_payload: bool, order: Sequence[Any] = ORDER) -> dict[str, Any]:
     """The body of a search: by score, ties by document id, counting nothing beyond the hits.
 
     Document ids come with the order. Without payloads no document is read at all, of which the vector is the longest part.
     """
     returned: dict[str, Any] = {"_source": ["payload"]} if with_payload else {"_source": False, "stored_fields": "_none_"}
-    return {"query": query, "size": top_k, "sort": ORDER, "track_total_hits": False, **returned}
+    return {"query": query, "size": top_k, "sort": order, "track_total_hits": False, **returned}
 
 
 def all_of(clauses: Clauses) -> dict[str, Any]:
@@ -231,7 +124,28 @@ def hits(answer: Mapping[str, Any], url: str) -> list[Hit]:
     rows = answer["hits"]["hits"]
     scores = np.array([row["_score"] for row in rows], np.float32).tolist()  # JSON holds the shortest text of a float32
     found = [(row, score) for row, score in zip(rows, scores, strict=True) if score > 0]
-    return [Hit(checked_doc_id(row["sort"][1], url), score, row.get("_source", {}).get("payload") or {}) for row, score in found]
+    return [_hit(row, score, url) for row, score in found]
+
+
+def _hit(row: Mapping[str, Any], score: float, url: str) -> Hit:
+    _, doc_id, *names = row["sort"]
+    place = SOMEWHERE if names and names[0] is not None else None
+    return Hit(checked_doc_id(doc_id, url), score, row.get("_source", {}).get("payload") or {}, place)
+
+
+def found_points(rows: Sequence[Mapping[str, Any]], tenant: str | None, url: str) -> list[Point]:
+    """The passages of a search in PASSAGE_ORDER. Raises StoreFormatError."""
+    scores = np.array([row["_score"] for row in rows], np.float32).tolist()
+    return [_point(row, score, tenant, url) for row, score in zip(rows, scores, strict=True) if score > 0]
+
+
+def _point(row: Mapping[str, Any], score: float, tenant: str | None, url: str) -> Point:
+    _, found, name = row["sort"]
+    doc_id = checked_doc_id(found, url)
+    if name is None:
+        return Point(row.get("_id") or document_key(doc_id, tenant), doc_id, score)
+    passage = PassageName.read(name)
+    return Point(passage.head, doc_id, score, passage.number, passage.version)
 
 
 # -- operations ------------------------------------------------------------------------------------------------------
@@ -255,9 +169,36 @@ class Queries(Schema):
     def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
         clauses = restrict_to_tenant(filter, self.tenant)
         yield from self.see_own_writes()
-        body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload)
+        order = PASSAGE_ORDER if self.keeps_passages else ORDER
+        body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload, order)
         answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
         return hits(check_whole(answer, self.url), self.url)
+
+    def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
+        clauses = restrict_to_tenant(filter, self.tenant)
+        return lambda count: self._points(query, clauses, count)
+
+    def _points(self, query: SparseVector, clauses: Clauses, count: int) -> Operation[list[Point]]:
+        """The first `count`, in pages of as many as the server takes at once."""
+        yield from self.see_own_writes()
+        body = search_body((yield from self.query(query, count, clauses)), min(count, MAX_PAGE), False, PASSAGE_ORDER)
+        if self.tenant is None:
+            del body["stored_fields"]  # whose a document is, its _id tells
+        rows = list[Mapping[str, Any]]()
+        while True:
+            answer = yield from self._asked(body)
+            page = check_whole(answer, self.url)["hits"]["hits"]
+            rows += page
+            if len(page) < body["size"] or len(rows) >= count:
+                return found_points(rows[:count], self.tenant, self.url)
+            body = {**body, "search_after": page[-1]["sort"], "size": min(count - len(rows), MAX_PAGE)}
+
+    def _asked(self, body: Mapping[str, Any]) -> Operation[Any]:
+        return (yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS)))
+
+    def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
+        sources = yield from self.sources_of(keys, ["payload", PASSAGES, TENANT] if whole else [PASSAGES, TENANT])
+        return {key: head_of({PASSAGES_FIELD: source.get(PASSAGES)}, source.get("payload") or {}) for key, source in sources.items()}
 
     def query(self, query: SparseVector, top_k: int, clauses: Clauses) -> Operation[dict[str, Any]]:
         """The query in the form that the field and the server know, cut to the number of clauses that the server takes."""
@@ -298,7 +239,34 @@ class Queries(Schema):
 
     def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
         sources = yield from self.sources(doc_ids, WHOLE)
-        return {doc_id: to_entry(source, self.url) for doc_id, source in sources.items()}
+        entries = yield from self.whole_entries(list(sources.values()))
+        return {entry.doc_id: entry for entry in entries}
+
+    def whole_entries(self, heads: Sequence[Mapping[str, Any]]) -> Operation[list[Entry]]:
+        """The documents of these heads with all of their passages; without one that is replaced or deleted meanwhile.
+
+        Raises:
+            StoreCorruptError: passages are missing of one that is not.
+        """
+        entries = [to_entry(source, self.url) for source in heads]
+        tails = [tail_points(source["doc_id"], source.get(PASSAGES), source.get(TENANT)) for source in heads]
+        if not any(tails):
+            return entries
+        found = yield from self.sources_of([key for keys in tails for key in keys], [SPARSE, TENANT])
+        whole = list[Entry]()
+        for source, entry, keys in zip(heads, entries, tails, strict=True):
+            if all(key in found for key in keys):
+                vectors = [entry.vector, *[to_vector(found[key].get(SPARSE) or {}) for key in keys]]
+                whole.append(with_passages(entry, {PASSAGES_FIELD: source.get(PASSAGES)}, vectors))
+            else:
+                yield from self._check_replaced(source)
+        return whole
+
+    def _check_replaced(self, source: Mapping[str, Any]) -> Operation[None]:
+        key = document_key(source["doc_id"], source.get(TENANT))
+        there = (yield from self.sources_of([key], [PASSAGES, TENANT])).get(key)
+        if there is not None and there.get(PASSAGES) == source.get(PASSAGES):
+            raise StoreCorruptError(f"{self.url} lacks passages of {source['doc_id']!r}: delete the document, and ingest it again.")
 
     def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
         sources = yield from self.sources(doc_ids, [*IDS_ONLY, "tenant"])
@@ -307,25 +275,39 @@ class Queries(Schema):
     def sources(self, doc_ids: Sequence[str], fields: list[str]) -> Operation[dict[str, Mapping[str, Any]]]:
         """What is stored under these ids, and is this tenant's own."""
         keys = {document_key(doc_id, self.tenant): doc_id for doc_id in doc_ids}
-        body = {"docs": [{"_id": key, "_source": fields} for key in keys]}
-        answer = yield from ask(lambda client: client.mget(index=self.target, body=body))
+        found = yield from self.sources_of(list(keys), fields)
+        return {keys[key]: source for key, source in found.items() if source.get("tenant") == self.tenant}
+
+    def sources_of(self, keys: Sequence[str], fields: list[str]) -> Operation[dict[str, Mapping[str, Any]]]:
+        """What is stored under these keys, and may be seen by this tenant."""
         sources: dict[str, Mapping[str, Any]] = {}
-        for doc in answer["docs"]:
-            if "error" in doc:
-                raise self.gone()
-            if doc.get("found") and doc["_source"].get("tenant") == self.tenant:
-                sources[keys[doc["_id"]]] = doc["_source"]
+        for some in batched(keys, MAX_PAGE):
+            body = {"docs": [{"_id": key, "_source": fields} for key in some]}
+            answer = yield from ask(lambda client, body=body: client.mget(index=self.target, body=body))  # type: ignore[misc]
+            for doc in answer["docs"]:
+                if "error" in doc:
+                    raise self.gone()
+                if doc.get("found") and self.tenant in (None, doc["_source"].get("tenant")):
+                    sources[doc["_id"]] = doc["_source"]
         return sources
 
+    def documents(self, filter: ParsedFilter, *, negated: bool = False) -> Clauses:
+        """The clauses of a filter that lets documents pass, and not their further passages; or these only."""
+        clauses = restrict_to_tenant(filter, self.tenant)
+        if not self.keeps_passages:
+            return clauses
+        name = "filter" if negated else "must_not"
+        return {**clauses, name: [*clauses.get(name, []), {"exists": {"field": HEAD}}]}
+
     def count(self, filter: ParsedFilter) -> Operation[int]:
-        body = {"query": all_of(restrict_to_tenant(filter, self.tenant))}
+        body = {"query": all_of(self.documents(filter))}
         yield from self.see_own_writes()
         answer = yield from ask(lambda client: client.count(index=self.target, body=body))
         return int(check_whole(answer, self.url)["count"])
 
     def sample(self, size: int) -> Operation[list[Entry]]:
         yield from self.see_own_writes()
-        body = {"query": all_of(restrict_to_tenant((), self.tenant)), "size": size, "_source": WHOLE}
+        body = {"query": all_of(self.documents(())), "size": size, "_source": WHOLE}
         answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
         return [to_entry(hit["_source"], self.url) for hit in check_whole(answer, self.url)["hits"]["hits"]]
 
@@ -336,7 +318,7 @@ class Queries(Schema):
             cursor = (opened["pit_id"], None)
         snapshot, after = cursor
         body = {
-            "query": all_of(restrict_to_tenant((), self.tenant)),
+            "query": all_of(self.documents(())),
             "size": size,
             "sort": SCAN_ORDER,
             "track_total_hits": False,
@@ -346,7 +328,8 @@ class Queries(Schema):
         }
         answer = yield from ask(lambda client: client.search(body=body, params=NO_PARTS))
         found = check_whole(answer, self.url)["hits"]["hits"]
-        entries = [to_entry(hit["_source"], self.url) for hit in found]
+        sources = [hit["_source"] for hit in found]
+        entries = (yield from self.whole_entries(sources)) if with_vectors else [to_entry(source, self.url) for source in sources]
         snapshot = answer.get("pit_id", snapshot)
         if len(found) == size:
             return entries, (snapshot, found[-1]["sort"])

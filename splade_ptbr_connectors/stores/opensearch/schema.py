@@ -16,7 +16,7 @@ from ..remote import Operations
 from ..settings import as_stored
 from .client import ask, detect
 from .settings import OpenSearchSettings
-from .wire import FACETS, SPARSE, TENANT, FeatureLayout
+from .wire import FACETS, HEAD, PASSAGE, PASSAGES, SPARSE, TENANT, FeatureLayout
 
 ENGINE = "opensearch"
 META, LOADING = "splade", "splade_loading"  # within the mapping's _meta
@@ -89,7 +89,7 @@ def creation(description: StoreDescription, settings: OpenSearchSettings, name: 
         "mappings": {
             "dynamic": "strict",
             "_meta": {META: described(description, settings.layout)},
-            "properties": _properties(settings, description.model.vocab_size),
+            "properties": _properties(settings, description.model.vocab_size) | (_PASSAGES if description.passages is not None else {}),
         },
         "aliases": {write_alias_name(name, description.store_id): {"is_hidden": True}},
     }
@@ -106,6 +106,14 @@ def lasting_settings(settings: OpenSearchSettings) -> dict[str, Any]:
     if settings.field_type == "sparse_vector":
         kept["weight_ceiling"] = settings.weight_ceiling
     return kept
+
+
+_PASSAGES: dict[str, Any] = {  # where documents may have several
+    HEAD: {"type": "keyword", "doc_values": False},
+    PASSAGE: {"type": "keyword", "index": False},
+    PASSAGES: {"type": "object", "enabled": False},
+    "at": {"type": "long", "index": False, "doc_values": False},
+}
 
 
 def _properties(settings: OpenSearchSettings, vocab_size: int) -> dict[str, Any]:
@@ -254,7 +262,8 @@ class Schema(Operations):
         """Raises ConfigError where sparse_vector is asked for, and the server or the model cannot have it."""
         if self.settings.field_type == "sparse_vector":
             yield from _check_sparse_vector(model)
-        body = creation(StoreDescription(ENGINE, model, lasting_settings(self.settings)), self.settings, self.collection)
+        description = StoreDescription(ENGINE, model, lasting_settings(self.settings), passages=self.passages)
+        body = creation(description, self.settings, self.collection)
         try:
             yield from ask(lambda client: client.indices.create(index=self.collection, body=body))
         except StoreError as error:

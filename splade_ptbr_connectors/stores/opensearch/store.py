@@ -60,18 +60,25 @@ class OpenSearchStore(RemoteStore[Writes]):
         batch_size: int = 256,
         tenant: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        passages: Mapping[str, Any] | bool | None = None,
     ) -> Self:
         """Open or create an index with an opensearchpy.OpenSearch of your own, which stays yours to close.
 
         Args:
             index: name or alias.
             async_client: an AsyncOpenSearch of the event loop that will use it; without one, async methods run in threads.
-            encoder, create, allow_mismatch, batch_size, tenant, settings: as for open_store().
+            encoder, create, allow_mismatch, batch_size, tenant, settings, passages: as for open_store().
         """
         asked = read_settings(OpenSearchSettings, settings or {})
         operations = Writes(f"{ENGINE}:{index}", index, asked, tenant)
         options = OpenOptions(
-            url=operations.url, encoder=encoder, create=create, allow_mismatch=allow_mismatch, batch_size=batch_size, tenant=tenant
+            url=operations.url,
+            encoder=encoder,
+            create=create,
+            allow_mismatch=allow_mismatch,
+            batch_size=batch_size,
+            tenant=tenant,
+            passages=passages,
         )
         new_async_client = None if async_client is None else lambda: async_client
         connection = Connection(operations.url, client, read_failure, asked.policy(), new_async_client=new_async_client, owned=False)

@@ -13,7 +13,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from ...filters import Scalar
 from ...vectors import SparseBatch, SparseVector
 from ..base import Entry
 from ..dotted_names import spread
-from ..payloads import point_id
+from ..passages import TEXT_FIELD, Tail, head_stored, tails
+from ..payloads import PASSAGE_FIELD, PASSAGES_FIELD, point_id
 
 SPARSE, FACETS, TENANT = "sparse", "facets", "tenant"  # fields of a document
 TERMS_PER_FIELD = 2048
@@ -259,7 +260,7 @@ def document_key(doc_id: str, tenant: str | None) -> str:
 
 
 def index_actions(entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout) -> list[bytes]:
-    """For each entry the two lines of a bulk request that insert or replace it."""
+    """For each entry the two lines of a bulk request that insert or replace it, without its further passages."""
     owner = f',"tenant":{encode(tenant)}' if tenant is not None else ""
     texts = layout.serialize([entry.vector for entry in entries])
     return [_action(entry, features, tenant, owner) for entry, features in zip(entries, texts, strict=True)]
@@ -270,7 +271,60 @@ def _action(entry: Entry, features: bytes, tenant: str | None, owner: str) -> by
     key = doc_id if tenant is None else f'"{point_id(entry.doc_id, tenant)}"'
     content_hash = f',"hash":{encode(entry.content_hash)}' if entry.content_hash is not None else ""
     head = f'{{"index":{{"_id":{key}}}}}\n{{"doc_id":{doc_id}{content_hash}{owner},"n_terms":{len(entry.vector)},"sparse":{{'
-    return b"".join((head.encode(), features, f'}},"facets":{encode(facets(payload))},"payload":{encode(payload)}}}\n'.encode()))
+    several = _several(entry, tenant) if entry.passages else ""
+    rest = f'}},"facets":{encode(facets(payload))}{several},"payload":{encode(payload)}}}\n'
+    return b"".join((head.encode(), features, rest.encode()))
+
+
+# -- documents of several passages: see stores/passages.py. The name of a passage comes with every hit, as the last key of its order ----
+
+HEAD, PASSAGE, PASSAGES = "head", "passage", "passages"  # fields: of further passages, of these and heads, of heads
+
+
+class PassageName(NamedTuple):
+    """What the field `passage` says: the passage's number, the document's version, and the key of its head."""
+
+    number: int
+    version: str
+    head: str
+
+    @classmethod
+    def read(cls, text: str) -> PassageName:
+        """Out of what __str__() gave."""
+        number, version, head = text.split(":", 2)
+        return cls(int(number), version, head)
+
+    def __str__(self) -> str:
+        return f"{self.number:06}:{self.version}:{self.head}"  # ordered by number
+
+
+def _several(entry: Entry, tenant: str | None) -> str:
+    passages = passages_of(entry, tenant)
+    name = PassageName(0, passages["version"], document_key(entry.doc_id, tenant))
+    return f',"{PASSAGE}":{encode(str(name))},"{PASSAGES}":{encode(passages)}'
+
+
+def passages_of(entry: Entry, tenant: str | None) -> dict[str, Any]:
+    """What a head says of the passages of its document; {} where there is only one."""
+    found: dict[str, Any] = head_stored(entry, tenant).get(PASSAGES_FIELD, {})
+    return found
+
+
+def tail_actions(entry: Entry, tenant: str | None, layout: FeatureLayout) -> list[bytes]:
+    """For each further passage the two lines of a bulk request that insert it."""
+    head, key = head_stored(entry, tenant), document_key(entry.doc_id, tenant)
+    found = tails(entry, head, key, tenant)
+    texts = layout.serialize([tail.vector for tail in found])
+    owner = {} if tenant is None else {TENANT: tenant}
+    terms = facets({name: value for name, value in entry.payload.items() if name != TEXT_FIELD})
+    return [_tail_action(tail, {"doc_id": entry.doc_id, **owner, FACETS: terms}, text) for tail, text in zip(found, texts, strict=True)]
+
+
+def _tail_action(tail: Tail, common: Mapping[str, Any], features: bytes) -> bytes:
+    about = tail.stored[PASSAGE_FIELD]
+    name = str(PassageName(about["number"], about["version"], about["head"]))
+    fields = {**common, "n_terms": len(tail.vector), HEAD: about["head"], PASSAGE: name, "at": about["at"]}
+    return b'{"index":{"_id":"%s"}}\n{"sparse":{%s},%s\n' % (tail.point.encode(), features, encode(fields)[1:].encode())
 
 
 def delete_action(key: str) -> bytes:

@@ -9,14 +9,29 @@ from ...errors import StoreAccessError, StoreNotFoundError, StoreRequestTooLarge
 from ..base import Entry, ParsedFilter, Refusal
 from ..calls import Call, Operation
 from ..oversize import batched_by_bytes, load_in_halves
+from ..passages import tail_points
+from ..payloads import PASSAGES_FIELD
+from ..replacing import left_over, replace_documents
 from ..retrying import UnfinishedError
 from .client import ask
 from .failures import describe
-from .query import Queries, all_of, check_whole, restrict_to_tenant
+from .query import NO_PARTS, Queries, all_of, check_whole
 from .settings import OpenSearchSettings
-from .wire import FeatureLayout, delete_action, document_key, index_actions
+from .wire import (
+    HEAD,
+    PASSAGE,
+    PASSAGES,
+    FeatureLayout,
+    PassageName,
+    delete_action,
+    document_key,
+    index_actions,
+    passages_of,
+    tail_actions,
+)
 
 OUTCOMES = "errors,items.*.status,items.*.error"  # of an answer to a bulk request: the rest repeats what was sent
+SWEPT_AT_ONCE = 1000
 RETRIED = (409, 429, 502, 503, 504)  # of an item, as of a request: the server could not, the document is not to blame
 
 
@@ -92,6 +107,13 @@ def _absent(item: Mapping[str, Any], status: int) -> bool:
     return status == 404 and "delete" in item and not _outcome(item)[1]
 
 
+def check_no_dense(entries: Sequence[Entry]) -> None:
+    """Raise VectorError where an entry has a dense vector."""
+    dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
+    if dense is not None:
+        raise VectorError(f"the dense vector of {dense!r} has nowhere to go: an OpenSearch store keeps sparse vectors only.")
+
+
 def index_lines(
     entries: Sequence[Entry], tenant: str | None, layout: FeatureLayout, ceiling: float | None
 ) -> tuple[list[Action], list[Refusal]]:
@@ -99,19 +121,21 @@ def index_lines(
 
     Args:
         ceiling: the largest weight that a sparse_vector field keeps, None for rank_features, which keeps all.
-
-    Raises:
-        VectorError: an entry has a dense vector.
     """
-    dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
-    if dense is not None:
-        raise VectorError(f"the dense vector of {dense!r} has nowhere to go: an OpenSearch store keeps sparse vectors only.")
-    if ceiling is None:
-        return list(map(Action, [entry.doc_id for entry in entries], index_actions(entries, tenant, layout))), []
-    kept = [entry for entry in entries if not len(entry.vector) or entry.vector.weights.max() <= ceiling]
-    lost = [entry for entry in entries if len(entry.vector) and entry.vector.weights.max() > ceiling]
-    reason = f"a weight above {ceiling:g}, the weight_ceiling of this sparse_vector index"
-    return index_lines(kept, tenant, layout, None)[0], [Refusal(entry.doc_id, reason) for entry in lost]
+    kept, lost = list(entries), list[Entry]()
+    if ceiling is not None:
+        lost = [entry for entry in entries if max([vector.weights.max(initial=0) for vector in entry.vectors]) > ceiling]
+        refused = {entry.doc_id for entry in lost}
+        kept = [entry for entry in entries if entry.doc_id not in refused]
+    reason = f"a weight above {ceiling or 0:g}, the weight_ceiling of this sparse_vector index"
+    actions = list(map(Action, [entry.doc_id for entry in kept], index_actions(kept, tenant, layout)))
+    return actions, [Refusal(entry.doc_id, reason) for entry in lost]
+
+
+def _about(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What a further passage says of itself, as passages.is_stale() takes it."""
+    name = PassageName.read(source[PASSAGE])
+    return {"head": name.head, "version": name.version, "at": source["at"]}
 
 
 # -- operations ------------------------------------------------------------------------------------------------------
@@ -123,15 +147,78 @@ class Writes(Queries):
     def __init__(self, url: str, collection: str, settings: OpenSearchSettings, tenant: str | None = None) -> None:
         super().__init__(url, collection, settings, tenant)
         self._max_bytes = settings.max_request_bytes
+        self._met_passages: bool | None = None  # None: nobody has looked yet
 
     def upsert(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        check_no_dense(entries)
+        if any([entry.passages for entry in entries]):
+            self._met_passages = True
+        if (yield from self._holds_passages()):
+            return (yield from replace_documents(self, entries))
+        return (yield from self.write_heads(entries))
+
+    def _holds_passages(self) -> Operation[bool]:
+        """Whether there may be documents of several passages; asked of the server once."""
+        if self._met_passages is None and self.keeps_passages:
+            body = {"query": {"exists": {"field": HEAD}}}
+            answer = yield from ask(lambda client: client.count(index=self.target, body=body, params={"terminate_after": 1}))
+            self._met_passages = check_whole(answer, self.url)["count"] > 0
+        return bool(self._met_passages)
+
+    def write_heads(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
         actions, refusals = index_lines(entries, self.tenant, self.index.layout, self.index.weight_ceiling)
         return refusals + (yield from self.write(actions))
 
+    def write_tails(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        layout = self.index.layout
+        actions = [Action(entry.doc_id, lines) for entry in entries for lines in tail_actions(entry, self.tenant, layout)]
+        refusals = (yield from self.write(actions)) if actions else []
+        return list({refusal.doc_id: refusal for refusal in refusals}.values())
+
+    def tail_keys(self, entry: Entry) -> list[str]:
+        return tail_points(entry.doc_id, passages_of(entry, self.tenant) or None, self.tenant)
+
+    def tails_there(self, doc_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
+        sources = yield from self.sources(doc_ids, [PASSAGES, "tenant"])
+        return {doc_id: tail_points(doc_id, source[PASSAGES], self.tenant) for doc_id, source in sources.items() if PASSAGES in source}
+
+    def remove(self, keys: Sequence[str]) -> Operation[None]:
+        yield from self.write([Action(key, delete_action(key)) for key in keys])
+
     def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
-        present = yield from self.sources(doc_ids, ["doc_id", "tenant"])
+        """Heads first: without its head a passage counts no more."""
+        present = yield from self.sources(doc_ids, ["doc_id", "tenant", PASSAGES])
         yield from self.write([Action(doc_id, delete_action(document_key(doc_id, self.tenant))) for doc_id in present])
+        tails = [key for doc_id, source in present.items() for key in tail_points(doc_id, source.get(PASSAGES), self.tenant)]
+        if tails:
+            yield from self.remove(tails)
         return len(present)
+
+    def sweep(self) -> Operation[int]:
+        """Raises nothing of its own; what is written meanwhile is left alone."""
+        swept, after = 0, None
+        yield from self.refresh()
+        while True:
+            rows = yield from self._page_of_tails(after)
+            tails = {row["_id"]: _about(row["_source"]) for row in rows}
+            owners = list({tail["head"]: None for tail in tails.values()})
+            heads = yield from self.sources_of(owners, [PASSAGES, "tenant"])
+            stale = left_over(tails, {key: {PASSAGES_FIELD: source.get(PASSAGES)} for key, source in heads.items()})
+            if stale:
+                yield from self.remove(stale)
+            swept += len(stale)
+            if len(rows) < SWEPT_AT_ONCE:
+                return swept
+            after = rows[-1]["sort"]
+
+    def _page_of_tails(self, after: Any) -> Operation[list[Mapping[str, Any]]]:
+        query = all_of(self.documents((), negated=True))
+        body: dict[str, Any] = {"query": query, "size": SWEPT_AT_ONCE, "sort": [{PASSAGE: "asc"}], "_source": [PASSAGE, "at"]}
+        if after is not None:
+            body["search_after"] = after
+        answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
+        rows: list[Mapping[str, Any]] = check_whole(answer, self.url)["hits"]["hits"]
+        return rows
 
     def write(self, actions: Sequence[Action]) -> Operation[list[Refusal]]:
         """Settle every action. Returns the documents that the server refused."""
@@ -156,8 +243,14 @@ class Writes(Queries):
         return pending.refusals
 
     def delete_where(self, filter: ParsedFilter) -> Operation[int]:
-        """Returns how many documents it found; also if a retry deleted the last of them."""
-        body = {"query": all_of(restrict_to_tenant(filter, self.tenant))}
+        """Returns how many documents it found; also if a retry deleted the last of them. Their further passages go after them."""
+        deleted = yield from self._delete_by_query(all_of(self.documents(filter)))
+        if (yield from self._holds_passages()):
+            yield from self._delete_by_query(all_of(self.documents(filter, negated=True)))
+        return deleted
+
+    def _delete_by_query(self, query: Mapping[str, Any]) -> Operation[int]:
+        body = {"query": query}
         params = {"conflicts": "proceed", "refresh": "true", "request_timeout": self.settings.load_timeout_s}
         yield from self.refresh()
         counted = check_whole((yield from ask(lambda client: client.count(index=self.target, body=body))), self.url)

@@ -9,16 +9,17 @@ import numpy as np
 from qdrant_client import models
 
 from ...batches import batched
-from ...errors import ConfigError, VectorError
+from ...errors import ConfigError, StoreCorruptError, VectorError
 from ...filters import AnyOf, Condition, Range
 from ...vectors import SparseVector
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
 from ..field_conditions import QdrantDialect, translate
-from ..payloads import HASH_FIELD, TENANT_FIELD
+from ..passages import FetchPoints, Head, Point, Spread, fused_documents, head_of, rank, with_passages
+from ..payloads import HASH_FIELD, NUMBER_PATH, TENANT_FIELD
 from .client import ask
 from .schema import Schema
-from .wire import PointId, to_bare_entry, to_bare_hit, to_entry, to_hit, wrong_dense
+from .wire import PointId, point_key, tails_of, to_bare_entry, to_bare_hit, to_entry, to_found, to_hit, wrong_dense
 
 FIRST_TIES = 1000
 GET_AT_ONCE = 1000
@@ -86,7 +87,20 @@ class Queries(Schema):
         arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.restricted(filter)}
         return (yield from self._ranked(arguments, top_k, with_payload))
 
-    def search_hybrid(self, search: HybridSearch) -> Operation[list[Hit]]:
+    def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
+        arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.restricted(filter)}
+        return lambda count: self._best_points(arguments, count)
+
+    def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
+        fields = True if whole else self._id_fields
+        records = yield from self._retrieve(keys, with_payload=fields, with_vectors=False)
+        layout, found = self.shape.layout, dict[Any, Head]()
+        for record in records:
+            stored = record.payload or {}
+            found[point_key(record.id)] = head_of(stored, layout.read(record.id, dict(stored))[1] if whole else {})
+        return found
+
+    def search_hybrid(self, search: HybridSearch, spread: Spread) -> Operation[list[Hit]]:
         """By reciprocal rank fusion of both searches, by the server.
 
         The filter stands in each search, where it decides which documents are ranked, and not beside the fusion.
@@ -98,6 +112,11 @@ class Queries(Schema):
         if shape.dense_size != len(search.dense):
             raise VectorError(wrong_dense("the dense query", len(search.dense), shape.dense_size, self.url))
         native = self.restricted(search.filter)
+        if self.holds_passages:  # the server would fuse passages, where documents are wanted
+            near = {"query": list(search.dense), "using": shape.dense_vector, "query_filter": native, "with_payload": self._id_fields}
+            nearest = [to_found(point, shape) for point in (yield from self._points(near, search.prefetch))]
+            points = self.points(search.query, search.filter)
+            return (yield from fused_documents(points, nearest, self.heads, search, spread))
         searches = [models.Prefetch(query=list(search.dense), using=shape.dense_vector, filter=native, limit=search.prefetch)]
         if len(search.query):  # an empty sparse query finds nothing, and the server refuses it
             searches.insert(0, models.Prefetch(query=search.query.to_qdrant(), using=shape.vector, filter=native, limit=search.prefetch))
@@ -107,6 +126,15 @@ class Queries(Schema):
     def restricted(self, filter: ParsedFilter) -> models.Filter | None:
         """The filter as the client wants it."""
         return restrict_to_tenant(filter, self.tenant, self.shape.layout.field)
+
+    def documents(self, filter: ParsedFilter, *, negated: bool = False) -> models.Filter | None:
+        """The same, without further passages of documents, or for these only."""
+        native = self.restricted(filter)
+        if not self.keeps_passages:
+            return native
+        documents = models.IsEmptyCondition(is_empty=models.PayloadField(key=NUMBER_PATH))
+        must: list[Any] = [native] if native is not None else []
+        return models.Filter(must=must, must_not=[documents]) if negated else models.Filter(must=[documents, *must])
 
     def _ranked(self, arguments: Mapping[str, Any], top_k: int, with_payload: bool) -> Operation[list[Hit]]:
         """One query, and where the cut falls into a tie another: the server cuts it as it likes, we by document id."""
@@ -119,14 +147,20 @@ class Queries(Schema):
 
     def _ranked_with_all_ties(self, arguments: Mapping[str, Any], score: float, top_k: int, with_payload: bool) -> Operation[list[Hit]]:
         points = _scoring((yield from self._all_from(arguments, score, top_k)))
-        doc_id = self.shape.layout.doc_id
-        best = sorted(points, key=lambda point: (-point.score, doc_id(point.id, point.payload or {})))[:top_k]
+        best = sorted(points, key=lambda point: rank(to_found(point, self.shape)))[:top_k]
         if not with_payload:
             return [to_bare_hit(point, self.shape) for point in best]
         records = yield from self._retrieve([point.id for point in best], with_payload=True, with_vectors=False)
         payloads = {record.id: record.payload for record in records}
         hits = [to_hit(point.model_copy(update={"payload": payloads[point.id]}), self.shape) for point in best if point.id in payloads]
         return sorted(hits, key=_rank)
+
+    def _best_points(self, arguments: Mapping[str, Any], count: int) -> Operation[list[Point]]:
+        """The first `count` passages, ties by document id and number."""
+        points = _scoring((yield from self._points({**arguments, "with_payload": self._id_fields}, count + 1)))
+        if len(points) > count and points[count].score == points[count - 1].score:
+            points = _scoring((yield from self._all_from(arguments, points[count].score, count)))
+        return sorted([to_found(point, self.shape) for point in points], key=rank)[:count]
 
     def _all_from(self, arguments: Mapping[str, Any], score: float, top_k: int) -> Operation[list[models.ScoredPoint]]:
         """Every point of this score or a better one, with its id fields."""
@@ -157,8 +191,38 @@ class Queries(Schema):
 
     def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:
         records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=True, with_vectors=True)
-        entries = [to_entry(record, self.shape) for record in records]
-        return {entry.doc_id: entry for entry in entries}
+        return {entry.doc_id: entry for entry in (yield from self._with_passages(records))}
+
+    def _with_passages(self, heads: Sequence[models.Record]) -> Operation[list[Entry]]:
+        """The documents of these heads with all of their passages.
+
+        One that is replaced meanwhile comes as it is after that, or is missing.
+        """
+        entries = [to_entry(record, self.shape) for record in heads]
+        tails = {point: n for n, record in enumerate(heads) for point in tails_of(record)}
+        if not tails:
+            return entries
+        records = yield from self._retrieve(list(tails), with_payload=False, with_vectors=True)
+        vectors = {point_key(record.id): to_entry(record, self.shape).vector for record in records}
+        lost = {n for point, n in tails.items() if point not in vectors}
+        whole = [
+            with_passages(entry, record.payload or {}, [entry.vector, *[vectors[point] for point in tails_of(record)]])
+            for n, (entry, record) in enumerate(zip(entries, heads, strict=True))
+            if n not in lost
+        ]
+        return whole + (yield from self._again([heads[n].id for n in lost]))
+
+    def _again(self, heads: Sequence[PointId]) -> Operation[list[Entry]]:
+        """Documents of which passages were missing: read once more if they have been replaced since. Raises StoreCorruptError."""
+        if not heads:
+            return []
+        records = yield from self._retrieve(heads, with_payload=True, with_vectors=True)
+        tails = [point for record in records for point in tails_of(record)]
+        found = yield from self._retrieve(tails, with_payload=False, with_vectors=False)
+        if len(found) < len(tails):
+            names = ", ".join([repr(to_entry(record, self.shape).doc_id) for record in records[:3]])
+            raise StoreCorruptError(f"{self.url} lacks passages of {names}: delete these documents, and ingest them again.")
+        return (yield from self._with_passages(records))
 
     def content_hashes(self, doc_ids: Sequence[str]) -> Operation[dict[str, str]]:
         layout = self.shape.layout
@@ -178,7 +242,7 @@ class Queries(Schema):
         return (yield from ask(lambda client: client.retrieve(self.collection, ids, with_payload=with_payload, with_vectors=with_vectors)))
 
     def count(self, filter: ParsedFilter) -> Operation[int]:
-        native = self.restricted(filter)
+        native = self.documents(filter)
         return (yield from ask(lambda client: client.count(self.collection, count_filter=native, exact=True))).count
 
     def sample(self, size: int) -> Operation[list[Entry]]:
@@ -186,15 +250,16 @@ class Queries(Schema):
 
     def scan_page(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
         arguments: dict[str, Any] = {
-            "scroll_filter": self.restricted(()),
+            "scroll_filter": self.documents(()),
             "limit": size,
             "offset": cursor,
             "with_payload": True if with_vectors else self._id_fields,
             "with_vectors": with_vectors,
         }
         records, following = yield from ask(lambda client: client.scroll(self.collection, **arguments))
-        read = to_entry if with_vectors else to_bare_entry
-        return [read(record, self.shape) for record in records], following
+        if with_vectors:
+            return (yield from self._with_passages(records)), following
+        return [to_bare_entry(record, self.shape) for record in records], following
 
 
 def _scoring(points: Sequence[models.ScoredPoint]) -> list[models.ScoredPoint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from qdrant_client.http import api_client
 from ...errors import ConfigError, StoreAccessError, StoreFormatError, StoreWriteError
 from ..calls import Operation
 from ..model_stamp import ModelStamp, StoreDescription
-from ..payloads import TENANT_FIELD
+from ..payloads import NUMBER_PATH, TENANT_FIELD
 from ..remote import Operations
 from ..settings import OpenOptions, as_stored
 from .client import ask
@@ -58,6 +59,7 @@ class Schema(Operations):
         settings: as asked for, from open() on with those that the collection has fixed.
         found: what the server says of the collection, as of the last look.
         shape: how its points are laid out.
+        met_passages: documents of several passages were written through this store.
     """
 
     engine: ClassVar[str] = ENGINE
@@ -68,6 +70,7 @@ class Schema(Operations):
         """`has_indexes` is False in local mode, which has no indexes of payloads."""
         super().__init__(url, check_name(collection), tenant)
         self.settings = settings
+        self.met_passages = False
         self._has_indexes = has_indexes
 
     def open(self, options: OpenOptions) -> Operation[Encoder]:
@@ -102,13 +105,17 @@ class Schema(Operations):
         if not LAYOUTS[layout].writable:
             raise ConfigError(f"there is no store at {self.url}, and none can be created in the layout {layout!r}: check the address.")
         _check_version((yield from ask(lambda client: client.info())).version, self.url)
-        arguments = _creation(self.settings, model)
+        if not LAYOUTS[layout].passages:
+            self.passages = None
+        arguments = _creation(self.settings, StoreDescription(ENGINE, model, {}, passages=self.passages))
         try:
             yield from ask(lambda client: client.create_collection(self.collection, **arguments))
         except CollectionExistsError:  # by another process, or by an attempt of ours whose answer was lost: checked next
             pass
         if self._has_indexes:
             yield from self._create_tenant_index()
+            if self.passages is not None:
+                yield from self._create_passage_index()
         yield from self.look()
 
     def settle(self) -> None:
@@ -117,6 +124,11 @@ class Schema(Operations):
         self.shape = Shape(
             layout=LAYOUTS[settings.layout], datatype=settings.datatype, dense_size=settings.dense_size, tenant=self.tenant, **names
         )
+
+    @property
+    def holds_passages(self) -> bool:
+        """Whether there may be documents of several passages: none were when the collection was opened, nor written since, if not."""
+        return self.keeps_passages and (self.met_passages or _passages_indexed(self.found) != 0)
 
     def stored_settings(self) -> dict[str, Any]:
         return self.settings.shaping()
@@ -168,6 +180,17 @@ class Schema(Operations):
         schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
         yield from ask(lambda client: client.create_payload_index(self.collection, TENANT_FIELD, field_schema=schema, wait=True))
 
+    def _create_passage_index(self) -> Operation[None]:
+        """Index what tells further passages from documents, which are counted without them."""
+        schema = models.PayloadSchemaType.INTEGER
+        yield from ask(lambda client: client.create_payload_index(self.collection, NUMBER_PATH, field_schema=schema, wait=True))
+
+
+def _passages_indexed(info: models.CollectionInfo) -> int | None:
+    """How many further passages the index knows; None: there is no index."""
+    index = (info.payload_schema or {}).get(NUMBER_PATH)
+    return None if index is None else index.points
+
 
 def has_tenant_index(info: models.CollectionInfo) -> bool:
     """Whether the tenant is indexed."""
@@ -180,7 +203,7 @@ def optimizer_status(info: models.CollectionInfo) -> str:
     return f"error: {status.error}" if isinstance(status, models.OptimizersStatusOneOf1) else str(status)
 
 
-def _creation(settings: QdrantSettings, model: ModelStamp) -> dict[str, Any]:
+def _creation(settings: QdrantSettings, description: StoreDescription) -> dict[str, Any]:
     name = settings.vector or LAYOUTS[settings.layout].vectors[0]
     index = models.SparseIndexParams(on_disk=settings.on_disk, datatype=models.Datatype(settings.datatype))
     dense = models.VectorParams(size=settings.dense_size or 1, distance=_DISTANCES[settings.dense_distance])
@@ -189,7 +212,7 @@ def _creation(settings: QdrantSettings, model: ModelStamp) -> dict[str, Any]:
         "sparse_vectors_config": {name: models.SparseVectorParams(index=index)},
         "shard_number": settings.shards,
         "replication_factor": settings.replication_factor,
-        "metadata": StoreDescription(ENGINE, model, {**settings.shaping(), "vector": name}).to_mapping(),
+        "metadata": dataclasses.replace(description, settings={**settings.shaping(), "vector": name}).to_mapping(),
     }
 
 

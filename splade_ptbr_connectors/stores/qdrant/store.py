@@ -63,6 +63,7 @@ class QdrantStore(RemoteStore[Writes]):
         batch_size: int = 256,
         tenant: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        passages: Mapping[str, Any] | bool | None = None,
     ) -> QdrantStore:
         """A store on a client of your own, local mode included; closing the store leaves the client open.
 
@@ -70,7 +71,7 @@ class QdrantStore(RemoteStore[Writes]):
             client: a client of a server, or one in local mode (QdrantClient(":memory:") or QdrantClient(path=...)).
             collection: name or alias.
             async_client: an AsyncQdrantClient of the event loop that will use it; without one, async methods run in threads.
-            encoder, create, allow_mismatch, batch_size, tenant, settings: as for open_store().
+            encoder, create, allow_mismatch, batch_size, tenant, settings, passages: as for open_store().
 
         Raises:
             as open_store().
@@ -82,7 +83,13 @@ class QdrantStore(RemoteStore[Writes]):
         asked, local = read_settings(QdrantSettings, settings or {}), is_local(client)
         operations = Writes(f"{ENGINE}:{collection}", collection, asked, tenant, has_indexes=not local)
         options = OpenOptions(
-            url=operations.url, encoder=encoder, create=create, allow_mismatch=allow_mismatch, batch_size=batch_size, tenant=tenant
+            url=operations.url,
+            encoder=encoder,
+            create=create,
+            allow_mismatch=allow_mismatch,
+            batch_size=batch_size,
+            tenant=tenant,
+            passages=passages,
         )
         connection = Connection(
             operations.url,

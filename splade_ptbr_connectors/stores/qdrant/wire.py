@@ -7,7 +7,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,18 @@ from qdrant_client import models
 from ...errors import ConfigError, RecordError, VectorError
 from ...vectors import SparseVector
 from ..base import Entry, Hit
-from ..payloads import HASH_FIELD, ID_FIELD, TENANT_FIELD, as_given, from_stored, point_id, to_stored
+from ..passages import Point, head_stored, place_of, point_of, tail_points, tails
+from ..payloads import (
+    HASH_FIELD,
+    ID_FIELD,
+    PASSAGE_FIELD,
+    PASSAGES_FIELD,
+    TENANT_FIELD,
+    as_given,
+    from_stored,
+    point_id,
+    to_stored,
+)
 
 PointId = models.ExtendedPointId
 BYTES_PER_TERM = 18  # of a term id and a weight as JSON, mostly
@@ -32,11 +43,13 @@ class Layout(ABC):
     Attributes:
         vectors: names that the sparse vector may have, the one for new collections first.
         writable: whether documents can be written in it.
+        passages: whether a document may have several.
     """
 
     name: ClassVar[str]
     vectors: ClassVar[tuple[str, ...]]
     writable: ClassVar[bool] = True
+    passages: ClassVar[bool] = False
     id_fields: ClassVar[list[str]] = [ID_FIELD, HASH_FIELD]  # enough of the payload to tell document id and content hash
 
     def point_id(self, doc_id: str, tenant: str | None) -> PointId:
@@ -65,6 +78,8 @@ class SpladeLayout(Layout):
 
     name: ClassVar[str] = "splade"
     vectors: ClassVar[tuple[str, ...]] = ("splade",)
+    passages: ClassVar[bool] = True
+    id_fields: ClassVar[list[str]] = [ID_FIELD, HASH_FIELD, PASSAGE_FIELD, PASSAGES_FIELD]
 
     def read(self, point: PointId, payload: dict[str, Any]) -> tuple[str, dict[str, Any], str | None]:
         if ID_FIELD not in payload:  # a point that somebody else has put here
@@ -72,7 +87,7 @@ class SpladeLayout(Layout):
         return from_stored(payload)
 
     def write(self, entry: Entry, tenant: str | None) -> dict[str, Any]:
-        return to_stored(entry.doc_id, entry.payload, entry.content_hash, tenant)
+        return head_stored(entry, tenant)
 
 
 class LangchainLayout(Layout):
@@ -205,26 +220,51 @@ def wrong_dense(what: str, length: int, wanted: int | None, url: str) -> str:
     return f"{what} has {length} numbers: {url} keeps dense vectors of {wanted}."
 
 
-def to_points(entries: Sequence[Entry], shape: Shape) -> list[models.PointStruct]:
-    """The points of entries. Not validated again by pydantic (model_construct): Entry and SparseVector are checked already."""
-    term_ids = np.concatenate([entry.vector.term_ids for entry in entries]).tolist()
-    weights = _short(np.concatenate([entry.vector.weights for entry in entries])).tolist()
+class NewPoint(NamedTuple):
+    """A point to be written: a document, or one of its further passages."""
+
+    doc_id: str
+    point: PointId
+    vector: SparseVector
+    payload: Mapping[str, Any]
+    dense: tuple[float, ...] | None = None
+
+
+def new_points(entries: Sequence[Entry], shape: Shape) -> list[NewPoint]:
+    """The points of documents, without those of further passages. Raises RecordError, ConfigError."""
+    layout, tenant = shape.layout, shape.tenant
+    return [
+        NewPoint(entry.doc_id, layout.point_id(entry.doc_id, tenant), entry.vector, layout.write(entry, tenant), entry.dense)
+        for entry in entries
+    ]
+
+
+def new_tails(entries: Sequence[Entry], shape: Shape) -> list[NewPoint]:
+    """The points of the further passages of documents."""
+    heads = zip(entries, new_points(entries, shape), strict=True)
+    found = [tail for entry, head in heads for tail in tails(entry, head.payload, str(head.point), shape.tenant)]
+    return [NewPoint(tail.doc_id, tail.point, tail.vector, tail.stored) for tail in found]
+
+
+def to_points(new: Sequence[NewPoint], shape: Shape) -> list[models.PointStruct]:
+    """As the client takes them. Not validated again by pydantic (model_construct): Entry and SparseVector are checked already."""
+    term_ids = np.concatenate([point.vector.term_ids for point in new]).tolist()
+    weights = _short(np.concatenate([point.vector.weights for point in new])).tolist()
     points, start = [], 0
-    for entry in entries:
-        end = start + len(entry.vector)
-        points.append(_to_point(entry, term_ids[start:end], weights[start:end], shape))
+    for point in new:
+        end = start + len(point.vector)
+        points.append(_to_point(point, term_ids[start:end], weights[start:end], shape))
         start = end
     return points
 
 
-def _to_point(entry: Entry, term_ids: list[int], weights: list[float], shape: Shape) -> models.PointStruct:
+def _to_point(new: NewPoint, term_ids: list[int], weights: list[float], shape: Shape) -> models.PointStruct:
     vectors: dict[str, Any] = {}
     if term_ids:  # an empty vector is none at all: nothing finds it, and not every server takes it
         vectors[shape.vector] = models.SparseVector.model_construct(_SPARSE_FIELDS, indices=term_ids, values=weights)
-    if entry.dense is not None:
-        vectors[shape.dense_vector] = list(entry.dense)
-    point, payload = shape.layout.point_id(entry.doc_id, shape.tenant), shape.layout.write(entry, shape.tenant)
-    return models.PointStruct.model_construct(_POINT_FIELDS, id=point, vector=vectors, payload=payload)
+    if new.dense is not None:
+        vectors[shape.dense_vector] = list(new.dense)
+    return models.PointStruct.model_construct(_POINT_FIELDS, id=new.point, vector=vectors, payload=new.payload)
 
 
 def _short(weights: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -252,19 +292,39 @@ def to_bare_entry(record: Any, shape: Shape) -> Entry:
 
 def to_hit(point: Any, shape: Shape) -> Hit:
     """The hit of a scored point."""
-    doc_id, payload, _ = shape.layout.read(point.id, dict(point.payload or {}))
-    return Hit(doc_id, float(np.float32(point.score)), payload)  # JSON has the shortest decimals of a float32, gRPC the float32
+    stored = dict(point.payload or {})
+    place = place_of(stored)
+    doc_id, payload, _ = shape.layout.read(point.id, stored)
+    return Hit(doc_id, float(np.float32(point.score)), payload, place)  # JSON has the shortest decimals of a float32, gRPC the float32
 
 
 def to_bare_hit(point: Any, shape: Shape) -> Hit:
     """The hit without its payload, of which at least the layout's `id_fields` are there."""
-    return Hit(shape.layout.doc_id(point.id, point.payload or {}), float(point.score), {})
+    stored = point.payload or {}
+    return Hit(shape.layout.doc_id(point.id, stored), float(point.score), {}, place_of(stored))
 
 
-def request_bytes(entry: Entry) -> int:
-    """About how many bytes of a request an entry takes."""
-    dense = len(entry.dense) if entry.dense else 0
-    return 128 + BYTES_PER_TERM * len(entry.vector) + _BYTES_PER_NUMBER * dense + _json_bytes(entry.payload)
+def to_found(point: Any, shape: Shape) -> Point:
+    """The passage of a scored point, of which at least the layout's `id_fields` are there."""
+    stored = point.payload or {}
+    return point_of(point_key(point.id), shape.layout.doc_id(point.id, stored), float(np.float32(point.score)), stored)
+
+
+def point_key(point: PointId) -> str:
+    """A point id as it is written: the server answers with hyphens."""
+    return str(point).replace("-", "")
+
+
+def tails_of(record: Any) -> list[str]:
+    """The point ids of the further passages of the document whose head was read."""
+    stored = record.payload or {}
+    return tail_points(stored[ID_FIELD], stored[PASSAGES_FIELD], stored.get(TENANT_FIELD)) if PASSAGES_FIELD in stored else []
+
+
+def request_bytes(new: NewPoint) -> int:
+    """About how many bytes of a request a point takes."""
+    dense = len(new.dense) if new.dense else 0
+    return 128 + BYTES_PER_TERM * len(new.vector) + _BYTES_PER_NUMBER * dense + _json_bytes(new.payload)
 
 
 def _json_bytes(value: Any) -> int:

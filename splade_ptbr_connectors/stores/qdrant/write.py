@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from qdrant_client import models
 
@@ -11,10 +12,13 @@ from ..base import Entry, ParsedFilter, Refusal
 from ..calls import Operation
 from ..datatypes import split
 from ..oversize import batched_by_bytes, load_in_halves
+from ..passages import tail_points
+from ..payloads import ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD
+from ..replacing import left_over, replace_documents
 from .client import ask
 from .failures import RequestRejectedError
-from .query import Queries
-from .wire import check_dense, request_bytes, to_points
+from .query import GET_AT_ONCE, Queries
+from .wire import NewPoint, PointId, check_dense, new_points, new_tails, point_key, request_bytes, tails_of, to_points
 
 
 class Writes(Queries):
@@ -23,27 +27,77 @@ class Writes(Queries):
     def upsert(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
         check_dense(entries, self.shape, self.url)
         entries, refusals = split(entries, self.shape.datatype)
-        for batch in batched_by_bytes(entries, request_bytes, self.settings.max_request_bytes):
+        self.met_passages = self.met_passages or any([entry.passages for entry in entries])
+        if self.holds_passages:
+            return refusals + (yield from replace_documents(self, entries))
+        return refusals + (yield from self.write_heads(entries))
+
+    def write_heads(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        return (yield from self._write(new_points(entries, self.shape)))
+
+    def write_tails(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
+        refusals = yield from self._write(new_tails(entries, self.shape))
+        return list({refusal.doc_id: refusal for refusal in refusals}.values())
+
+    def _write(self, points: Sequence[NewPoint]) -> Operation[list[Refusal]]:
+        refusals = list[Refusal]()
+        for batch in batched_by_bytes(points, request_bytes, self.settings.max_request_bytes):
             refusals += yield from load_in_halves(batch, self._send, (StoreRequestTooLargeError, RequestRejectedError))
         return refusals
 
-    def _send(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
-        points = to_points(entries, self.shape)
+    def _send(self, new: Sequence[NewPoint]) -> Operation[list[Refusal]]:
+        points = to_points(new, self.shape)
         yield from ask(lambda client: client.upsert(self.collection, points, wait=True), patient=True)
         return []
 
+    def tail_keys(self, entry: Entry) -> list[str]:
+        return tail_points(entry.doc_id, self.shape.layout.write(entry, self.tenant).get(PASSAGES_FIELD), self.tenant)
+
+    def tails_there(self, doc_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
+        fields = [ID_FIELD, TENANT_FIELD, PASSAGES_FIELD]
+        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=fields, with_vectors=False)
+        return {(record.payload or {})[ID_FIELD]: tails for record in records if (tails := tails_of(record))}
+
+    def remove(self, keys: Sequence[PointId]) -> Operation[None]:
+        yield from self._remove(models.PointIdsList(points=list(keys)))
+
     def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
-        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=False, with_vectors=False)
+        """Heads first: without its head a passage counts no more."""
+        fields = [ID_FIELD, TENANT_FIELD, PASSAGES_FIELD] if self.keeps_passages else False
+        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=fields, with_vectors=False)
         if records:
-            yield from self._remove(models.PointIdsList(points=[record.id for record in records]))
+            yield from self.remove([record.id for record in records])
+        if tails := [point for record in records for point in tails_of(record)]:
+            yield from self.remove(tails)
         return len(records)
 
     def delete_where(self, filter: ParsedFilter) -> Operation[int]:
-        """Returns how many passed the filter just before."""
+        """Returns how many passed the filter just before. The further passages of a document pass it as well, and are deleted last."""
         passing = yield from self.count(filter)
         if passing:
-            yield from self._remove(models.FilterSelector(filter=self.restricted(filter) or models.Filter()))
+            yield from self._remove(models.FilterSelector(filter=self.documents(filter) or models.Filter()))
+            if self.keeps_passages:
+                yield from self._remove(models.FilterSelector(filter=self.documents(filter, negated=True) or models.Filter()))
         return passing
+
+    def sweep(self) -> Operation[int]:
+        swept, cursor = 0, None
+        while True:
+            found, cursor = yield from self._page_of_tails(cursor)
+            tails = {record.id: (record.payload or {})[PASSAGE_FIELD] for record in found}
+            owners = list({tail["head"]: None for tail in tails.values()})
+            records = yield from self._retrieve(owners, with_payload=[PASSAGES_FIELD], with_vectors=False)
+            stale = left_over(tails, {point_key(record.id): record.payload or {} for record in records})
+            if stale:
+                yield from self.remove(stale)
+            swept += len(stale)
+            if cursor is None:
+                return swept
+
+    def _page_of_tails(self, cursor: Any) -> Operation[tuple[list[models.Record], Any]]:
+        native = self.documents((), negated=True)
+        arguments: dict[str, Any] = {"scroll_filter": native, "limit": GET_AT_ONCE, "offset": cursor, "with_payload": [PASSAGE_FIELD]}
+        return (yield from ask(lambda client: client.scroll(self.collection, **arguments, with_vectors=False)))
 
     def _remove(self, selector: models.PointIdsList | models.FilterSelector) -> Operation[None]:
         yield from ask(lambda client: client.delete(self.collection, selector, wait=True))

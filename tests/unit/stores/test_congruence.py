@@ -140,7 +140,15 @@ dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple)
 @pytest.mark.parametrize("opened", WITH_DENSE, indirect=True)
 @given(
     entries=st.lists(
-        st.builds(Entry, doc_id=st.sampled_from(IDS), vector=vectors, payload=payloads, content_hash=st.none(), dense=dense | st.none()),
+        st.builds(
+            Entry,
+            doc_id=st.sampled_from(IDS),
+            vector=vectors,
+            payload=payloads,
+            content_hash=st.none(),
+            dense=dense | st.none(),
+            passages=st.just(()),
+        ),
         max_size=14,
     ),
     query=vectors,

@@ -83,7 +83,7 @@ def test_searches_without_payloads_leave_them_there_too(store: QdrantStore, serv
     before = len(server.seen)
     assert [(hit.doc_id, hit.payload) for hit in store.search(QUERY, 2, with_payload=False)] == [("d0", {}), ("d1", {})]
     asked = [json.loads(request.body)["with_payload"] for request in server.seen[before:]]
-    assert asked and all(wanted == ["_id", "_hash"] for wanted in asked)
+    assert asked and all(wanted == ["_id", "_hash", "_passage", "_passages"] for wanted in asked)
 
 
 def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> None:

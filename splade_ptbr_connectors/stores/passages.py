@@ -1,0 +1,337 @@
+"""Documents of several passages, over engines that know only points.
+
+The first passage of a document is its *head*: the point that a document of one passage is, with the whole payload, the spans of all
+passages and a version. The others are *tails*: points of their own that hold what filters ask for and name their head, version and
+number. A tail counts only while its version is its head's, so that writing the head replaces a whole document in one step: tails of
+the new version are written before it, those of the old one deleted after it, and what a killed process leaves is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from ..vectors import SparseVector
+from .calls import Operation
+from .dotted_names import spread
+from .entries import Entry, EntryPassage, Hit, HybridSearch, Place
+from .payloads import ADDED_FIELD, ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD, point_id, to_stored
+
+T = TypeVar("T")
+LEFT_OVER_S = 3600  # a tail without its head is left alone for so long: another process may be about to write the head
+SOMEWHERE = Place(0, ())
+TEXT_FIELD = "text"  # of a payload: tails hold no copy of it
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+class Tail(NamedTuple):
+    """A passage from the second on, as it is written."""
+
+    doc_id: str
+    point: str
+    vector: SparseVector
+    stored: dict[str, Any]
+
+
+def version_of(entry: Entry, stored: Mapping[str, Any]) -> str:
+    """Of a document as it is stored: equal contents have equal versions, so that a write that was cut off is completed by another try."""
+    digest = hashlib.blake2b(repr(stored).encode(), digest_size=8)
+    for passage in entry.passages:
+        digest.update(b"\0%d %d\0" % (passage.start, passage.end) + passage.vector.term_ids.tobytes() + passage.vector.weights.tobytes())
+    return digest.hexdigest()
+
+
+def tail_point(doc_id: str, version: str, number: int, tenant: str | None) -> str:
+    """The point id of a tail: a UUID of version 8, those of documents are of version 5, with 74 bits of its head's in their places."""
+    head = point_id(doc_id, tenant)
+    return f"{head[:12]}8{head[13:17]}{number:04x}{version[:8]}{head[29:]}"
+
+
+def document_and_number(point: str) -> tuple[str, int]:
+    """What the point ids of all passages of a document have in common, and the number of the passage."""
+    return point[:12] + point[13:17] + point[29:], int(point[17:21], 16) if point[12] == "8" else 0
+
+
+def tail_points(doc_id: str, passages: object, tenant: str | None) -> list[str]:
+    """The point ids of all tails of a document, out of what its head has under PASSAGES_FIELD; none of a document of one passage."""
+    if not isinstance(passages, Mapping):
+        return []
+    return [tail_point(doc_id, passages["version"], number, tenant) for number in range(1, len(passages["spans"]))]
+
+
+def head_stored(entry: Entry, tenant: str | None) -> dict[str, Any]:
+    """The payload of a document's only point, or of its head."""
+    stored = to_stored(entry.doc_id, entry.payload, entry.content_hash, tenant)
+    if entry.passages:
+        stored[PASSAGES_FIELD] = {"version": version_of(entry, stored), "spans": [list(span) for span in entry.spans]}
+    return stored
+
+
+def tails(entry: Entry, head: Mapping[str, Any], head_point: str, tenant: str | None) -> list[Tail]:
+    """The passages from the second on; `head` is what head_stored() gave."""
+    if not entry.passages:
+        return []
+    version, written = head[PASSAGES_FIELD]["version"], int(time.time())
+    common = facets_only(entry, tenant)
+    found = []
+    for passage in entry.passages[1:]:
+        about = {"head": head_point, "number": passage.number, "version": version, "at": written}
+        point = tail_point(entry.doc_id, version, passage.number, tenant)
+        found.append(Tail(entry.doc_id, point, passage.vector, {**common, PASSAGE_FIELD: about}))
+    return found
+
+
+def facets_only(entry: Entry, tenant: str | None) -> dict[str, Any]:
+    """What filters may ask of a passage: the document's payload without its text."""
+    kept, _ = spread({name: value for name, value in entry.payload.items() if name != TEXT_FIELD}, entry.doc_id)
+    stored = {**kept, ID_FIELD: entry.doc_id}
+    if tenant is not None:
+        stored[TENANT_FIELD] = tenant
+    stored.pop(ADDED_FIELD, None)
+    return stored
+
+
+def place_of(stored: Mapping[str, Any]) -> Place | None:
+    """Tells base.Store.search() that a hit is one of several passages; which one, best_documents() finds out."""
+    return SOMEWHERE if PASSAGE_FIELD in stored or PASSAGES_FIELD in stored else None
+
+
+def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
+    """Of several entries of one document the last."""
+    return list({entry.doc_id: entry for entry in entries}.values())
+
+
+# -- what is found -----------------------------------------------------------------------------------------------------
+
+
+class Point(NamedTuple):
+    """A passage that a query found, by the key of its head. `version` None: of a document that is one passage."""
+
+    key: Hashable
+    doc_id: str
+    score: float
+    number: int = 0
+    version: str | None = None
+
+
+class Head(NamedTuple):
+    """A document as its head says."""
+
+    payload: Mapping[str, Any]
+    version: str | None = None
+    spans: Sequence[Sequence[int]] = ()
+
+
+Heads = dict[Hashable, Head | None]  # None: there is no such document any more
+FetchPoints = Callable[[int], Operation[list[Point]]]
+FetchHeads = Callable[[list[Any], bool], Operation[Mapping[Any, Head]]]
+
+
+def point_of(key: str, doc_id: str, score: float, stored: Mapping[str, Any]) -> Point:
+    """The point of a hit, of whose payload at least the store's own fields are there; `key` is its own id."""
+    tail, head = stored.get(PASSAGE_FIELD), stored.get(PASSAGES_FIELD)
+    if isinstance(tail, dict):
+        return Point(tail["head"], doc_id, score, tail["number"], tail["version"])
+    return Point(key, doc_id, score, 0, head["version"] if isinstance(head, dict) else None)
+
+
+def head_of(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> Head:
+    """The head that was stored like this."""
+    passages = stored.get(PASSAGES_FIELD)
+    return Head(payload, passages["version"], passages["spans"]) if isinstance(passages, Mapping) else Head(payload)
+
+
+def with_passages(entry: Entry, stored: Mapping[str, Any], vectors: Sequence[SparseVector]) -> Entry:
+    """The entry with its passages, whose spans its head tells; of one of a single passage the entry itself."""
+    passages = stored.get(PASSAGES_FIELD)
+    if not isinstance(passages, Mapping):
+        return entry
+    numbered = enumerate(zip(passages["spans"], vectors, strict=True))
+    return entry._replace(passages=tuple(EntryPassage(number, span[0], span[1], vector) for number, (span, vector) in numbered))
+
+
+def is_stale(tail: Mapping[str, Any], heads: Mapping[Any, Mapping[str, Any]]) -> bool:
+    """Whether a tail, by its PASSAGE_FIELD, counts no more; `heads` are the stored payloads that are there, by point id."""
+    head = heads.get(tail["head"])
+    return head is None or (head.get(PASSAGES_FIELD) or {}).get("version") != tail["version"]
+
+
+class Spread:
+    """How many points a search has to ask for to find so many documents, learned from the searches before. Changes nothing but time."""
+
+    def __init__(self) -> None:
+        self._points_each = 1.0
+
+    def first(self, top_k: int) -> int:
+        """How many points to ask for first."""
+        return math.ceil(top_k * self._points_each * 1.1) + 1
+
+    def learn(self, top_k: int, used: int) -> None:
+        """So many points were needed for so many documents."""
+        self._points_each = max(1.0, 0.7 * self._points_each + 0.3 * used / top_k)
+
+
+def best_documents(
+    points: FetchPoints, heads: FetchHeads, top_k: int, spread: Spread, *, with_payload: bool, group: bool
+) -> Operation[list[Hit]]:
+    """The hits of best_points()."""
+    known: Heads = {}
+    chosen = yield from best_points(points, heads, top_k, spread, known, with_payload=with_payload, group=group)
+    return [_hit(point, known.get(point.key), with_payload) for point in chosen]
+
+
+def fused_documents(
+    points: FetchPoints, near: Sequence[Point], heads: FetchHeads, search: HybridSearch, spread: Spread
+) -> Operation[list[Hit]]:
+    """The top_k documents by reciprocal rank fusion of their best passages and of a dense search, which finds heads.
+
+    Args:
+        near: the documents of the dense search, best first.
+    """
+    known: Heads = {}
+    found = list[Point]()
+    if len(search.query):
+        found = yield from best_points(points, heads, search.prefetch, spread, known, with_payload=False, group=True)
+    best = {point.key: point for point in reversed([*found, *near])}
+    scores = dict.fromkeys(best, 0.0)
+    for ranking in (found, near):
+        for place, point in enumerate(ranking, 1):
+            scores[point.key] += 1 / (search.rrf_k + place)
+    fused = sorted([point._replace(score=scores[key]) for key, point in best.items()], key=rank)[: search.top_k]
+    there = yield from heads([point.key for point in fused], True)
+    return [_hit(point, there[point.key], True) for point in fused if point.key in there and _lives(point, there[point.key])]
+
+
+def best_points(
+    points: FetchPoints, heads: FetchHeads, top_k: int, spread: Spread, known: Heads, *, with_payload: bool, group: bool
+) -> Operation[list[Point]]:
+    """The top_k documents by their best passage, or with `group` False the top_k passages: exact, ties by document id, then by number.
+
+    Points come best first, so that the first passage of a document is its best one; of too few distinct ones among them more are asked
+    for, until there are enough or no more.
+
+    Args:
+        points: asks the engine for so many points, best first, ties by document id and number.
+        heads: reads heads by their keys, with or without payloads.
+        known: takes the heads that were read.
+    """
+    wanted = spread.first(top_k) if group else top_k
+    while True:
+        found = yield from points(wanted)
+        chosen = yield from _chosen(found, known, heads, top_k, with_payload=with_payload, group=group)
+        if len(chosen) == top_k or len(found) < wanted:
+            if group and chosen:
+                spread.learn(len(chosen), 1 + chosen[-1][0] if len(chosen) == top_k else len(found))
+            return [point for _, point in chosen]
+        wanted *= 2
+
+
+def _chosen(
+    found: Sequence[Point], known: Heads, heads: FetchHeads, top_k: int, *, with_payload: bool, group: bool
+) -> Operation[list[tuple[int, Point]]]:
+    """The first top_k living documents or passages, each with its place among the points."""
+    while True:
+        chosen, unknown = _looked_through(found, known, top_k, with_payload=with_payload, group=group)
+        if not unknown:
+            return chosen
+        there = yield from heads(unknown, with_payload)
+        known.update({key: there.get(key) for key in unknown})
+
+
+def _looked_through(
+    found: Sequence[Point], known: Heads, top_k: int, *, with_payload: bool, group: bool
+) -> tuple[list[tuple[int, Point]], list[Any]]:
+    """Those that are chosen, and the keys of the heads that have to be read to be sure, or to be shown."""
+    taken, chosen, unknown = set[Any](), list[tuple[int, Point]](), dict[Any, None]()
+    for place, point in enumerate(found):
+        name = point.key if group else (point.key, point.number)
+        if name in taken:
+            continue
+        if point.key not in known and (with_payload or point.version is not None):
+            unknown[point.key] = None
+        elif point.key in known and not _lives(point, known[point.key]):
+            continue
+        taken.add(name)
+        chosen.append((place, point))
+        if len(chosen) == top_k:
+            break
+    return chosen, list(unknown)
+
+
+def _lives(point: Point, head: Head | None) -> bool:
+    return head is not None and head.version == point.version and point.number < max(1, len(head.spans))
+
+
+def best_passages(search: Callable[[int], list[tuple[str, float]]], top_k: int, spread: Spread | None) -> dict[str, float]:
+    """The points of the top_k documents, or without a spread of the top_k passages, and all that tie with the last of them.
+
+    By point ids alone, which say whose passages they are, and provided that no point is stale.
+
+    Args:
+        search: id and score of so many points, best first, and of all that tie with the last of them.
+    """
+    wanted = top_k if spread is None else spread.first(top_k)
+    while True:
+        found = search(wanted)
+        best = dict(found) if spread is None else _best_of_each(found)
+        if len(best) >= top_k or len(found) < wanted:
+            break
+        wanted *= 2
+    if len(best) > top_k:
+        least = sorted(best.values(), reverse=True)[top_k - 1]
+        best = {point: score for point, score in best.items() if score >= least}
+    if spread is not None and best:
+        least = min(best.values())
+        spread.learn(len(best), sum([score >= least for _, score in found]))
+    return best
+
+
+def _best_of_each(found: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The point of each document that has the largest score, the first passage of several."""
+    best = dict[str, tuple[float, int, str]]()
+    for point, score in found:
+        document, number = document_and_number(point)
+        held = best.get(document)
+        if held is None or (-score, number) < held[:2]:
+            best[document] = (-score, number, point)
+    return {point: -score for score, _, point in best.values()}
+
+
+def hit_of(point: Point, head: Head | None) -> Hit:
+    """The hit of a passage that counts; without its head one without payload."""
+    if head is None:
+        return Hit(point.doc_id, point.score, {}, None if point.version is None else Place(point.number, ()))
+    return _hit(point, head, True)
+
+
+def _hit(point: Point, head: Head | None, with_payload: bool) -> Hit:
+    if head is None:
+        return Hit(point.doc_id, point.score, {})
+    place = Place(point.number, head.spans if with_payload else ()) if head.spans else None
+    return Hit(point.doc_id, point.score, head.payload if with_payload else {}, place)
+
+
+def rank(point: Point) -> tuple[float, str, int]:
+    """Sorts points as searches return them."""
+    return -point.score, point.doc_id, point.number
+
+
+def immediate(operation: Operation[T]) -> T:
+    """The result of an operation that makes no calls."""
+    try:
+        next(operation)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise RuntimeError("an operation of an embedded store made a call of a client")
+
+
+def fetched(result: T) -> Operation[T]:
+    """What is there already, as an operation."""
+    return result
+    yield
