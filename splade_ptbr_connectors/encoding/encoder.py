@@ -7,7 +7,7 @@ log1p(relu(max_i z_ij)), which is the same and needs no [batch, tokens, vocabula
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -181,6 +181,15 @@ class SpladeEncoder:
     def token(self, term_id: int) -> str:
         """The vocabulary's token of this id; pieces inside words begin with ##."""
         return self._vocabulary.id_to_token(term_id) or f"<{term_id}>"
+
+    @property
+    def document_room(self) -> int:
+        """Tokens of a document that one window takes, beside special ones and the prompt."""
+        return self._tokenizers["document"].room
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many of these tokens each of these documents has, whatever the windows. Needs no network. Raises TextError."""
+        return self._tokenizers["document"].count([self._rule.apply(text, f"text {n}") for n, text in enumerate(texts)])
 
     def export_onnx(self, out: str | Path, *, storage: Storage = "float32") -> Path:
         """Write a new model folder that runs without torch; returns it. Needs the torch runtime and the extra [export].

@@ -36,6 +36,9 @@ class TextTokenizer:
         tokenizer: is changed (padding and truncation are switched off) and must not be shared.
         on_long: what to do with longer texts: overlapping windows, cut, or raise TextError.
         prompt: is put in front of every text that is not blank, and repeated in each of its windows.
+
+    Attributes:
+        room: tokens of a text that fit into one window, beside special ones and the prompt.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, on_long: OnLong, prompt: str = "") -> None:
@@ -48,11 +51,11 @@ class TextTokenizer:
         # without the blank that often ends a prompt: it is a token of its own, or joins the next one
         with tokenizer_errors("the model's tokenizer cannot take its prompt"):
             self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids) if prompt else 0
-        self._room = max_length - self._specials - self._prompt_tokens
-        if self._room < 1:
+        self.room = max_length - self._specials - self._prompt_tokens
+        if self.room < 1:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
             raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside {beside}.")
-        self._overlap = min(int(self._room * OVERLAP), self._room - 1)
+        self._overlap = min(int(self.room * OVERLAP), self.room - 1)
         self.max_length = max_length
         self.on_long = on_long
         self._prompt = prompt
@@ -69,6 +72,11 @@ class TextTokenizer:
             encodings = self._tokenizer.encode_batch_fast(whole)
         return [self._windows(encoding) for encoding in encodings]
 
+    def count(self, texts: list[str]) -> list[int]:
+        """How many tokens each text has without special ones and the prompt; `room` of them are one window."""
+        with tokenizer_errors("the model's tokenizer cannot take these texts"):
+            return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
     def _windows(self, encoding: Encoding) -> TokenizedText:
         ids = encoding.ids
         if len(ids) <= self._specials:
@@ -77,14 +85,14 @@ class TextTokenizer:
             return TokenizedText([ids], 0)
         if self.on_long == "error":
             raise TextError(
-                f"text has {len(ids) - self.max_length + self._room:,} tokens, the model takes {self._room}: "
+                f"text has {len(ids) - self.max_length + self.room:,} tokens, the model takes {self.room}: "
                 'use on_long="windows" or "truncate", or split the text.'
             )
         before = encoding.special_tokens_mask.index(0)  # special tokens in front
         head, tail = before + self._prompt_tokens, len(ids) - (self._specials - before)
-        step = self._room - self._overlap
+        step = self.room - self._overlap
         starts = range(head, tail - self._overlap, step) if self.on_long == "windows" else [head]
-        windows = [ids[:head] + ids[start : min(start + self._room, tail)] + ids[tail:] for start in starts]
+        windows = [ids[:head] + ids[start : min(start + self.room, tail)] + ids[tail:] for start in starts]
         return TokenizedText(windows, 0 if self.on_long == "windows" else len(ids) - self.max_length)
 
 
