@@ -13,6 +13,7 @@ from benchmarks.stores.embedded import embedded
 from benchmarks.stores.first_use import first_use
 from benchmarks.stores.ingest import ingest
 from benchmarks.stores.load import load
+from benchmarks.stores.passages import passages
 from benchmarks.stores.roundtrip import roundtrip
 from benchmarks.stores.storage_cost import room
 from benchmarks.training.head import head
@@ -28,6 +29,7 @@ app.command("head")(head)
 app.command("index")(index)
 app.command("load")(load)
 app.command("long")(long)
+app.command("passages")(passages)
 app.command("prune")(prune)
 app.command("room")(room)
 app.command("roundtrip")(roundtrip)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from .extras import require
 from .filters import parse_filter
-from .retrieval import combine_filters, content_and_metadata
+from .retrieval import check_content, combine_filters, content_and_metadata
 from .stores.base import Hit, Store, check_top_k
 from .validation import Positive, check
 
@@ -43,12 +43,15 @@ class SpladeRetriever(BaseRetriever):
         prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
         score_key: name of the score in a document's metadata (the plain dot product, not 0..1); None leaves it out.
         content_key: payload field that becomes `page_content`.
+        content: what `page_content` is of a document of several passages: the "passage" that was found, the whole "document", or
+            "neighbours": the passage with `neighbours` of them before and behind it. Its metadata then hold start and end of that text,
+            in characters of the document's, and the number of the passage.
 
     A document's `id` and `metadata["doc_id"]` are the caller's id; its metadata is the rest of the payload, with the
     nested "metadata" mapping merged in flat.
 
     Raises:
-        ConfigError: k out of range, at construction or in a call; an invalid filter; no `content_key` in a payload.
+        ConfigError: k out of range, at construction or in a call; an invalid filter or content; no `content_key` in a payload.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -61,6 +64,8 @@ class SpladeRetriever(BaseRetriever):
     rrf_k: int = 60
     score_key: str | None = "score"
     content_key: str = "text"
+    content: str = "passage"
+    neighbours: int = 1
 
     @field_validator("k", mode="before")
     @classmethod
@@ -76,6 +81,18 @@ class SpladeRetriever(BaseRetriever):
     @classmethod
     def _check_rrf_k(cls, value: Any) -> Any:
         check("rrf_k", value, Positive)
+        return value
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _check_content(cls, value: object) -> object:
+        check_content(value, 0)
+        return value
+
+    @field_validator("neighbours", mode="before")
+    @classmethod
+    def _check_neighbours(cls, value: object) -> object:
+        check_content("neighbours", value)
         return value
 
     @field_validator("filter")
@@ -115,7 +132,7 @@ class SpladeRetriever(BaseRetriever):
         return [self._document(hit) for hit in hits]
 
     def _document(self, hit: Hit) -> Document:
-        content, metadata = content_and_metadata(hit, self.content_key)
+        content, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
         metadata["doc_id"] = hit.doc_id
         if self.score_key is not None:
             metadata[self.score_key] = hit.score

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
-from .retrieval import content_and_metadata
+from .retrieval import check_content, content_and_metadata
 from .stores.base import Hit, Store, check_is_store, check_top_k
 from .validation import Positive, check
 
@@ -46,13 +46,16 @@ class SpladeRetriever(BaseRetriever):
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
             must be of this model, fused by reciprocal ranks. The score is then the fused one.
         prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
+        content: what a node's text is of a document of several passages: the "passage" that was found, the whole "document", or
+            "neighbours": the passage with `neighbours` of them before and behind it. Its metadata then hold start and end of that text,
+            in characters of the document's, and the number of the passage.
         kwargs: what LlamaIndex's BaseRetriever takes (callback_manager, object_map, objects, verbose).
 
     A node's `node_id` is the caller's document id, its metadata the rest of the payload. No filter reaches beyond the tenant
     that the store was opened with.
 
     Raises:
-        ConfigError: not an open store, similarity_top_k, prefetch or rrf_k out of range, or a filter that cannot be translated.
+        ConfigError: not an open store, similarity_top_k, prefetch, rrf_k or content not accepted, or a filter that cannot be translated.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class SpladeRetriever(BaseRetriever):
         dense: BaseEmbedding | None = None,
         prefetch: int | None = None,
         rrf_k: int = 60,
+        content: str = "passage",
+        neighbours: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,6 +81,8 @@ class SpladeRetriever(BaseRetriever):
         self.prefetch = None if prefetch is None else check_top_k("prefetch", prefetch)
         check("rrf_k", rrf_k, Positive)
         self.rrf_k = rrf_k
+        check_content(content, neighbours)
+        self.content, self.neighbours = content, neighbours
         self._filter = translate_filters(filters)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -101,7 +108,7 @@ class SpladeRetriever(BaseRetriever):
         return [self._node(hit) for hit in hits]
 
     def _node(self, hit: Hit) -> NodeWithScore:
-        content, metadata = content_and_metadata(hit, self.content_key)
+        content, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
         return NodeWithScore(node=TextNode(id_=hit.doc_id, text=content, metadata=metadata), score=hit.score)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .encoding.explain import Explanation, explain
 from .errors import ConfigError
 from .filters import parse_filter
+from .validation import Natural, check
 from .vectors import SparseVector
 
 if TYPE_CHECKING:
@@ -37,8 +38,21 @@ def _conditions(filter: Any) -> tuple[Any, ...]:
     return parse_filter(filter)
 
 
-def content_and_metadata(hit: Hit, content_key: str) -> tuple[str, dict[str, Any]]:
+CONTENTS = ("passage", "document", "neighbours")
+
+
+def check_content(content: object, neighbours: object) -> None:
+    """Raise ConfigError for what content_and_metadata() does not take."""
+    if content not in CONTENTS:
+        raise ConfigError(f"content is {content!r:.80}: it must be one of {', '.join(CONTENTS)}.")
+    check("neighbours", neighbours, Natural)
+
+
+def content_and_metadata(hit: Hit, content_key: str, content: str = "document", neighbours: int = 1) -> tuple[str, dict[str, Any]]:
     """Split a payload into the text and everything else, the nested "metadata" mapping merged in flat.
+
+    Of a document of several passages the text is what `content` says: the passage that was found, the whole document, or the passage
+    with so many neighbours before and behind it; the metadata then hold its "number", and "start" and "end" of the text that is shown.
 
     A field beside "metadata" hides one of the same name inside it, unless it is blank. A payload without any fields
     (vectors loaded without one) has blank content.
@@ -49,16 +63,21 @@ def content_and_metadata(hit: Hit, content_key: str) -> tuple[str, dict[str, Any
     payload = dict(hit.payload)
     if payload and content_key not in payload:
         raise ConfigError(f"document {hit.doc_id!r} has no {content_key!r} field: set content_key to one of {', '.join(payload)}.")
-    content = payload.pop(content_key, "")
+    text = payload.pop(content_key, "")
     nested = payload.get("metadata")
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
     metadata.update({name: value for name, value in payload.items() if value != "" or name not in metadata})
-    return str(content), metadata
+    if hit.place is not None and content_key == "text":
+        shown = hit.passages(0 if content == "passage" else neighbours if content == "neighbours" else None)
+        start, end = (0, len(text)) if content == "document" else (shown[0].start, shown[-1].end)
+        return str(text)[start:end], metadata | {"number": hit.place.number, "start": start, "end": end}
+    return str(text), metadata
 
 
 def explain_hits(store: Store, query: SparseVector, doc_ids: Sequence[str]) -> dict[str, Explanation]:
-    """For each of these documents, the terms it shares with the query, largest contribution first.
+    """For each of these documents, the terms that its best passage shares with the query, largest contribution first.
 
     The stored vectors are compared, so the contributions add up to a hit's score within the engine's precision.
     """
-    return {doc_id: explain(query, entry.vector, store.encoder.token) for doc_id, entry in store.get(doc_ids).items()}
+    best = {doc_id: max(entry.vectors, key=query.dot) for doc_id, entry in store.get(doc_ids).items()}
+    return {doc_id: explain(query, vector, store.encoder.token) for doc_id, vector in best.items()}

@@ -103,10 +103,15 @@ def log_to_stderr(*, debug: bool) -> None:
 
 
 def hit_to_dict(hit: Hit) -> dict[str, Any]:
-    """doc_id, score, title and text, and the rest of the payload under "payload"."""
+    """doc_id, score, title and text, and the rest of the payload under "payload"; of a long document the passage that was found."""
     payload = dict(hit.payload)
     title, text = str(payload.pop("title", "")), str(payload.pop("text", ""))
-    return {"doc_id": hit.doc_id, "score": hit.score, "title": title, "text": text, "payload": payload}
+    found: dict[str, Any] = {"doc_id": hit.doc_id, "score": hit.score, "title": title, "text": text, "payload": payload}
+    if hit.place is not None:
+        passage = hit.passage
+        found["text"] = passage.text
+        found["passage"] = {"number": passage.number, "start": passage.start, "end": passage.end, "of": len(hit.place.spans)}
+    return found
 
 
 def add_tokens(hits: list[dict[str, Any]], query: SparseVector, store: Store) -> None:
@@ -135,7 +140,8 @@ def _show_heading(console: Console, rank: int, hit: Mapping[str, Any]) -> None:
     from rich.markup import escape
 
     title = f"[bold]{escape(hit['title'])}[/bold] " if hit["title"] else ""
-    console.print(f"[bold]{rank:>2}[/bold] [cyan]{hit['score']:7.3f}[/cyan]  {title}[dim]({escape(hit['doc_id'])})[/dim]")
+    place = f", passage {hit['passage']['number'] + 1} of {hit['passage']['of']}" if "passage" in hit else ""
+    console.print(f"[bold]{rank:>2}[/bold] [cyan]{hit['score']:7.3f}[/cyan]  {title}[dim]({escape(hit['doc_id'])}{place})[/dim]")
 
 
 def _snippet(text: str, width: int, lines: int) -> list[str]:

@@ -101,7 +101,8 @@ def ingest_with_ray(
         with opened(create=True, preload=False) as store, _cluster(ray, ray_address):
             pool = ray.data.ActorPoolStrategy(size=workers or _workers(ray, cpus_per_worker, gpus_per_worker))
             worker = {"num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker, "compute": pool}
-            reader = _Reader(source, ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint), batch_documents)
+            ready = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, whole=store.passage_settings is None)
+            reader = _Reader(source, ready, batch_documents)
             tally = _Tally(rejected, display, started)
             before = store.count()
             with store.loading():

@@ -46,7 +46,8 @@ class Worker:
         if self._store is None:
             self._store = self._open_store()
         encoder = self._store.encoder
-        items = drop_unchanged(read_items(rows, ReadyVectors(encoder.vocab_size, encoder.fingerprint)), self._store, len(rows))
+        ready = ReadyVectors(encoder.vocab_size, encoder.fingerprint, whole=self._store.passage_settings is None)
+        items = drop_unchanged(read_items(rows, ready), self._store, len(rows))
         encoded = list(encode_items(items, encoder.encode_documents, self._store.splitter))
         _upload(self._store, encoded, outcome)
 

@@ -149,7 +149,7 @@ class IngestOptions(Arguments):
         """Which records may bring their own vector."""
         if self.vectors is False:
             return None
-        return ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, required=bool(self.vectors))
+        return ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, bool(self.vectors), whole=store.passage_settings is None)
 
 
 def _max_batch_documents(store: Store, given: int | None, batch_size: int | None) -> int:

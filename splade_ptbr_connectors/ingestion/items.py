@@ -201,11 +201,13 @@ class ReadyVectors:
     Attributes:
         vocab_size, fingerprint: of that model.
         required: a record without a vector is refused.
+        whole: one of several passages is refused.
     """
 
     vocab_size: int
     fingerprint: str
     required: bool = False
+    whole: bool = False
 
     def read(self, raw: object) -> Record | EncodedRecord:
         """One record: a mapping with "vector" (and "dense"), an Entry, a tuple (doc_id, SparseVector, payload), or a text.
@@ -226,6 +228,11 @@ class ReadyVectors:
     def _checked(self, record: EncodedRecord) -> EncodedRecord:
         for vector in (record.vector, *[passage[2] for passage in record.passages]):
             vector.check_vocabulary(self.vocab_size)
+        if record.passages and self.whole:
+            raise RecordError(f"record {record.doc_id!r} brings several passages, the store keeps whole documents: encode it as one.")
+        if record.passages:
+            numbered = tuple([EntryPassage(number, *span) for number, span in enumerate(record.passages)])
+            check_passages(Entry(record.doc_id, record.vector, passages=numbered), record.payload)
         return record
 
     def _check_fingerprint(self, raw: Mapping[str, Any]) -> None:
@@ -260,8 +267,8 @@ def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
     if not isinstance(entry.payload, Mapping):
         raise RecordError(f"the payload of {doc_id!r} is {type(entry.payload).__name__}: it must be a mapping of JSON values.")
     payload = checked_copy(entry.payload, f"the payload of {doc_id!r}")
-    passages = check_passages(entry, payload) if entry.passages else ()
-    return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id), tuple([passage[1:] for passage in passages]))
+    passages = tuple([EntryPassage(*passage)[1:] for passage in entry.passages]) if len(entry.passages) > 1 else ()
+    return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id), passages)
 
 
 def _text_record(raw: object) -> Record:

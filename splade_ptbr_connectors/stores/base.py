@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -20,6 +19,7 @@ from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
 from ..vectors import SparseVector
+from .engine_methods import EngineMethods
 from .entries import (
     MAX_TOP_K,
     SCORE_TOLERANCE,
@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 
-class Store(ABC):
+class Store(EngineMethods):
     """A collection of sparse vectors in one engine, bound to the encoder that made them.
 
     Attributes:
@@ -313,10 +313,10 @@ class Store(ABC):
         self._check_open()
         yield
 
-    def flush(self) -> None:  # noqa: B027 (optional)
+    def flush(self) -> None:
         """Flush acknowledged writes to disk, so that they survive a power cut too. A checkpoint is written after it."""
 
-    def finish_loading(self) -> None:  # noqa: B027 (optional)
+    def finish_loading(self) -> None:
         """Called once after a bulk load: what was loaded is found from then on. The engine may build or merge its index."""
 
     # -- life cycle ------------------------------------------------------------------------------------------------
@@ -373,67 +373,6 @@ class Store(ABC):
         """Whether one of them is one of several passages; the searches after the first such take that into account at once."""
         self._met_passages = self._met_passages or any([hit.place is not None for hit in hits])
         return self._met_passages
-
-    # -- what an engine implements -----------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
-        """The hits, best first; without payloads each has an empty one. One of several passages has a place, whichever."""
-
-    @abstractmethod
-    def _get(self, doc_ids: list[str]) -> dict[str, Entry]: ...
-
-    @abstractmethod
-    def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]: ...
-
-    @abstractmethod
-    def _count(self, filter: ParsedFilter) -> int: ...
-
-    @abstractmethod
-    def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
-        """Up to `size` entries behind the cursor (None: the start), and the cursor behind them (None: that was all)."""
-
-    @abstractmethod
-    def _upsert(self, entries: list[Entry]) -> list[Refusal]: ...
-
-    @abstractmethod
-    def _delete(self, doc_ids: list[str]) -> int: ...
-
-    @abstractmethod
-    def _delete_where(self, filter: ParsedFilter) -> int: ...
-
-    @abstractmethod
-    def _close(self) -> None: ...
-
-    # -- what an engine may do better ----------------------------------------------------------------------------------
-
-    def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
-        """The same over documents of which some have several passages; see passages.best_documents()."""
-        raise NotImplementedError(f"{type(self).__name__} keeps passages and does not search them")
-
-    async def _asearch_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
-        return await asyncio.to_thread(self._search_passages, query, top_k, filter, with_payload, group)
-
-    async def _asearch(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
-        return await asyncio.to_thread(self._search, query, top_k, filter, with_payload)
-
-    async def _aget(self, doc_ids: list[str]) -> dict[str, Entry]:
-        return await asyncio.to_thread(self._get, doc_ids)
-
-    async def _acount(self, filter: ParsedFilter) -> int:
-        return await asyncio.to_thread(self._count, filter)
-
-    async def _adelete(self, doc_ids: list[str]) -> int:
-        return await asyncio.to_thread(self._delete, doc_ids)
-
-    async def _aupsert(self, entries: list[Entry]) -> list[Refusal]:
-        return await asyncio.to_thread(self._upsert, entries)
-
-    async def _asearch_hybrid(self, search: HybridSearch) -> list[Hit]:
-        return await asyncio.to_thread(self._search_hybrid, search)
-
-    def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
-        raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
 
 
 def check_is_store(store: object) -> None:

@@ -17,7 +17,7 @@ from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
 MAX_HASH = 1000  # characters of a content hash
-MAX_PASSAGES = 100_000  # of one document
+MAX_PASSAGES = 65_536  # of one document
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
 SCORE_TOLERANCE = 1e-4  # of a score, relative: engines add up in float32, in an order of their own
 
@@ -34,7 +34,7 @@ Filter = Mapping[str, Any] | tuple[Condition, ...] | object  # as callers write 
 
 
 class Place(NamedTuple):
-    """Where a hit stands in a document of several passages: its number, and start and end of every passage of the document."""
+    """Where a hit stands in a document of several passages: its number, and start and end of every passage (without payloads: none)."""
 
     number: int
     spans: Sequence[Sequence[int]]
@@ -54,7 +54,7 @@ class Hit(NamedTuple):
 
     @property
     def passage(self) -> Passage:
-        """What was found: start and end in characters of the payload's "text"; without payloads the text is empty.
+        """What was found: start and end in characters of the payload's "text"; without payloads its number only.
 
         A document that was stored whole is its own only passage, number 0.
         """
@@ -74,7 +74,8 @@ class Hit(NamedTuple):
 
     def passage_at(self, number: int) -> Passage:
         """The passage of this number of a document that has several."""
-        start, end = self.place.spans[number] if self.place is not None else (0, len(self._text))
+        known = self.place is not None and self.place.spans
+        start, end = known[number] if known else (0, len(self._text))
         return Passage(number, start, end, self._text[start:end])
 
     @property

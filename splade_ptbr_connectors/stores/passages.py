@@ -47,8 +47,14 @@ def version_of(entry: Entry, stored: Mapping[str, Any]) -> str:
 
 
 def tail_point(doc_id: str, version: str, number: int, tenant: str | None) -> str:
-    """The point id of a tail; no document can have it, since ids hold no NUL."""
-    return point_id(f"{doc_id}\0{version}\0{number}", tenant)
+    """The point id of a tail: a UUID of version 8, those of documents are of version 5, with 74 bits of its head's in their places."""
+    head = point_id(doc_id, tenant)
+    return f"{head[:12]}8{head[13:17]}{number:04x}{version[:8]}{head[29:]}"
+
+
+def document_and_number(point: str) -> tuple[str, int]:
+    """What the point ids of all passages of a document have in common, and the number of the passage."""
+    return point[:12] + point[13:17] + point[29:], int(point[17:21], 16) if point[12] == "8" else 0
 
 
 def tail_points(doc_id: str, passages: object, tenant: str | None) -> list[str]:
@@ -261,10 +267,52 @@ def _lives(point: Point, head: Head | None) -> bool:
     return head is not None and head.version == point.version and point.number < max(1, len(head.spans))
 
 
+def best_passages(search: Callable[[int], list[tuple[str, float]]], top_k: int, spread: Spread | None) -> dict[str, float]:
+    """The points of the top_k documents, or without a spread of the top_k passages, and all that tie with the last of them.
+
+    By point ids alone, which say whose passages they are, and provided that no point is stale.
+
+    Args:
+        search: id and score of so many points, best first, and of all that tie with the last of them.
+    """
+    wanted = top_k if spread is None else spread.first(top_k)
+    while True:
+        found = search(wanted)
+        best = dict(found) if spread is None else _best_of_each(found)
+        if len(best) >= top_k or len(found) < wanted:
+            break
+        wanted *= 2
+    if len(best) > top_k:
+        least = sorted(best.values(), reverse=True)[top_k - 1]
+        best = {point: score for point, score in best.items() if score >= least}
+    if spread is not None and best:
+        least = min(best.values())
+        spread.learn(len(best), sum([score >= least for _, score in found]))
+    return best
+
+
+def _best_of_each(found: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The point of each document that has the largest score, the first passage of several."""
+    best = dict[str, tuple[float, int, str]]()
+    for point, score in found:
+        document, number = document_and_number(point)
+        held = best.get(document)
+        if held is None or (-score, number) < held[:2]:
+            best[document] = (-score, number, point)
+    return {point: -score for score, _, point in best.values()}
+
+
+def hit_of(point: Point, head: Head | None) -> Hit:
+    """The hit of a passage that counts; without its head one without payload."""
+    if head is None:
+        return Hit(point.doc_id, point.score, {}, None if point.version is None else Place(point.number, ()))
+    return _hit(point, head, True)
+
+
 def _hit(point: Point, head: Head | None, with_payload: bool) -> Hit:
     if head is None:
         return Hit(point.doc_id, point.score, {})
-    place = Place(point.number, head.spans) if head.spans else None
+    place = Place(point.number, head.spans if with_payload else ()) if head.spans else None
     return Hit(point.doc_id, point.score, head.payload if with_payload else {}, place)
 
 

@@ -137,13 +137,13 @@ class Operations(ABC):
         points = self.points(query, filter)
         return (yield from best_documents(points, self.heads, top_k, spread, with_payload=with_payload, group=group))
 
-    @abstractmethod
     def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
-        """Fetches the first of all passages that the query finds."""
+        """Fetches the first of all passages that the query finds. Of engines that keep passages, as heads() and sweep()."""
+        raise NotImplementedError(f"{self.engine} keeps whole documents only")
 
-    @abstractmethod
     def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
         """Documents by the keys of their heads, with their payloads or without."""
+        raise NotImplementedError(f"{self.engine} keeps whole documents only")
 
     def search_hybrid(self, search: HybridSearch, spread: Spread) -> Operation[list[Hit]]:
         """The hits of both searches, fused."""
@@ -181,9 +181,9 @@ class Operations(ABC):
     def delete_where(self, filter: ParsedFilter) -> Operation[int]:
         """Delete what passes the filter. Returns how many did."""
 
-    @abstractmethod
     def sweep(self) -> Operation[int]:
         """Delete passages that count no more. Returns how many."""
+        raise NotImplementedError(f"{self.engine} keeps whole documents only")
 
 
 class ServerClients(Protocol):

@@ -111,7 +111,9 @@ def check_search(
     hits = store.search(vector, top_k, filter=filter, group=group)
     assert [(hit.doc_id, hit.score, hit.passage.number) for hit in hits] == oracle.best(vector, top_k, filter, tenant, group=group)
     bare = store.search(vector, top_k, filter=filter, with_payload=False, group=group)
-    assert bare == [hit._replace(payload={}) for hit in hits]
+    assert [(hit.doc_id, hit.score, hit.passage.number, hit.payload) for hit in bare] == [
+        (hit.doc_id, hit.score, hit.passage.number, {}) for hit in hits
+    ]
     assert store.count(filter=filter) == oracle.count(filter, tenant)
     if tenant is not None or all(key[0] is None for key in oracle.contents):
         for hit in hits:

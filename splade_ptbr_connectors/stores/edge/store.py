@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import qdrant_edge as edge
 
 from ...batches import batched
@@ -25,28 +24,25 @@ from ..passages import (
     FetchPoints,
     Head,
     Point,
-    best_documents,
+    best_passages,
     fetched,
     fused_documents,
     head_of,
     head_stored,
+    hit_of,
     immediate,
     is_stale,
     last_of_each,
-    place_of,
     point_of,
     rank,
-    tail_points,
     tails,
     with_passages,
 )
 from ..payloads import (
     CHECK_FIELD,
-    HASH_FIELD,
     ID_FIELD,
     NUMBER_PATH,
     PASSAGE_FIELD,
-    PASSAGES_FIELD,
     TENANT_FIELD,
     from_stored,
     point_id,
@@ -55,14 +51,30 @@ from .checks import Checks, altered, checked_names, checked_payload, checked_vec
 from .contents import ENGINE, ONLY_CHECKS, Contents, count, documents_only, every_record
 from .engine import EdgeEngine, translated
 from .filters import to_edge
+from .points import (
+    ONLY_NAMES,
+    WITH_CHECKS,
+    NewPoint,
+    bytes_of,
+    bytes_used,
+    hit_rank,
+    tails_of,
+    to_edge_vector,
+    to_entry,
+    to_hit,
+    to_name,
+    with_all_ties,
+    with_ties,
+)
+from .points import (
+    query as query_points,
+)
 from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
 
 if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
 logger = logging.getLogger(__name__)
-NAMES = [ID_FIELD, HASH_FIELD, TENANT_FIELD, PASSAGE_FIELD, PASSAGES_FIELD]
-ONLY_NAMES, WITH_CHECKS = edge.PayloadSelector.Include(NAMES), edge.PayloadSelector.Include([*NAMES, CHECK_FIELD])
 DELETED_AT_ONCE = 10_000
 BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the payload storage and later a merged segment
 
@@ -90,8 +102,8 @@ class EdgeStore(Store):
         self._contents = contents
         self._description = contents.description
         self.settings = EdgeSettings(**stored_settings(contents.description.settings))
-        if contents.passages and contents.left_open:
-            self.sweep()
+        self._cut_off = contents.passages and contents.left_open
+        self._sweep_if_cut_off()
 
     @property
     def identity(self) -> str:
@@ -107,11 +119,12 @@ class EdgeStore(Store):
         """Engine, version, settings and size."""
         self._check_open()
         with self._edge.use("read") as shard:
-            found, size = shard.info(), _bytes_used(self._edge.folder)
+            found, size = shard.info(), bytes_used(self._edge.folder)
         return {
             **super().info(),
             "version": ENGINE,
             "documents": self._count(()),
+            "points": int(found.points_count),
             "segments": int(found.segments_count),
             "bytes": size,
             "described": True,
@@ -127,7 +140,7 @@ class EdgeStore(Store):
     def finish_loading(self) -> None:
         self._check_open()
         with self._edge.use("optimize") as shard:
-            if not self._edge.has_space(_bytes_used(self._edge.folder)):  # merging writes every segment once more
+            if not self._edge.has_space(bytes_used(self._edge.folder)):  # merging writes every segment once more
                 logger.warning("%s: too little free space to merge the index; searches work, more slowly", self.url)
             else:
                 with self._contents.writing(shard, {}, {}):
@@ -138,12 +151,26 @@ class EdgeStore(Store):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
-        nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+        nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
         return self._ranked({"query": nearest, "filter": self._restrict_to_tenant(filter)}, top_k, with_payload)
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
-        points = self._points(query, self._restrict_to_tenant(filter))
-        return immediate(best_documents(points, self._heads, top_k, self._spread, with_payload=with_payload, group=group))
+        nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
+        request = {"query": nearest, "filter": self._restrict_to_tenant(filter)}
+        with self._edge.use("search") as shard:
+            self._sweep_if_cut_off()
+            candidates = best_passages(partial(with_ties, shard, request), top_k, self._spread if group else None)
+            records = shard.retrieve(list(candidates), ONLY_NAMES, False)
+            names = {hex_id(record.id): checked_names(record, self.url) for record in records}
+            points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
+            best = sorted(points, key=rank)[:top_k]
+            heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
+        return [hit_of(point, heads.get(point.key)) for point in best]
+
+    def _sweep_if_cut_off(self) -> None:
+        """Within this process a search sees no passage that counts no more, unless a write was interrupted."""
+        if self._cut_off:
+            self.sweep()
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
@@ -155,7 +182,7 @@ class EdgeStore(Store):
             return self._fused(search, near, native)
         searches = [edge.Prefetch(search.prefetch, query=near, filter=native)]
         if len(search.query):
-            nearest = edge.Query.Nearest(_to_edge_vector(search.query), using=VECTOR)
+            nearest = edge.Query.Nearest(to_edge_vector(search.query), using=VECTOR)
             searches.insert(0, edge.Prefetch(search.prefetch, query=nearest, filter=native))
         # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
         return self._ranked({"query": edge.Fusion.Rrf(k=search.rrf_k + 1), "prefetches": searches}, search.top_k, True)
@@ -168,7 +195,7 @@ class EdgeStore(Store):
         return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
 
     def _points(self, query: SparseVector, native: Any) -> FetchPoints:
-        nearest = edge.Query.Nearest(_to_edge_vector(query), using=VECTOR)
+        nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
         request = {"query": nearest, "filter": native}
         return lambda count: fetched(sorted(map(self._point_found, self._best(request, count, ONLY_NAMES)), key=rank)[:count])
 
@@ -184,22 +211,22 @@ class EdgeStore(Store):
 
     def _ranked(self, request: Mapping[str, Any], top_k: int, with_payload: bool) -> list[Hit]:
         payload, checked = (True, checked_payload) if with_payload else (ONLY_NAMES, checked_names)
-        hits = [_hit(point, checked(point, self.url)) for point in self._best(request, top_k, payload)]
-        return sorted(hits, key=_rank)[:top_k]
+        hits = [to_hit(point, checked(point, self.url)) for point in self._best(request, top_k, payload)]
+        return sorted(hits, key=hit_rank)[:top_k]
 
     def _best(self, request: Mapping[str, Any], top_k: int, payload: Any) -> list[Any]:
         """The top_k points, and one more where it does not tie with the last of them."""
         with self._edge.use("search") as shard:
-            points = _query(shard, request, top_k + 1, payload)
+            points = query_points(shard, request, top_k + 1, payload)
             if len(points) > top_k and points[top_k].score == points[top_k - 1].score:
-                points = _with_all_ties(shard, request, points[top_k - 1].score, top_k, payload)
+                points = with_all_ties(shard, request, points[top_k - 1].score, top_k, payload)
         return points
 
     def _largest_weights(self, term_ids: list[int]) -> list[float]:
         """Of all tenants: the range of a term spans them."""
         queries = [edge.Query.Nearest(edge.SparseVector([term_id], [1.0]), using=VECTOR) for term_id in term_ids]
         with self._edge.use("search") as shard:
-            found = [_query(shard, {"query": query}, 1, payload=False) for query in queries]
+            found = [query_points(shard, {"query": query}, 1, payload=False) for query in queries]
         return [max((float(point.score) for point in points), default=0.0) for points in found]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
@@ -209,8 +236,8 @@ class EdgeStore(Store):
 
     def _entries(self, shard: Any, heads: Sequence[Any]) -> list[Entry]:
         """The documents of these heads, with all of their passages."""
-        entries = [_entry(record, self.url) for record in heads]
-        tails = {point: entry.doc_id for record, entry in zip(heads, entries, strict=True) for point in _tails_of(record, entry.doc_id)}
+        entries = [to_entry(record, self.url) for record in heads]
+        tails = {point: entry.doc_id for record, entry in zip(heads, entries, strict=True) for point in tails_of(record, entry.doc_id)}
         records = {hex_id(record.id): record for record in shard.retrieve(list(tails), True, True)} if tails else {}
         lost = next((doc_id for point, doc_id in tails.items() if point not in records), None)
         if lost is not None:
@@ -219,7 +246,7 @@ class EdgeStore(Store):
 
     def _with_passages(self, entry: Entry, head: Any, records: Mapping[str, Any]) -> Entry:
         vectors = [entry.vector]
-        for point in _tails_of(head, entry.doc_id):
+        for point in tails_of(head, entry.doc_id):
             vectors.append(checked_vector(records[point], VECTOR, self.url))
             checked_payload(records[point], self.url, vectors[-1])
         return with_passages(entry, head.payload, vectors)
@@ -227,7 +254,7 @@ class EdgeStore(Store):
     def _content_hashes(self, doc_ids: list[str]) -> dict[str, str]:
         with self._edge.use("read") as shard:
             records = shard.retrieve(self._point_ids(doc_ids), ONLY_NAMES, False)
-        found = [_name(record, self.url) for record in records]
+        found = [to_name(record, self.url) for record in records]
         return {entry.doc_id: entry.content_hash for entry in found if entry.content_hash is not None}
 
     def _count(self, filter: ParsedFilter) -> int:
@@ -240,7 +267,7 @@ class EdgeStore(Store):
         request = edge.ScrollRequest(limit=size, offset=cursor, filter=mine, with_payload=payload, with_vector=with_vectors)
         with self._edge.use("read") as shard:
             records, following = shard.scroll(request)
-            entries = self._entries(shard, records) if with_vectors else [_name(record, self.url) for record in records]
+            entries = self._entries(shard, records) if with_vectors else [to_name(record, self.url) for record in records]
         return entries, following
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -254,22 +281,24 @@ class EdgeStore(Store):
         if several or self._contents.passages:
             entries = last_of_each(entries)
         points = [point for entry in entries for point in self._to_points(entry)]
-        expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(map(_bytes_of, entries))
+        expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(map(bytes_of, entries))
         added = {point.id: point.payload[CHECK_FIELD] for point in points}
         with self._edge.use("write") as shard:
             self._edge.check_space(BYTES_PER_BYTE * expected)
             if several:
                 self._contents.begin_passages(shard)
             replaced, left = self._replaced(shard, list(added))
+            self._cut_off = self._cut_off or bool(left)
             with self._contents.writing(shard, replaced, added):
                 shard.update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
             self._remove(shard, {point: check for point, check in left.items() if point not in added})
+            self._cut_off = False
         return refusals
 
     def _replaced(self, shard: Any, points: Sequence[str]) -> tuple[Checks, Checks]:
         """The checks of those of these points that are there, and of the tails of those that are heads."""
         records = shard.retrieve(list(points), WITH_CHECKS, False)
-        tails = [tail for record in records for tail in _tails_of(record, record.payload[ID_FIELD])] if self._contents.passages else []
+        tails = [tail for record in records for tail in tails_of(record, record.payload[ID_FIELD])] if self._contents.passages else []
         return checks_of(records), checks_of(shard.retrieve(tails, ONLY_CHECKS, False)) if tails else {}
 
     def _delete_where(self, filter: ParsedFilter) -> int:
@@ -286,8 +315,10 @@ class EdgeStore(Store):
         deleted = 0
         for batch in batched(heads, DELETED_AT_ONCE):
             found, tails = self._replaced(shard, batch)
+            self._cut_off = self._cut_off or bool(tails)
             deleted += self._remove(shard, found)
             self._remove(shard, tails)
+            self._cut_off = False
         return deleted
 
     def sweep(self) -> int:
@@ -299,6 +330,7 @@ class EdgeStore(Store):
                 owners = {record.payload[PASSAGE_FIELD]["head"]: None for record in batch}
                 heads = {hex_id(head.id): head.payload for head in shard.retrieve(list(owners), ONLY_NAMES, False)}
                 swept += self._remove(shard, checks_of(record for record in batch if is_stale(record.payload[PASSAGE_FIELD], heads)))
+            self._cut_off = False
             return swept
 
     def _remove(self, shard: Any, to_delete: Checks) -> int:
@@ -351,89 +383,11 @@ class EdgeStore(Store):
         """The arguments of the document's points, its head last."""
         point = point_id(entry.doc_id, self.tenant)
         head = head_stored(entry, self.tenant)
-        vectors: dict[str, Any] = {VECTOR: _to_edge_vector(entry.vector)}
+        vectors: dict[str, Any] = {VECTOR: to_edge_vector(entry.vector)}
         if entry.dense is not None:
             vectors[DENSE] = list(entry.dense)
-        found = [_NewPoint(point, vectors, with_check(point, head, entry.vector))]
+        found = [NewPoint(point, vectors, with_check(point, head, entry.vector))]
         for tail in tails(entry, head, point, self.tenant):
             stored = with_check(tail.point, tail.stored, tail.vector)
-            found.append(_NewPoint(tail.point, {VECTOR: _to_edge_vector(tail.vector)}, stored))
+            found.append(NewPoint(tail.point, {VECTOR: to_edge_vector(tail.vector)}, stored))
         return found[::-1]
-
-
-class _NewPoint(NamedTuple):
-    id: str
-    vectors: dict[str, Any]
-    payload: dict[str, Any]
-
-
-def _query(shard: Any, request: Mapping[str, Any], limit: int, payload: Any, threshold: float | None = None) -> list[Any]:
-    asked = edge.QueryRequest(limit, **request, score_threshold=threshold, with_payload=payload, with_vector=False)
-    return [point for point in shard.query(asked) if point.score > 0]
-
-
-def _with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int, payload: Any) -> list[Any]:
-    """The top_k points, those tied with the last one chosen by document id: the engine cuts a tie as it likes."""
-    below = float(np.nextafter(np.float32(score), np.float32(0)))  # the engine's threshold is exclusive
-    points = _query(shard, request, count(shard), ONLY_NAMES, below)
-    best = sorted(points, key=_point_rank)[:top_k]
-    payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], payload, False)}
-    return [_Point(point.id, point.score, payloads[point.id]) for point in best]
-
-
-class _Point(NamedTuple):
-    id: Any
-    score: float
-    payload: dict[str, Any]
-
-
-def _hit(point: Any, stored: dict[str, Any]) -> Hit:
-    place = place_of(stored)
-    doc_id, payload, _ = from_stored(stored)
-    return Hit(doc_id, float(point.score), payload, place)
-
-
-def _point_rank(point: Any) -> tuple[float, str, int]:
-    return rank(point_of("", point.payload[ID_FIELD], point.score, point.payload))
-
-
-def _rank(hit: Hit) -> tuple[float, str]:
-    return -hit.score, hit.doc_id
-
-
-def _entry(record: Any, url: str) -> Entry:
-    vectors = record.vector or {}
-    vector = checked_vector(record, VECTOR, url)
-    doc_id, payload, content_hash = from_stored(checked_payload(record, url, vector))
-    return Entry(doc_id, vector, payload, content_hash, tuple(vectors[DENSE]) if DENSE in vectors else None)
-
-
-def _name(record: Any, url: str) -> Entry:
-    """Id and content hash only."""
-    doc_id, _, content_hash = from_stored(checked_names(record, url))
-    return Entry(doc_id, SparseVector([], []), {}, content_hash)
-
-
-def _to_edge_vector(vector: SparseVector) -> Any:
-    return edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())
-
-
-def _tails_of(head: Any, doc_id: str) -> list[str]:
-    """The point ids of the further passages of a document; of its head at least the names were read."""
-    stored = head.payload
-    return tail_points(doc_id, stored[PASSAGES_FIELD], stored.get(TENANT_FIELD)) if PASSAGES_FIELD in stored else []
-
-
-def _bytes_of(entry: Entry) -> int:
-    """About how many bytes an entry takes, without a dense vector."""
-    vectors = entry.vectors
-    return 8 * sum(map(len, vectors)) + 4 * _characters(entry.payload) + 1024 * len(vectors)
-
-
-def _characters(payload: Mapping[str, Any]) -> int:
-    return sum([len(value) if isinstance(value, str) else 64 for value in payload.values()])
-
-
-def _bytes_used(folder: Path) -> int:
-    # blocks, not sizes: the engine's files are sparse
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())

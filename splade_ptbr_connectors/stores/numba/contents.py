@@ -16,7 +16,8 @@ from .index import joined
 from .keys import Hashes, KeyTable
 from .passing import Passing
 from .ranking import score_batch
-from .schema import Change, Documents, Numbers, Places
+from .rows import Numbers
+from .schema import Change, Documents, Places
 from .searcher import Searcher
 from .segment import Segment
 
@@ -37,6 +38,11 @@ class Segments(tuple[Segment, ...]):
         """Of all rows."""
         return np.concatenate([np.empty(0, np.int64), *[segment.numbers for segment in self]])
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """Of all rows."""
+        return np.concatenate([np.empty(0, np.int32), *[segment.places_of(np.arange(len(segment))) for segment in self]])
+
     def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Of these rows."""
         which = np.searchsorted(self.searcher.bases, rows, "right") - 1
@@ -44,8 +50,27 @@ class Segments(tuple[Segment, ...]):
         return [self[w].doc_id(row) for w, row in zip(which.tolist(), local.tolist(), strict=True)]
 
 
+class Found(NamedTuple):
+    """Hits in no order: rows of the segments and of the buffer, each with its scores."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    in_buffer: NDArray[np.int64]
+    buffer_scores: NDArray[np.float64]
+
+    @property
+    def all_scores(self) -> NDArray[np.float64]:
+        """Of the segments, then of the buffer."""
+        return np.concatenate([self.scores, self.buffer_scores])
+
+    def only(self, chosen: NDArray[np.int64]) -> Found:
+        """Those of these places (ascending), counted from the segments on."""
+        here, there = chosen[chosen < len(self.rows)], chosen[chosen >= len(self.rows)] - len(self.rows)
+        return Found(self.rows[here], self.scores[here], self.in_buffer[there], self.buffer_scores[there])
+
+
 class Results(NamedTuple):
-    """Hits in no order: numbers, document ids and scores; see Contents.places() for which passages they are."""
+    """Hits in no order: numbers, document ids and scores."""
 
     numbers: list[int]
     doc_ids: list[str]
@@ -170,21 +195,16 @@ class Contents:
         living = [segment.numbers[_firsts(mask, segment.places)] for segment, mask in zip(self.segments, masks, strict=True)]
         return np.concatenate([*living, self.buffer.numbers[_firsts(self._buffer_mask(passing), self.buffer.places)]])
 
-    def places(self, numbers: Numbers) -> Places:
-        """Which passage of its document each of these numbers is; they are all there."""
-        found = np.zeros(len(numbers), np.int32)
-        for held, places in [*[(segment.numbers, segment.places) for segment in self.segments], (self.buffer.numbers, self.buffer.places)]:
-            if places is not None and len(held):
-                rows = np.minimum(np.searchsorted(held, numbers), len(held) - 1)
-                found = np.where(held[rows] == numbers, places[rows], found)
-        return found
-
     def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> Results:
         """The top k of those that live and pass, and all that tie with the last of them."""
+        return self.results(self.found(query, top_k, passing))
+
+    def found(self, query: SparseVector, top_k: int, passing: Passing | None) -> Found:
+        """The same by their rows."""
         searcher = self._living if passing is None else self.segments.searcher.narrowed(self._masks(passing))
         rows, scores = searcher.search(query, top_k)
         if not len(self.buffer):
-            return Results(self.segments.numbers[rows].tolist(), self.segments.doc_ids(rows), scores.tolist())
+            return Found(rows, scores, np.empty(0, np.int64), np.empty(0))
         in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
         hits = np.flatnonzero(in_buffer)
         every = np.concatenate([scores, in_buffer[hits]])
@@ -192,11 +212,20 @@ class Contents:
             least = np.partition(every, len(every) - top_k)[len(every) - top_k]
             kept, hits = scores >= least, hits[in_buffer[hits] >= least]
             rows, scores = rows[kept], scores[kept]
-        return Results(
-            [*self.segments.numbers[rows].tolist(), *self.buffer.numbers[hits].tolist()],
-            [*self.segments.doc_ids(rows), *self.buffer.doc_ids(hits)],
-            [*scores.tolist(), *in_buffer[hits].tolist()],
-        )
+        return Found(rows, scores, hits, in_buffer[hits])
+
+    def results(self, found: Found) -> Results:
+        """With the ids of the documents."""
+        ids = [*self.segments.doc_ids(found.rows), *(self.buffer.doc_ids(found.in_buffer) if len(found.in_buffer) else ())]
+        return Results(self.numbers_of(found).tolist(), ids, found.all_scores.tolist())
+
+    def numbers_of(self, found: Found) -> Numbers:
+        """Of these rows."""
+        return np.concatenate([self.segments.numbers[found.rows], self.buffer.numbers[found.in_buffer]])
+
+    def places_of(self, found: Found) -> Places:
+        """Which passage of its document each of these rows is."""
+        return np.concatenate([self.segments.places[found.rows], self.buffer.places[found.in_buffer]])
 
     @functools.cached_property
     def _living(self) -> Searcher:

@@ -13,7 +13,8 @@ import numpy as np
 
 from .building import WINDOW
 from .contents import Buffer, Contents, together
-from .schema import Documents, Numbers, Registered
+from .rows import Numbers
+from .schema import Documents, Registered
 from .segment import SUFFIX, Segment, write_segment
 
 _MOSTLY_FULL = 0.75  # a segment with so many living rows is left alone

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ...filters import Condition
 from .matching import test_of
-from .schema import Connection, Numbers, numbers_where
+from .rows import Connection, Numbers
+from .schema import numbers_where
 from .segment import Segment
 
 _REMEMBERED = 32  # filters

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import operator
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +19,30 @@ from numpy.typing import NDArray
 from ...batches import batched
 from ...errors import StoreCorruptError
 from ...vectors import SparseBatch, SparseVector
-from ..base import Entry, EntryPassage
+from ..base import Entry
 from .keys import Hashes, key_hashes
+from .rows import (
+    OF_TENANT,
+    OWNED,
+    PASSAGE,
+    WHOLE,
+    Connection,
+    Numbers,
+    as_json,
+    batch_of,
+    check_passage,
+    check_row,
+    complete,
+    entry_of,
+    indexed,
+    indexed_tail,
+    numbers_of,
+    parsed,
+    passage_rows,
+    row_of,
+    spans_of,
+    with_passages,
+)
 
 APPLICATION_ID = 0x53504C42  # "SPLB"
 FORMAT_VERSION, WITH_PASSAGES = 1, 2  # of a database without and with passages
@@ -42,16 +63,14 @@ CREATE TABLE segments (
 """
 PASSAGES = """
 CREATE TABLE IF NOT EXISTS passages (
-    number INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-    terms BLOB NOT NULL, weights BLOB NOT NULL, checksum INTEGER NOT NULL
+    number INTEGER PRIMARY KEY, document INTEGER NOT NULL, spans BLOB NOT NULL, terms BLOB NOT NULL, weights BLOB NOT NULL,
+    checksum INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS of_documents ON passages (document);
-"""  # the vector of the first passage is that of the document's row
+"""  # a document's first row has the spans of all passages (pairs of int32), and no vector: that one is in the document's own row
 NO_TENANT = ""  # no tenant has this name
 PAGE = 4096  # documents that are in Python's hands at once
-Numbers = NDArray[np.int64]
 Places = NDArray[np.int32]
-Connection = Any
 
 
 class State(NamedTuple):
@@ -124,20 +143,20 @@ def segments(connection: Connection) -> list[Registered]:
 
 def deleted_since(connection: Connection, revision: int) -> Numbers:
     """The numbers that ended after a revision, ascending."""
-    return np.sort(_numbers(connection.execute("SELECT number FROM deleted WHERE revision > ?", (revision,))))
+    return np.sort(numbers_of(connection.execute("SELECT number FROM deleted WHERE revision > ?", (revision,))))
 
 
 def documents_between(connection: Connection, after: int, last: int) -> Documents:
     """The documents after < number <= last. Raises StoreCorruptError."""
     where, between = "number > ? AND number <= ? ORDER BY number", (after, last)
-    rows = [_indexed(row) for row in connection.execute(f"SELECT {_WHOLE} FROM documents WHERE {where}", between)]
+    rows = [indexed(row) for row in connection.execute(f"SELECT {WHOLE} FROM documents WHERE {where}", between)]
     if holds_passages(connection):
-        tails = connection.execute(f"SELECT {_PASSAGE}, tenant, doc_id FROM {_OWNED} WHERE place > 0 AND {where}", between)
-        rows = sorted([*rows, *map(_indexed_tail, tails)], key=operator.itemgetter(0))
+        tails = connection.execute(f"SELECT {PASSAGE}, tenant, doc_id FROM {OWNED} WHERE place > 0 AND {where}", between)
+        rows = sorted([*rows, *map(indexed_tail, tails)], key=operator.itemgetter(0))
     numbers, keys, terms, weights, places = zip(*rows, strict=True) if rows else ((),) * 5
     ids = tuple([doc_id for _, doc_id in keys])
     hashes = key_hashes([tail_key(tenant, doc_id, place) for (tenant, doc_id), place in zip(keys, places, strict=True)])
-    return Documents(np.array(numbers, np.int64), ids, hashes, _batch(terms, weights), np.array(places, np.int32))
+    return Documents(np.array(numbers, np.int64), ids, hashes, batch_of(terms, weights), np.array(places, np.int32))
 
 
 def tail_key(tenant: str, doc_id: str, place: int) -> tuple[str, str]:
@@ -152,7 +171,7 @@ def find(
     if not candidates:
         return {}
     statement = "SELECT number, tenant, doc_id, content_hash FROM documents WHERE number IN (SELECT value FROM json_each(?))"
-    rows = _complete(list(connection.execute(statement, (_json(candidates),))), candidates)
+    rows = complete(list(connection.execute(statement, (as_json(candidates),))), candidates)
     wanted = set(doc_ids)
     return {row[2]: (row[0], row[3]) for row in rows if row[1] == (tenant or NO_TENANT) and row[2] in wanted}
 
@@ -160,26 +179,29 @@ def find(
 def entries(connection: Connection, numbers: Iterable[int]) -> list[Entry]:
     """The documents of these numbers, whole. Raises StoreCorruptError."""
     wanted = list(numbers)
-    rows = connection.execute(f"SELECT {_WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(wanted),))
-    return _with_passages(connection, _complete([(row[0], _entry(row)) for row in rows], wanted))
+    rows = connection.execute(f"SELECT {WHOLE} FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(wanted),))
+    return _whole(connection, complete([(row[0], entry_of(row)) for row in rows], wanted))
+
+
+def _whole(connection: Connection, numbered: list[tuple[int, Entry]]) -> list[Entry]:
+    return with_passages(connection, numbered) if holds_passages(connection) else [entry for _, entry in numbered]
 
 
 def spans(connection: Connection, numbers: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
     """Start and end of the passages of those of these documents that have several."""
     found = dict[int, list[tuple[int, int]]]()
     if holds_passages(connection):
-        statement = "SELECT document, start, end FROM passages WHERE document IN (SELECT value FROM json_each(?)) ORDER BY number"
-        for document, start, end in connection.execute(statement, (_json(numbers),)):
-            found.setdefault(document, []).append((start, end))
+        statement = "SELECT number, spans FROM passages WHERE number IN (SELECT value FROM json_each(?))"
+        found = {number: spans_of(blob) for number, blob in connection.execute(statement, (as_json(numbers),))}
     return found
 
 
 def payloads(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
     """The payload of each number. Raises StoreCorruptError."""
     rows = list(
-        connection.execute("SELECT number, payload FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(numbers),))
+        connection.execute("SELECT number, payload FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(numbers),))
     )
-    return dict(zip((row[0] for row in _complete(rows, numbers)), _parsed([row[1] for row in rows]), strict=True))
+    return dict(zip((row[0] for row in complete(rows, numbers)), parsed([row[1] for row in rows]), strict=True))
 
 
 def page(
@@ -188,13 +210,13 @@ def page(
     """Up to `size` documents after < number <= last, and the number of the last of them, None where it was the last of all."""
     rows = list(
         connection.execute(
-            f"SELECT {_WHOLE if with_vectors else 'number, doc_id, content_hash'} FROM documents WHERE number > ? AND number <= ? "
-            f"{'' if tenant is None else _OF_TENANT} ORDER BY number LIMIT ?",
+            f"SELECT {WHOLE if with_vectors else 'number, doc_id, content_hash'} FROM documents WHERE number > ? AND number <= ? "
+            f"{'' if tenant is None else OF_TENANT} ORDER BY number LIMIT ?",
             (after, last, *([] if tenant is None else [tenant]), size),
         )
     )
     if with_vectors:
-        whole = _with_passages(connection, [(row[0], _entry(row)) for row in rows])
+        whole = _whole(connection, [(row[0], entry_of(row)) for row in rows])
     else:
         whole = [Entry(row[1], SparseVector([], []), {}, row[2]) for row in rows]
     return whole, rows[-1][0] if len(rows) == size else None
@@ -218,14 +240,14 @@ def with_tails(connection: Connection, heads: Numbers, after: int = 0) -> Number
 
 
 def _heads_where(connection: Connection, tenant: str | None, test: Any, after: int) -> Numbers:
-    where, arguments = ("", ()) if tenant is None else (_OF_TENANT, (tenant,))
+    where, arguments = ("", ()) if tenant is None else (OF_TENANT, (tenant,))
     statement = f"FROM documents WHERE number > ? {where} ORDER BY number"
     if test is None:
-        return _numbers(connection.execute(f"SELECT number {statement}", (after, *arguments)))
+        return numbers_of(connection.execute(f"SELECT number {statement}", (after, *arguments)))
     passing = list[int]()
     cursor = connection.execute(f"SELECT number, payload {statement}", (after, *arguments))
     for rows in batched(cursor, PAGE):
-        passing += [row[0] for row, payload in zip(rows, _parsed([row[1] for row in rows]), strict=True) if test(payload)]
+        passing += [row[0] for row, payload in zip(rows, parsed([row[1] for row in rows]), strict=True) if test(payload)]
     return np.array(passing, np.int64)
 
 
@@ -239,11 +261,11 @@ def verify(connection: Connection, where: str) -> None:
     if twice is not None:
         raise StoreCorruptError(f"{where} holds {twice!r} more than once: restore it from a backup, or ingest into a new folder.")
     stored = 0
-    for row in connection.execute(f"SELECT {_WHOLE} FROM documents"):
-        _check_row(row)
+    for row in connection.execute(f"SELECT {WHOLE} FROM documents"):
+        check_row(row)
         stored += 1
-    for row in connection.execute(f"SELECT {_PASSAGE}, tenant, doc_id FROM {_OWNED}") if holds_passages(connection) else ():
-        _check_passage(row)
+    for row in connection.execute(f"SELECT {PASSAGE}, tenant, doc_id FROM {OWNED}") if holds_passages(connection) else ():
+        check_passage(row)
         stored += row[0] != row[1]
     if stored != read_state(connection).documents:
         raise StoreCorruptError(
@@ -262,7 +284,7 @@ def replace(connection: Connection, tenant: str | None, written: Sequence[Entry]
     numbers = (first + np.cumsum([0, *counts[:-1]])).tolist() if counts else []
     connection.executemany(
         "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [_row(number, tenant or NO_TENANT, entry) for number, entry in zip(numbers, written, strict=True)],
+        [row_of(number, tenant or NO_TENANT, entry) for number, entry in zip(numbers, written, strict=True)],
     )
     total = sum(counts)
     if total > len(written):
@@ -292,8 +314,8 @@ def _begun(first: int, tenant: str, written: Sequence[Entry], hashes: Hashes) ->
 
 def _insert_passages(connection: Connection, numbered: Iterable[tuple[int, Entry]]) -> None:
     connection.execute(f"{PASSAGES}; PRAGMA user_version = {WITH_PASSAGES}")
-    rows = [_passage_row(number + passage.number, number, passage) for number, entry in numbered for passage in entry.passages]
-    connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    rows = [row for number, entry in numbered for row in passage_rows(number, entry)]
+    connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def replace_segments(connection: Connection, replaced: Sequence[Registered], new: Sequence[Registered], last: int, revision: int) -> None:
@@ -311,11 +333,11 @@ def _end(connection: Connection, documents: Sequence[int]) -> list[int]:
     if not documents:
         return []
     revision, gone = read_state(connection).revision + 1, list(documents)
-    connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (_json(documents),))
-    _complete(list(range(connection.changes())), documents)
+    connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(documents),))
+    complete(list(range(connection.changes())), documents)
     if holds_passages(connection):
         of_these = "DELETE FROM passages WHERE document IN (SELECT value FROM json_each(?)) RETURNING number, document"
-        gone += [number for number, document in connection.execute(of_these, (_json(documents),)).fetchall() if number != document]
+        gone += [number for number, document in connection.execute(of_these, (as_json(documents),)).fetchall() if number != document]
     connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in gone])
     return gone
 
@@ -324,132 +346,3 @@ def _advance(connection: Connection, documents: int, numbers: int) -> int:
     statement = "UPDATE state SET revision = revision + 1, documents = documents + ?, following = following + ? RETURNING revision"
     revision: int = connection.execute(statement, (documents, numbers)).get
     return revision
-
-
-# -- rows ------------------------------------------------------------------------------------------------------------------
-
-_OF_TENANT = "AND tenant = ? AND tenant != ''"  # the second half is for SQLite, which takes the index then
-_WHOLE = "number, tenant, doc_id, content_hash, payload, terms, weights, checksum"
-_PASSAGE = "number, document, start, end, terms, weights, checksum"
-_OWNED = (
-    "(SELECT p.number, p.document, p.number - p.document AS place, p.start, p.end, p.terms, p.weights, p.checksum, d.tenant, d.doc_id "
-    "FROM passages AS p JOIN documents AS d ON d.number = p.document)"
-)
-
-
-def _indexed(row: Sequence[Any]) -> tuple[int, tuple[str, str], bytes, bytes, int]:
-    """Number, tenant and id, terms, weights and place of a document's row."""
-    _check_row(row)
-    return row[0], (row[1], row[2]), row[5], row[6], 0
-
-
-def _indexed_tail(row: Sequence[Any]) -> tuple[int, tuple[str, str], bytes, bytes, int]:
-    """The same of a passage's row."""
-    _check_passage(row)
-    return row[0], (row[7], row[8]), row[4], row[5], row[0] - row[1]
-
-
-def _with_passages(connection: Connection, numbered: list[tuple[int, Entry]]) -> list[Entry]:
-    """The entries, those of several passages with these."""
-    if not holds_passages(connection):
-        return [entry for _, entry in numbered]
-    of = dict[int, list[EntryPassage]]()
-    vectors = {number: entry.vector for number, entry in numbered}
-    statement = f"SELECT {_PASSAGE}, doc_id FROM {_OWNED} WHERE document IN (SELECT value FROM json_each(?)) ORDER BY number"
-    for row in connection.execute(statement, (_json(list(vectors)),)):
-        _check_passage(row)
-        vector = vectors[row[1]] if row[0] == row[1] else _batch([row[4]], [row[5]])[0]
-        of.setdefault(row[1], []).append(EntryPassage(row[0] - row[1], row[2], row[3], vector))
-    return [entry._replace(passages=tuple(of[number])) if number in of else entry for number, entry in numbered]
-
-
-def _passage_row(number: int, document: int, passage: EntryPassage) -> tuple[Any, ...]:
-    vector = passage.vector
-    blobs = (vector.term_ids.tobytes(), vector.weights.tobytes()) if number != document else (b"", b"")
-    row = (number, document, passage.start, passage.end, *blobs)
-    return (*row, _passage_checksum(row))
-
-
-def _passage_checksum(row: Sequence[Any]) -> int:
-    number, document, start, end, terms, weights = row[:6]
-    return zlib.crc32(f"{number}\0{document}\0{start}\0{end}\0{len(terms)}\0".encode() + terms + weights)
-
-
-def _check_passage(row: Sequence[Any]) -> None:
-    if _passage_checksum(row) != row[6]:
-        raise StoreCorruptError(
-            f"a passage of document {row[-1]!r} is damaged: its checksum differs; restore the store from a backup, or ingest anew."
-        )
-
-
-def _row(number: int, tenant: str, entry: Entry) -> tuple[Any, ...]:
-    vector = entry.vector
-    row = (
-        number,
-        tenant,
-        entry.doc_id,
-        entry.content_hash,
-        _encode(entry.payload).encode(),
-        vector.term_ids.tobytes(),
-        vector.weights.tobytes(),
-    )
-    return (*row, _checksum(row))
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    _check_row(row)
-    return Entry(row[2], _batch([row[5]], [row[6]])[0], _parsed([row[4]])[0], row[3])
-
-
-def _checksum(row: Sequence[Any]) -> int:
-    number, tenant, doc_id, content_hash, payload, terms, weights = row[:7]
-    head = f"{number}\0{tenant}\0{doc_id}\0{content_hash}\0{len(payload)}\0{len(terms)}\0".encode()
-    return zlib.crc32(b"".join((head, payload, terms, weights)))
-
-
-def _check_row(row: Sequence[Any]) -> None:
-    if _checksum(row) != row[7]:
-        raise StoreCorruptError(f"document {row[2]!r} is damaged: its checksum differs; restore the store from a backup, or ingest anew.")
-
-
-def _complete(rows: list[Any], numbers: Sequence[int]) -> list[Any]:
-    if len(rows) != len(numbers):
-        raise StoreCorruptError(
-            f"{len(numbers) - len(rows)} of {len(numbers)} documents that the index holds are not in the database: "
-            "restore the store from a backup, or ingest anew."
-        )
-    return rows
-
-
-def _batch(terms: Sequence[bytes], weights: Sequence[bytes]) -> SparseBatch:
-    indptr = np.zeros(len(terms) + 1, np.int64)
-    np.cumsum([len(one) // 4 for one in terms], out=indptr[1:])
-    return SparseBatch(indptr, np.frombuffer(b"".join(terms), "<u4"), np.frombuffer(b"".join(weights), "<f4"))
-
-
-def _parsed(texts: Sequence[bytes]) -> list[dict[str, Any]]:
-    """JSON values, parsed as one list: a call for each takes longer than the search that found them."""
-    try:
-        values: list[dict[str, Any]] = json.loads(b"[" + b",".join(texts) + b"]")
-    except ValueError as error:
-        raise StoreCorruptError(f"a payload is damaged ({error}): restore the store from a backup, or ingest anew.") from error
-    if len(values) != len(texts):
-        raise StoreCorruptError(f"one of {len(texts)} payloads is damaged: restore the store from a backup, or ingest anew.")
-    return values
-
-
-def _plain(value: object) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
-
-
-def _json(values: Sequence[Any]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
-
-
-def _numbers(rows: Iterable[tuple[int]]) -> Numbers:
-    return np.fromiter((row[0] for row in rows), np.int64)

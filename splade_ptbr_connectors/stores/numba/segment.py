@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ...errors import StoreCorruptError
 from .arrays import Arrays, read_arrays, write_arrays
 from .keys import KeyTable
-from .schema import Documents, Numbers, Places, Registered
+from .rows import Numbers
+from .schema import Documents, Places, Registered
 from .window import Window
 
 SUFFIX, BUILDING = ".segment", ".building"

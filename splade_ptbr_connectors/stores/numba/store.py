@@ -8,31 +8,29 @@ says how far the database must reach.
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreNotFoundError, VectorError
+from ...errors import ConfigError, StoreCorruptError, StoreFormatError, VectorError
 from ...filters import Condition
 from ...vectors import SparseVector
-from ..base import Entry, Hit, ParsedFilter, Refusal, Store
-from ..calls import Operation
-from ..model_stamp import ModelStamp, StoreDescription, check_passages, find_store, resolve_encoder, store_folder
-from ..passages import SOMEWHERE, Head, Point, best_documents, fetched, immediate, rank
+from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
+from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
+from ..passages import SOMEWHERE
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
 from .building import WINDOW
 from .compiled import numba
-from .contents import EMPTY, Contents, Results
-from .database import ACKNOWLEDGED, ADVICE, DATABASE, Connection, Database, translated
+from .contents import EMPTY, Contents
+from .creation import ENGINE, create, is_there
+from .database import ADVICE, DATABASE, Connection, Database, translated
+from .grouping import best_passages
 from .keys import Hashes, key_hashes
 from .matching import checked
 from .merging import Run, runs, write_run
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUFFER_BYTES = 256 * 2**20  # of vectors that no segment holds, before they are merged into one
 LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
-LIVING = ""  # the version of all: a transaction replaces all passages of a document at once
 THREADS = 2  # that read segments when a store is opened
 
 
@@ -71,9 +68,9 @@ def connect(options: OpenOptions) -> NumbaStore:
     except UnicodeEncodeError as error:
         raise ConfigError(f"the folder {str(folder)!r} has a name that is no UTF-8, which SQLite does not open: rename it.") from error
     with translated(url, "open"):
-        found = _is_there(folder, url, create=options.create and not settings.read_only)
+        found = is_there(folder, url, create=options.create and not settings.read_only)
     if not found:
-        _create(folder, options, resolve_encoder(options.encoder, None, url))
+        create(folder, options, resolve_encoder(options.encoder, None, url))
     database = Database(folder, url, read_only=settings.read_only)
     try:
         with translated(url, "open"), database.reading() as connection:
@@ -96,7 +93,7 @@ class NumbaStore(Store):
     flush(). Every search sees all that any process has written before.
     """
 
-    engine: ClassVar[str] = "numba"
+    engine: ClassVar[str] = ENGINE
 
     def __init__(
         self,
@@ -173,16 +170,13 @@ class NumbaStore(Store):
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
-
-            def points(count: int) -> Operation[list[Point]]:
-                return fetched(_points(contents, contents.search(query, count, passing))[:count])
-
-            def heads(numbers: list[int], whole: bool) -> Operation[Mapping[int, Head]]:
-                spans = schema.spans(connection, numbers)
-                payloads = schema.payloads(connection, numbers) if whole else {}
-                return fetched({number: _head(payloads.get(number, {}), spans.get(number)) for number in numbers})
-
-            return immediate(best_documents(points, heads, top_k, self._spread, with_payload=with_payload, group=group))
+            best = best_passages(contents, query, top_k, passing, self._spread if group else None)
+            if not with_payload:
+                return [Hit(doc_id, score, {}, Place(place, ())) for score, doc_id, place, _ in best]
+            numbers = list({number: None for *_, number in best})
+            payloads, spans = schema.payloads(connection, numbers), schema.spans(connection, numbers)
+            places = [Place(place, spans[number]) if number in spans else None for *_, place, number in best]
+            return [Hit(doc_id, score, payloads[number], place) for (score, doc_id, _, number), place in zip(best, places, strict=True)]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._snapshot() as (connection, contents):
@@ -376,45 +370,7 @@ class NumbaStore(Store):
                     path.unlink(missing_ok=True)
 
 
-def _points(contents: Contents, found: Results) -> list[Point]:
-    """The hits as passages, best first; the key of a head is its number. A version tells only that there are several."""
-    numbers = np.array(found.numbers, np.int64)
-    places = contents.places(numbers)
-    heads = (numbers - places).tolist()
-    return sorted(map(Point, heads, found.doc_ids, found.scores, places.tolist(), itertools.repeat(LIVING)), key=rank)
-
-
-def _head(payload: Mapping[str, Any], spans: Sequence[tuple[int, int]] | None) -> Head:
-    return Head(payload, LIVING, spans or ())
-
-
 def _renewed(connection: Connection) -> State:
     """Where the database stands now, with the transaction begun anew."""
     connection.execute("COMMIT; BEGIN")
     return schema.read_state(connection)
-
-
-def _is_there(folder: Path, url: str, *, create: bool) -> bool:
-    """Whether there is a store; False where one is to be made. Raises StoreNotFoundError, StoreFormatError and StoreCorruptError."""
-    if not (folder / DATABASE).exists():
-        rest = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        if any(name == ACKNOWLEDGED or name.endswith(SUFFIX) for name in rest):
-            raise StoreCorruptError(f"{folder / DATABASE} is missing, and with it the documents: {ADVICE}.")
-        if "manifest.json" in rest:
-            raise StoreFormatError(f"{folder} is a store of an earlier version of this package: ingest into a new folder.")
-        find_store(folder, url, NumbaStore.engine, create=create)
-        return False
-    if not Database.is_empty(folder):
-        return True
-    if (folder / ACKNOWLEDGED).exists():
-        raise StoreCorruptError(f"{folder / DATABASE} is empty, and documents were written to it: {ADVICE}.")
-    if not create:
-        raise StoreNotFoundError(f"there is no store at {url}: fill one with ingest, or check the path.")
-    return False
-
-
-def _create(folder: Path, options: OpenOptions, encoder: Encoder) -> None:
-    description = options.description(NumbaStore.engine, ModelStamp.of(encoder), {})
-    with translated(options.url, "create"):
-        folder.mkdir(parents=True, exist_ok=True)
-        Database.create(folder, options.url, json.dumps(description.to_mapping(), ensure_ascii=False), description.store_id)

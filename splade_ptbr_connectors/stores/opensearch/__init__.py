@@ -4,7 +4,7 @@ from ...extras import require
 
 require("opensearchpy", "the OpenSearch store")  # before anything below imports it: the error names the extra
 
-from .query import NativeFilter  # noqa: E402
+from .filters import NativeFilter  # noqa: E402
 from .settings import OpenSearchSettings  # noqa: E402
 from .store import OpenSearchStore, connect  # noqa: E402
 

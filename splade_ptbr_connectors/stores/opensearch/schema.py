@@ -108,7 +108,7 @@ def lasting_settings(settings: OpenSearchSettings) -> dict[str, Any]:
     return kept
 
 
-_PASSAGES: dict[str, Any] = {  # of an index that may hold documents of several passages
+_PASSAGES: dict[str, Any] = {  # where documents may have several
     HEAD: {"type": "keyword", "doc_values": False},
     PASSAGE: {"type": "keyword", "index": False},
     PASSAGES: {"type": "object", "enabled": False},

@@ -19,7 +19,7 @@ from splade_ptbr_connectors.stores.calls import Operation, drive
 from splade_ptbr_connectors.stores.model_stamp import ModelStamp, StoreDescription
 from splade_ptbr_connectors.stores.opensearch import NativeFilter, OpenSearchSettings, query
 from splade_ptbr_connectors.stores.opensearch.client import Capabilities, detect, max_clauses, plugin_names, version_tuple
-from splade_ptbr_connectors.stores.opensearch.query import clause_count, restrict_to_tenant
+from splade_ptbr_connectors.stores.opensearch.filters import clause_count, restrict_to_tenant
 from splade_ptbr_connectors.stores.opensearch.schema import (
     check_name,
     creation,

@@ -1,0 +1,108 @@
+"""Points of the engine: asked for, made of documents, and read as hits and documents, each checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import qdrant_edge as edge
+
+from ...vectors import SparseVector
+from ..base import Entry, Hit
+from ..passages import place_of, point_of, rank, tail_points
+from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD, from_stored
+from .checks import checked_names, checked_payload, checked_vector, hex_id
+from .contents import count
+from .settings import DENSE, VECTOR
+
+NAMES = [ID_FIELD, HASH_FIELD, TENANT_FIELD, PASSAGE_FIELD, PASSAGES_FIELD]
+ONLY_NAMES, WITH_CHECKS = edge.PayloadSelector.Include(NAMES), edge.PayloadSelector.Include([*NAMES, CHECK_FIELD])
+
+
+class NewPoint(NamedTuple):
+    id: str
+    vectors: dict[str, Any]
+    payload: dict[str, Any]
+
+
+def query(shard: Any, request: Mapping[str, Any], limit: int, payload: Any, threshold: float | None = None) -> list[Any]:
+    asked = edge.QueryRequest(limit, **request, score_threshold=threshold, with_payload=payload, with_vector=False)
+    return [point for point in shard.query(asked) if point.score > 0]
+
+
+def with_ties(shard: Any, request: Mapping[str, Any], limit: int) -> list[tuple[str, float]]:
+    """Id and score of the first points and of all that tie with the last of them: reading payloads is what takes the time."""
+    points = query(shard, request, limit + 1, False)
+    if len(points) > limit and points[limit].score == points[limit - 1].score:
+        below = float(np.nextafter(np.float32(points[limit].score), np.float32(0)))
+        points = query(shard, request, count(shard), False, below)
+    return [(hex_id(point.id), float(point.score)) for point in points]
+
+
+def with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int, payload: Any) -> list[Any]:
+    """The top_k points, those tied with the last one chosen by document id: the engine cuts a tie as it likes."""
+    below = float(np.nextafter(np.float32(score), np.float32(0)))  # the engine's threshold is exclusive
+    points = query(shard, request, count(shard), ONLY_NAMES, below)
+    best = sorted(points, key=point_rank)[:top_k]
+    payloads = {record.id: record.payload for record in shard.retrieve([point.id for point in best], payload, False)}
+    return [_Point(point.id, point.score, payloads[point.id]) for point in best]
+
+
+class _Point(NamedTuple):
+    id: Any
+    score: float
+    payload: dict[str, Any]
+
+
+def to_hit(point: Any, stored: dict[str, Any]) -> Hit:
+    place = place_of(stored)
+    doc_id, payload, _ = from_stored(stored)
+    return Hit(doc_id, float(point.score), payload, place)
+
+
+def point_rank(point: Any) -> tuple[float, str, int]:
+    return rank(point_of("", point.payload[ID_FIELD], point.score, point.payload))
+
+
+def hit_rank(hit: Hit) -> tuple[float, str]:
+    return -hit.score, hit.doc_id
+
+
+def to_entry(record: Any, url: str) -> Entry:
+    vectors = record.vector or {}
+    vector = checked_vector(record, VECTOR, url)
+    doc_id, payload, content_hash = from_stored(checked_payload(record, url, vector))
+    return Entry(doc_id, vector, payload, content_hash, tuple(vectors[DENSE]) if DENSE in vectors else None)
+
+
+def to_name(record: Any, url: str) -> Entry:
+    """Id and content hash only."""
+    doc_id, _, content_hash = from_stored(checked_names(record, url))
+    return Entry(doc_id, SparseVector([], []), {}, content_hash)
+
+
+def to_edge_vector(vector: SparseVector) -> Any:
+    return edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())
+
+
+def tails_of(head: Any, doc_id: str) -> list[str]:
+    """The point ids of the further passages of a document; of its head at least the names were read."""
+    stored = head.payload
+    return tail_points(doc_id, stored[PASSAGES_FIELD], stored.get(TENANT_FIELD)) if PASSAGES_FIELD in stored else []
+
+
+def bytes_of(entry: Entry) -> int:
+    """About how many bytes an entry takes, without a dense vector."""
+    vectors = entry.vectors
+    return 8 * sum(map(len, vectors)) + 4 * _characters(entry.payload) + 1024 * len(vectors)
+
+
+def _characters(payload: Mapping[str, Any]) -> int:
+    return sum([len(value) if isinstance(value, str) else 64 for value in payload.values()])
+
+
+def bytes_used(folder: Path) -> int:
+    # blocks, not sizes: the engine's files are sparse
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())

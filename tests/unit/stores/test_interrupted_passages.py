@@ -1,0 +1,85 @@
+"""A write that is cut off leaves the old document or the new one, and nothing of the other that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient
+
+from splade_ptbr_connectors.stores import open_store, replacing
+from splade_ptbr_connectors.stores.edge.engine import EdgeEngine
+from splade_ptbr_connectors.stores.numba import store as numba_store
+from splade_ptbr_connectors.stores.qdrant import QdrantStore
+from tests.support.encoders import HashingEncoder
+from tests.support.interrupted import Interrupter, check_interruptions, of_length, state
+
+ENCODER = HashingEncoder(vocab_size=24)
+
+
+def test_on_qdrant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacing, "LEFT_OVER_S", -60)
+    client, interrupter = QdrantClient(":memory:"), Interrupter()
+    with QdrantStore.from_client(client, "all", encoder=ENCODER) as store:
+        for name in ("upsert", "delete"):
+            monkeypatch.setattr(client, name, interrupter(getattr(client, name)))
+        check_interruptions(store, interrupter, lambda: client.count("all").count)
+    client.close()
+
+
+def test_what_another_process_may_be_writing_is_not_swept() -> None:
+    client = QdrantClient(":memory:")
+    with QdrantStore.from_client(client, "all", encoder=ENCODER) as store:
+        store.upsert_vectors([of_length(3, 1.0)])
+        [head] = [point.id for point in client.scroll("all", limit=9)[0] if "_passages" in (point.payload or {})]
+        client.delete("all", [head])
+        assert state(store) is None and store.sweep() == 0 and client.count("all").count == 2
+    client.close()
+
+
+def test_on_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupter, use = Interrupter(), EdgeEngine.use
+
+    class Shard:
+        def __init__(self, shard: Any) -> None:
+            self._shard = shard
+            self.update = interrupter(shard.update)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._shard, name)
+
+    @contextmanager
+    def proxied(engine: EdgeEngine, doing: str) -> Iterator[Any]:
+        with use(engine, doing) as shard:
+            yield Shard(shard)
+
+    with open_store(f"edge:{tmp_path}/store", encoder=ENCODER) as store:
+        store.upsert_vectors([of_length(2, 1.0)])
+        monkeypatch.setattr(EdgeEngine, "use", proxied)
+        check_interruptions(store, interrupter, lambda: int(store.info()["points"]))
+        monkeypatch.setattr(EdgeEngine, "use", use)
+
+
+def test_on_numba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupter = Interrupter()
+    with open_store(f"numba:{tmp_path}/store", encoder=ENCODER) as store:
+        for name in ("replace", "delete"):
+            monkeypatch.setattr(numba_store.schema, name, interrupter(getattr(numba_store.schema, name)))
+        check_interruptions(store, interrupter, lambda: len(store._contents))  # type: ignore[attr-defined]
+
+
+def test_an_edge_store_that_was_killed_is_swept_when_it_is_opened(tmp_path: Path) -> None:
+    """A real death is tests/faults' matter; here the files are those of a store that was not closed."""
+    url = f"edge:{tmp_path}/store"
+    with open_store(url, encoder=ENCODER) as store:
+        store.upsert_vectors([of_length(3, 1.0)])
+        with store._edge.use("delete") as shard:  # type: ignore[attr-defined]
+            head = store._point_ids(["a"])  # type: ignore[attr-defined]
+            store._remove(shard, store._replaced(shard, head)[0])  # type: ignore[attr-defined]
+        assert store.info()["points"] == 2 and store.count() == 0
+        store._seal = lambda: None  # type: ignore[attr-defined,method-assign]
+    with open_store(url, encoder=ENCODER) as store:
+        assert store.info()["points"] == 0
