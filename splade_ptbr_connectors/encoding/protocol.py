@@ -60,3 +60,12 @@ class CountsTokens(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many of these tokens each of these documents has."""
         ...
+
+
+@runtime_checkable
+class ShowsPieces(Protocol):
+    """What an encoder has beside, whose scores are explained by the words of a text."""
+
+    def pieces(self, text: str) -> Sequence[tuple[int, int, int]]:
+        """(term id, start, end) of every token of a text, in characters of the text as it was given."""
+        ...

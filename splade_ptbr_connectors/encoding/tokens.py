@@ -77,6 +77,12 @@ class TextTokenizer:
         with tokenizer_errors("the model's tokenizer cannot take these texts"):
             return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def pieces(self, text: str) -> list[tuple[int, int, int]]:
+        """(token id, start, end) of every token of a text, in characters, without special ones and the prompt."""
+        with tokenizer_errors("the model's tokenizer cannot take this text"):
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return [(token, start, end) for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+
     def _windows(self, encoding: Encoding) -> TokenizedText:
         ids = encoding.ids
         if len(ids) <= self._specials:
