@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors import SpladeEncoder, explain_hits, ingest, open_store
+from splade_ptbr_connectors import SparseVector, SpladeEncoder, explain_hits, ingest, open_store
 from splade_ptbr_connectors.demo.sample import read_corpus
 from splade_ptbr_connectors.encoding.explain_words import marked
 from splade_ptbr_connectors.stores.base import Hit, Store
@@ -26,12 +26,10 @@ queries = st.lists(st.sampled_from(WORDS) | st.sampled_from(["até quando", "mul
 )
 
 
-@pytest.fixture(scope="module", params=["edge", "numba", "edge, float16", "edge, uint8"])
+@pytest.fixture(scope="module", params=["edge", "numba"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    engine, _, datatype = request.param.partition(", ")
-    chosen = {"datatype": datatype} if datatype else {}
-    url, passages = f"{engine}:{tmp_path_factory.mktemp('stores')}/store", {"passage_tokens": 64, "overlap": 16}
-    with open_store(url, encoder=MINI, passages=passages, settings=chosen) as opened:
+    url, passages = f"{request.param}:{tmp_path_factory.mktemp('stores')}/store", {"passage_tokens": 64, "overlap": 16}
+    with open_store(url, encoder=MINI, passages=passages) as opened:
         ingest([*LONG, *SAMPLE[:10]], opened)
         yield opened
 
@@ -64,3 +62,12 @@ def test_what_a_hit_does_not_say_is_looked_up(store: Store) -> None:
     [ready] = explain_hits(store, MINI.encode_query(query), [hit])
     assert ready is not None and found is not None and ready.score == found.score
     assert all(match.query_word is None for match in ready.words)
+
+
+def test_weights_are_those_that_the_engine_keeps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    hits = store.search("prazo da vacina", 1)
+    [whole] = explain_hits(store, "prazo da vacina", hits)
+    monkeypatch.setattr(store, "quantized", lambda vector: SparseVector(vector.term_ids, vector.weights / 2))
+    [halved] = explain_hits(store, "prazo da vacina", hits)
+    assert whole is not None and halved is not None and whole.score > 0
+    assert halved.score == pytest.approx(whole.score / 2)
