@@ -80,7 +80,9 @@ class Splitter:
         Raises TextError for a text that cannot be encoded.
         """
         front = f"{title} " if title else ""
-        room = max(self.limit - self._count([front])[0], self.limit // 2) if front else self.limit
+        if self._fits(front + text, self.limit):
+            return [Passage(0, 0, len(text), text)]
+        room = max(self.limit - self._count([front])[0], self.limit // 2)
         spans = [(0, len(text))] if self._fits(text, room) else self._spans(text, room)
         return [Passage(number, start, end, text[start:end]) for number, (start, end) in enumerate(spans)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 OnLong = Literal["windows", "truncate", "error"]
 OVERLAP = 0.25  # share of a window that the next one repeats, so that no passage is only seen cut in two
+MAX_KNOWN_WORDS = 100_000
+_WORD = re.compile(r"[^ \t\r\n]+")
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
 
 
@@ -56,6 +59,8 @@ class TextTokenizer:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
             raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside {beside}.")
         self._overlap = min(int(self.room * OVERLAP), self.room - 1)
+        self._word_by_word = type(tokenizer.pre_tokenizer).__name__ == "BertPreTokenizer"  # its words never depend on one another
+        self._known: dict[str, int] = {}  # tokens of words met: texts are counted again and again, and have few words
         self.max_length = max_length
         self.on_long = on_long
         self._prompt = prompt
@@ -74,6 +79,17 @@ class TextTokenizer:
 
     def count(self, texts: list[str]) -> list[int]:
         """How many tokens each text has without special ones and the prompt; `room` of them are one window."""
+        if not self._word_by_word:
+            return self._counted(texts)
+        found = [_WORD.findall(text) for text in texts]
+        if len(self._known) > MAX_KNOWN_WORDS:
+            self._known = {}
+        known = self._known  # another thread may begin a new one
+        new = list({word for words in found for word in words if word not in known})
+        known.update(zip(new, self._counted(new), strict=True))
+        return [sum([known[word] for word in words]) for words in found]
+
+    def _counted(self, texts: list[str]) -> list[int]:
         with tokenizer_errors("the model's tokenizer cannot take these texts"):
             return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
