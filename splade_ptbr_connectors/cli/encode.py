@@ -26,9 +26,11 @@ from .options import (
     Model,
     OnLongChoice,
     OnLongOption,
+    Passages,
     RuntimeChoice,
     RuntimeOption,
     load_encoder,
+    read_passages,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def encode(
     with_record: Annotated[
         bool, typer.Option("--with-record", help="Write the whole record beside its vector, so that ingest takes OUT as it is.")
     ] = False,
+    passages: Passages = None,
     dead_letter: DeadLetter = None,
     allow_rejected: AllowRejected = False,
     on_long: OnLongOption = OnLongChoice.windows,
@@ -75,18 +78,22 @@ def encode(
     """
     from ..ingestion.dead_letter import DeadLetter as DeadLetterFile
     from ..sources import open_source
-    from ..splitting import Splitter, default_settings
+    from ..splitting import Splitter
+    from ..stores.model_stamp import passage_settings
 
     if as_json and out == STDOUT:
         raise ConfigError("--json and OUT '-' both write to stdout: give OUT a file name.")
     if with_record and (tokens or kind is Kind.query):
         raise ConfigError("--with-record writes documents for ingest: leave out --tokens and --kind query.")
+    if passages and not with_record:
+        raise ConfigError("--passages is for --with-record: without it a line has one vector.")
+    split = passage_settings(read_passages(passages))
     started = time.perf_counter()
     records = open_source(source)
     encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
     with closing(DeadLetterFile(dead_letter)) as rejected, _writer(out) as file:
         line = partial(_line, decoder=encoder if tokens else None, fingerprint=encoder.fingerprint if with_record else None)
-        splitter = Splitter(encoder, **default_settings()) if with_record else None
+        splitter = Splitter(encoder, **split) if with_record and split is not None else None
         counts = _write(_items(records, encoder, kind, splitter), file, line, rejected, source)
     document = {
         "source": source,

@@ -24,12 +24,14 @@ from .options import (
     Model,
     OnLongChoice,
     OnLongOption,
+    Passages,
     RuntimeChoice,
     RuntimeOption,
     Settings,
     StoreUrl,
     Tenant,
     load_encoder,
+    read_passages,
     read_settings,
 )
 from .run_files import run_files
@@ -80,6 +82,7 @@ def ingest(
     store: StoreUrl,
     tenant: Tenant = None,
     setting: Settings = None,
+    passages: Passages = None,
     model: Model = "mini",
     checkpoint: Checkpoint = None,
     dead_letter: DeadLetter = None,
@@ -98,7 +101,7 @@ def ingest(
     from ..sources import open_source
 
     records = open_source(source)  # before the model: a missing file shows at once
-    target = Target(store, tenant, read_settings(setting))
+    target = Target(store, tenant, read_settings(setting), read_passages(passages))
     load = partial(load_encoder, model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long)
     if engine is Engine.ray:
         if checkpoint or restart:
@@ -120,12 +123,13 @@ class Target(NamedTuple):
     url: str
     tenant: str | None
     settings: Mapping[str, Any]
+    passages: Mapping[str, Any] | bool | None = None
 
     def open(self, encoder: SpladeEncoder) -> Store:
         """Open or create it."""
         from ..stores import open_store
 
-        return open_store(self.url, encoder=encoder, create=True, tenant=self.tenant, settings=self.settings)
+        return open_store(self.url, encoder=encoder, tenant=self.tenant, settings=self.settings, passages=self.passages)
 
 
 def holds_vectors(source: Source) -> bool:
@@ -177,6 +181,7 @@ def _with_ray(
             ray_address=ray_address,
             tenant=target.tenant,
             settings=target.settings,
+            passages=target.passages,
             dead_letter=files.dead_letter,
         )
         about = {"tenant": target.tenant, "checkpoint": None, "encoding": None}

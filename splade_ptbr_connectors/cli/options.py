@@ -51,6 +51,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--setting", metavar="NAME=VALUE", help="A setting of the engine for a new store, e.g. datatype=float16; repeatable."),
 ]
+Passages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--passages", metavar="NAME=VALUE", help="How long texts are split in a new store, e.g. passage_tokens=200, or off; repeatable."
+    ),
+]
 Model = Annotated[str, typer.Option("--model", envvar=PREFIX + "MODEL", help="Shipped name, folder or hub id.")]
 StoreModel = Annotated[
     str | None, typer.Option("--model", envvar=PREFIX + "MODEL", help="Shipped name, folder or hub id (default: the store's own).")
@@ -92,14 +98,20 @@ def open_filled_store(url: str, model: str | None, tenant: str | None = None) ->
     return open_store(url, encoder=model, create=False, tenant=tenant)
 
 
-def read_settings(given: Sequence[str] | None) -> dict[str, str | int | float | bool]:
+def read_passages(given: Sequence[str] | None) -> dict[str, str | int | float | bool] | bool | None:
+    """As open_store() takes them. Raises ConfigError."""
+    return False if given == ["off"] else read_settings(given, "--passages") or None
+
+
+def read_settings(given: Sequence[str] | None, option: str = "--setting") -> dict[str, str | int | float | bool]:
     """NAME=VALUE texts by name; numbers, true and false become what they say. Raises ConfigError for anything else."""
     settings: dict[str, str | int | float | bool] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"--setting {text!r} is not NAME=VALUE, such as datatype=float16.")
+            example = "passage_tokens=200" if option == "--passages" else "datatype=float16"
+            raise ConfigError(f"{option} {text!r} is not NAME=VALUE, such as {example}.")
         if name in settings:
-            raise ConfigError(f"--setting {name} is given twice: leave one out.")
+            raise ConfigError(f"{option} {name} is given twice: leave one out.")
         settings[name] = value_of(value)
     return settings

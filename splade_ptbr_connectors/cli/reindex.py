@@ -21,11 +21,13 @@ from .options import (
     Model,
     OnLongChoice,
     OnLongOption,
+    Passages,
     RuntimeChoice,
     RuntimeOption,
     ServerUrl,
     Settings,
     load_encoder,
+    read_passages,
     read_settings,
 )
 from .run_files import held_folder, state_folder
@@ -44,6 +46,7 @@ def reindex(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="The whole input: JSONL, CSV or TSV file, also .gz.")],
     store: ServerUrl,
     setting: Settings = None,
+    passages: Passages = None,
     model: Model = "mini",
     dead_letter: DeadLetter = None,
     restart: Annotated[bool, typer.Option("--restart", help="Leave an unfinished collection as it is, and start another.")] = False,
@@ -65,7 +68,7 @@ def reindex(
     records = open_source(source)
     if records.path is None:
         raise ConfigError("the input is stdin: a re-index reads its input twice, so give a file name.")
-    settings = read_settings(setting)
+    settings, split = read_settings(setting), read_passages(passages)
     preload = not holds_vectors(records)
     encoder = load_encoder(model, runtime=runtime, device=device, batch_size=batch_size, on_long=on_long, preload=preload)
     with held_folder(state_folder() / _folder_name(store)) as folder:
@@ -79,6 +82,7 @@ def reindex(
             restart=restart,
             allow_rejected=allow_rejected,
             settings=settings,
+            passages=split,
         )
     emit(_document(report, store, encoder.name), _render, as_json=as_json)
     if not report.moved and report.verified.ok:

@@ -55,6 +55,7 @@ def ingest_with_ray(
     tenant: str | None = None,
     credentials: Credentials | None = None,
     settings: Mapping[str, Any] | None = None,
+    passages: Mapping[str, Any] | bool | None = None,
     dead_letter: str | Path | None = None,
     max_batch_documents: int | None = None,
     progress: Hook | bool | None = None,
@@ -74,6 +75,7 @@ def ingest_with_ray(
         cpus_per_worker, gpus_per_worker: what each of them is given.
         ray_address: a cluster to join; None takes the Ray this process is connected to, or starts one on this machine.
         credentials: of the server, handed to the workers; None takes them from this process's environment.
+        passages: how a new store has long texts split; see open_store().
         dead_letter: JSONL file for rejected records, in the order of the input.
         max_batch_documents: documents that a worker takes and uploads at once, by default 256.
         load, batch_size: the earlier names of encoder_options and max_batch_documents.
@@ -98,7 +100,7 @@ def ingest_with_ray(
     rejected = DeadLetter(Path(dead_letter) if dead_letter else None)
     display = Display(progress, None)
     try:
-        with opened(create=True, preload=False) as store, _cluster(ray, ray_address):
+        with opened(create=True, preload=False, passages=passages) as store, _cluster(ray, ray_address):
             pool = ray.data.ActorPoolStrategy(size=workers or _workers(ray, cpus_per_worker, gpus_per_worker))
             worker = {"num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker, "compute": pool}
             ready = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, whole=store.passage_settings is None)
@@ -200,12 +202,13 @@ def _open(
     settings: Mapping[str, Any],
     create: bool,
     preload: bool = True,
+    passages: Mapping[str, Any] | bool | None = None,
 ) -> Store:
     from ..encoding.encoder import SpladeEncoder
 
     encoder = SpladeEncoder.load(**encoder_options, preload=preload)
     taken = credentials.take() if credentials else None
-    return open_store(url, encoder=encoder, create=create, tenant=tenant, credentials=taken, settings=settings)
+    return open_store(url, encoder=encoder, create=create, tenant=tenant, credentials=taken, settings=settings, passages=passages)
 
 
 def _checked_source(records: str | Path | Source) -> Source:

@@ -64,6 +64,7 @@ def reindex(
     allow_rejected: bool = False,
     credentials: Credentials | None = None,
     settings: Mapping[str, Any] | None = None,
+    passages: Mapping[str, Any] | bool | None = None,
     progress: Hook | bool | None = None,
 ) -> ReindexReport:
     """Fill a new collection from a file and point the alias to it. Searches through the alias work all the time.
@@ -81,6 +82,7 @@ def reindex(
         restart: leave an unfinished collection as it is, and start another.
         allow_rejected: move the alias even if records were rejected.
         settings: the engine's, for the new collection.
+        passages: how the new collection has long texts split; see open_store().
 
     Raises:
         ConfigError: an embedded store, a stream as input, or a name that is a collection's own.
@@ -95,7 +97,7 @@ def reindex(
     _check_alias(look, alias_url)
     state_file = _ReindexState(Path(state), alias_url)
     name = state_file.collection(look, restart=restart)
-    with opened(sibling_url(alias_url, name), settings=settings) as store:
+    with opened(sibling_url(alias_url, name), settings=settings, passages=passages) as store:
         report = ingest(source, store, checkpoint=state_file.checkpoint, dead_letter=dead_letter, restart=restart, progress=progress)
         verified = verify(source, store)
         moved = _complete(report, verified, allow_rejected=allow_rejected)

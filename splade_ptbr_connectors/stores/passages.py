@@ -135,9 +135,9 @@ FetchHeads = Callable[[list[Any], bool], Operation[Mapping[Any, Head]]]
 def point_of(key: str, doc_id: str, score: float, stored: Mapping[str, Any]) -> Point:
     """The point of a hit, of whose payload at least the store's own fields are there; `key` is its own id."""
     tail, head = stored.get(PASSAGE_FIELD), stored.get(PASSAGES_FIELD)
-    if isinstance(tail, Mapping):
+    if isinstance(tail, dict):
         return Point(tail["head"], doc_id, score, tail["number"], tail["version"])
-    return Point(key, doc_id, score, 0, head["version"] if isinstance(head, Mapping) else None)
+    return Point(key, doc_id, score, 0, head["version"] if isinstance(head, dict) else None)
 
 
 def head_of(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,44 @@ def test_stores_that_cannot_be_opened(cli: Command, tmp_path: Path) -> None:
 def test_queries_that_are_no_text(cli: Command, filled: str) -> None:
     assert_fails(cli("search", "a\0b", "--store", filled), 3, "NUL")
     assert_fails(cli("search", "a\ud800", "--store", filled), 3, "surrogate")
+
+
+def test_of_a_long_document_the_passage_is_shown(cli: Command, tmp_path: Path) -> None:
+    text = " ".join(f"Frase número {n} trata de palavra{n} e de mais nada que importe aqui." for n in range(200))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "lei", "title": "Lei", "text": text}, ensure_ascii=False) + "\n")
+    cli("ingest", "c.jsonl", "--store", "edge:m", "--json")
+    [hit] = cli("search", "palavra150", "--store", "edge:m", "--json").json["hits"]
+    place = hit["passage"]
+    assert "palavra150" in hit["text"] and len(hit["text"]) < len(text) / 2
+    assert text[place["start"] : place["end"]] == hit["text"] and 0 < place["number"] < place["of"]
+    out = cli("search", "palavra150", "--store", "edge:m", "--explain").out
+    assert f"Lei (lei, passage {place['number'] + 1} of {place['of']})" in out and len(out) < 1000
+
+
+def test_encode_with_record_and_ingest_are_the_same_as_ingest(cli: Command, tmp_path: Path) -> None:
+    text = " ".join(f"Frase número {n} trata de palavra{n}." for n in range(200))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "lei", "text": text}) + '\n{"_id": "nota", "text": "texto curto"}\n')
+    cli("encode", "c.jsonl", "out.jsonl", "--with-record", "--json")
+    cli("ingest", "out.jsonl", "--store", "edge:ready", "--json")
+    cli("ingest", "c.jsonl", "--store", "edge:texts", "--json")
+    with (
+        open_store("edge:ready", encoder=HashingEncoder("mini")) as ready,
+        open_store("edge:texts", encoder=HashingEncoder("mini")) as texts,
+    ):
+        entries = texts.get(["lei", "nota"])
+        assert len(entries["lei"].passages) > 1
+        assert ready.get(["lei"])["lei"].passages == entries["lei"].passages
+        assert ready.get(["nota"])["nota"].vector == entries["nota"].vector
+
+
+def test_how_long_texts_are_split(cli: Command, tmp_path: Path) -> None:
+    text = " ".join(f"Frase número {n} trata de palavra{n}." for n in range(200))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "lei", "text": text}) + "\n")
+    cli("ingest", "c.jsonl", "--store", "edge:short", "--passages", "passage_tokens=30", "--passages", "overlap=0", "--json")
+    cli("ingest", "c.jsonl", "--store", "edge:whole", "--passages", "off", "--json")
+    encoder = HashingEncoder("mini")
+    with open_store("edge:short", encoder=encoder) as short, open_store("edge:whole", encoder=encoder) as whole:
+        assert len(short.get(["lei"])["lei"].passages) > 30 and whole.get(["lei"])["lei"].passages == ()
+    assert_fails(cli("ingest", "c.jsonl", "--store", "edge:short", "--passages", "passage_tokens=40"), 5, "passage_tokens")
+    assert_fails(cli("ingest", "c.jsonl", "--store", "edge:other", "--passages", "tokens"), 2, "--passages 'tokens'", "passage_tokens=200")
+    assert_fails(cli("encode", "c.jsonl", "-", "--passages", "off"), 2, "--with-record")

@@ -45,7 +45,7 @@ def test_a_panic_under_an_open_handle(tmp_path: Path, monkeypatch: pytest.Monkey
     store = open_store(url, encoder=HashingEncoder())
     ingest(documents(100), store)
     with monkeypatch.context() as patched:
-        patched.setattr(edge_module, "_to_edge_vector", malformed)
+        patched.setattr(edge_module, "to_edge_vector", malformed)
         with pytest.raises(errors.StoreCorruptError, match="asked to write"):
             ingest(documents(10, start=100), store, checkpoint=tmp_path / "checkpoint")
     with pytest.raises(errors.StoreClosedError):

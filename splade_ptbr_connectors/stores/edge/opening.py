@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +21,12 @@ from ..model_stamp import (
     store_folder,
     write_sidecar,
 )
+from ..payloads import PASSAGES_FIELD
 from ..settings import OpenOptions, as_stored, read_settings
-from .checks import checked_payload, checked_vector
-from .contents import SHARD, Contents, count, every_record, new_contents
+from .checks import checked_payload, checked_vector, hex_id
+from .contents import SHARD, Contents, count, documents_only, every_record, index_passages, new_contents
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
+from .points import ONLY_NAMES, tails_of
 from .settings import VECTOR, EdgeSettings, stored_settings
 from .store import EdgeStore
 
@@ -81,7 +83,7 @@ def repair(path: str | Path) -> Repair:
     except StoreCorruptError:  # what else may be raised (locked, no permission) is not for a repair to force
         return _repaired(folder, description)
     with contextlib.closing(engine), contextlib.closing(contents), engine.use("count") as shard:
-        return Repair(count(shard))
+        return Repair(_documents(shard, contents))
 
 
 def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
@@ -125,7 +127,7 @@ def _repaired(folder: Path, description: StoreDescription) -> Repair:
         with contextlib.closing(engine):
             contents.accept(engine)
             with engine.use("count") as shard:
-                return Repair(count(shard), set_aside, damaged)
+                return Repair(_documents(shard, contents), set_aside, damaged)
 
 
 def _salvage(folder: Path, description: StoreDescription) -> int:
@@ -140,9 +142,27 @@ def _salvage(folder: Path, description: StoreDescription) -> int:
                 sound = [record for record in _retrieved(old, source, ids) if _is_sound(record, url)]
                 damaged += len(ids) - len(sound)
                 shard.update(edge.UpdateOperation.upsert_points([edge.Point(each.id, each.vector, each.payload) for each in sound]))
+            _drop_incomplete(shard)
             shard.optimize()
     new.rename(folder / _REPAIRED)
     return damaged
+
+
+def _drop_incomplete(shard: Any) -> None:
+    """Delete documents of which passages are missing, which the next ingest would take for unchanged."""
+    several = False
+    for heads in _pages(record for record in every_record(shard, ONLY_NAMES, page=_BATCH) if PASSAGES_FIELD in record.payload):
+        several = True
+        tails = {tail: head for head in heads for tail in tails_of(head)}
+        there = {hex_id(record.id) for record in shard.retrieve(list(tails), False, False)}
+        lost = {hex_id(head.id) for tail, head in tails.items() if tail not in there}
+        shard.update(edge.UpdateOperation.delete_points([*lost, *[tail for tail, head in tails.items() if hex_id(head.id) in lost]]))
+    if several:
+        index_passages(shard)
+
+
+def _documents(shard: Any, contents: Contents) -> int:
+    return count(shard, documents_only(None)) if contents.passages else count(shard)
 
 
 @contextlib.contextmanager
@@ -191,7 +211,7 @@ def _is_sound(record: Any, url: str) -> bool:
     return True
 
 
-def _pages(records: Iterator[Any]) -> Iterator[list[Any]]:
+def _pages(records: Iterable[Any]) -> Iterator[list[Any]]:
     page: list[Any] = []
     for record in records:
         page.append(record)

@@ -87,10 +87,11 @@ def to_edge_vector(vector: SparseVector) -> Any:
     return edge.SparseVector(vector.term_ids.tolist(), vector.weights.tolist())
 
 
-def tails_of(head: Any, doc_id: str) -> list[str]:
+def tails_of(head: Any) -> list[str]:
     """The point ids of the further passages of a document; of its head at least the names were read."""
-    stored = head.payload
-    return tail_points(doc_id, stored[PASSAGES_FIELD], stored.get(TENANT_FIELD)) if PASSAGES_FIELD in stored else []
+    stored = head.payload or {}
+    doc_id, passages = stored.get(ID_FIELD), stored.get(PASSAGES_FIELD)
+    return tail_points(doc_id, passages, stored.get(TENANT_FIELD)) if isinstance(doc_id, str) and passages else []
 
 
 def bytes_of(entry: Entry) -> int:

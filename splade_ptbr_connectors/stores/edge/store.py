@@ -161,10 +161,10 @@ class EdgeStore(Store):
             self._sweep_if_cut_off()
             candidates = best_passages(partial(with_ties, shard, request), top_k, self._spread if group else None)
             records = shard.retrieve(list(candidates), ONLY_NAMES, False)
-            names = {hex_id(record.id): checked_names(record, self.url) for record in records}
-            points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
-            best = sorted(points, key=rank)[:top_k]
-            heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
+        names = {hex_id(record.id): checked_names(record, self.url) for record in records}
+        points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
+        best = sorted(points, key=rank)[:top_k]
+        heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
         return [hit_of(point, heads.get(point.key)) for point in best]
 
     def _sweep_if_cut_off(self) -> None:
@@ -191,7 +191,8 @@ class EdgeStore(Store):
         """The engine would fuse passages, where documents are wanted."""
         request = edge.QueryRequest(search.prefetch, query=near, filter=native, with_payload=ONLY_NAMES, with_vector=False)
         with self._edge.use("search") as shard:
-            nearest = [self._point_found(point) for point in shard.query(request)]
+            found = shard.query(request)
+        nearest = list(map(self._point_found, found))
         return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
 
     def _points(self, query: SparseVector, native: Any) -> FetchPoints:
@@ -206,7 +207,8 @@ class EdgeStore(Store):
     def _heads(self, keys: list[str], whole: bool) -> Operation[dict[str, Head]]:
         payload, checked = (True, checked_payload) if whole else (ONLY_NAMES, checked_names)
         with self._edge.use("search") as shard:
-            stored = {hex_id(record.id): checked(record, self.url) for record in shard.retrieve(keys, payload, False)}
+            records = shard.retrieve(keys, payload, False)
+        stored = {hex_id(record.id): checked(record, self.url) for record in records}
         return fetched({key: head_of(found, from_stored(dict(found))[1] if whole else {}) for key, found in stored.items()})
 
     def _ranked(self, request: Mapping[str, Any], top_k: int, with_payload: bool) -> list[Hit]:
@@ -231,22 +233,20 @@ class EdgeStore(Store):
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._edge.use("read") as shard:
-            entries = self._entries(shard, shard.retrieve(self._point_ids(doc_ids), True, True))
-        return {entry.doc_id: entry for entry in entries}
+            heads = shard.retrieve(self._point_ids(doc_ids), True, True)
+            tails = _tail_records(shard, heads)
+        return {entry.doc_id: entry for entry in self._entries(heads, tails)}
 
-    def _entries(self, shard: Any, heads: Sequence[Any]) -> list[Entry]:
-        """The documents of these heads, with all of their passages."""
+    def _entries(self, heads: Sequence[Any], tails: Mapping[str, Any]) -> list[Entry]:
+        """The documents of these heads, with all of their passages. Raises StoreCorruptError."""
         entries = [to_entry(record, self.url) for record in heads]
-        tails = {point: entry.doc_id for record, entry in zip(heads, entries, strict=True) for point in tails_of(record, entry.doc_id)}
-        records = {hex_id(record.id): record for record in shard.retrieve(list(tails), True, True)} if tails else {}
-        lost = next((doc_id for point, doc_id in tails.items() if point not in records), None)
-        if lost is not None:
-            raise altered(lost, self.url)
-        return [self._with_passages(entry, head, records) for entry, head in zip(entries, heads, strict=True)]
+        return [self._with_passages(entry, head, tails) for entry, head in zip(entries, heads, strict=True)]
 
     def _with_passages(self, entry: Entry, head: Any, records: Mapping[str, Any]) -> Entry:
         vectors = [entry.vector]
-        for point in tails_of(head, entry.doc_id):
+        for point in tails_of(head):
+            if point not in records:
+                raise altered(entry.doc_id, self.url)
             vectors.append(checked_vector(records[point], VECTOR, self.url))
             checked_payload(records[point], self.url, vectors[-1])
         return with_passages(entry, head.payload, vectors)
@@ -267,8 +267,10 @@ class EdgeStore(Store):
         request = edge.ScrollRequest(limit=size, offset=cursor, filter=mine, with_payload=payload, with_vector=with_vectors)
         with self._edge.use("read") as shard:
             records, following = shard.scroll(request)
-            entries = self._entries(shard, records) if with_vectors else [to_name(record, self.url) for record in records]
-        return entries, following
+            tails = _tail_records(shard, records) if with_vectors else {}
+        if with_vectors:
+            return self._entries(records, tails), following
+        return [to_name(record, self.url) for record in records], following
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -298,7 +300,7 @@ class EdgeStore(Store):
     def _replaced(self, shard: Any, points: Sequence[str]) -> tuple[Checks, Checks]:
         """The checks of those of these points that are there, and of the tails of those that are heads."""
         records = shard.retrieve(list(points), WITH_CHECKS, False)
-        tails = [tail for record in records for tail in tails_of(record, record.payload[ID_FIELD])] if self._contents.passages else []
+        tails = [tail for record in records for tail in tails_of(record)] if self._contents.passages else []
         return checks_of(records), checks_of(shard.retrieve(tails, ONLY_CHECKS, False)) if tails else {}
 
     def _delete_where(self, filter: ParsedFilter) -> int:
@@ -391,3 +393,9 @@ class EdgeStore(Store):
             stored = with_check(tail.point, tail.stored, tail.vector)
             found.append(NewPoint(tail.point, {VECTOR: to_edge_vector(tail.vector)}, stored))
         return found[::-1]
+
+
+def _tail_records(shard: Any, heads: Sequence[Any]) -> dict[str, Any]:
+    """The further passages of these documents as they are read; what is wrong with them is looked at when the shard is free again."""
+    tails = [point for head in heads for point in tails_of(head)]
+    return {hex_id(record.id): record for record in shard.retrieve(tails, True, True)} if tails else {}

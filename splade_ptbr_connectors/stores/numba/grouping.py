@@ -10,7 +10,7 @@ from ..passages import Spread
 from .contents import Contents
 from .passing import Passing
 
-Best = tuple[float, str, int, int]  # score, document id, number of the passage, number of the document in the database
+Best = tuple[float, str, int, int]  # score times -1, document id, number of the passage, number of the document in the database
 
 
 def best_passages(contents: Contents, query: SparseVector, top_k: int, passing: Passing | None, spread: Spread | None) -> list[Best]:
@@ -28,8 +28,7 @@ def best_passages(contents: Contents, query: SparseVector, top_k: int, passing: 
     if spread is not None and len(chosen):
         spread.learn(len(chosen), int(np.count_nonzero(scores >= scores[chosen].min())))
     _, ids, _ = contents.results(found.only(chosen))
-    best = zip(scores[chosen].tolist(), ids, places[chosen].tolist(), heads[chosen].tolist(), strict=True)
-    return sorted(best, key=lambda hit: (-hit[0], hit[1], hit[2]))[:top_k]
+    return sorted(zip((-scores[chosen]).tolist(), ids, places[chosen].tolist(), heads[chosen].tolist(), strict=True))[:top_k]
 
 
 def _first_of_each(heads: NDArray[np.int64], scores: NDArray[np.float64], places: NDArray[np.int32]) -> NDArray[np.int64]:

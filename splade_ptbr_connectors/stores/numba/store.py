@@ -172,11 +172,14 @@ class NumbaStore(Store):
         with self._filtered(filter) as (connection, contents, passing):
             best = best_passages(contents, query, top_k, passing, self._spread if group else None)
             if not with_payload:
-                return [Hit(doc_id, score, {}, Place(place, ())) for score, doc_id, place, _ in best]
+                places = [Place(number, ()) for number in range(1 + max([hit[2] for hit in best], default=0))]  # one for all that are alike
+                return [Hit(doc_id, -score, {}, places[place]) for score, doc_id, place, _ in best]
             numbers = list({number: None for *_, number in best})
             payloads, spans = schema.payloads(connection, numbers), schema.spans(connection, numbers)
-            places = [Place(place, spans[number]) if number in spans else None for *_, place, number in best]
-            return [Hit(doc_id, score, payloads[number], place) for (score, doc_id, _, number), place in zip(best, places, strict=True)]
+            return [
+                Hit(doc_id, -score, payloads[number], Place(place, spans[number]) if number in spans else None)
+                for score, doc_id, place, number in best
+            ]
 
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._snapshot() as (connection, contents):

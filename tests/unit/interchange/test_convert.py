@@ -222,3 +222,18 @@ def test_names_that_several_formats_share(name: str) -> None:
 def test_a_format_that_there_is_not() -> None:
     with pytest.raises(SpladeConnectorsError, match="'xml'"):
         format_of(Path("a.ciff"), "xml", "--from")
+
+
+def test_formats_without_passages_get_a_document_for_each(tmp_path: Path) -> None:
+    """`doc_id#number`, as collections of passages are named elsewhere; jsonl keeps a document as one."""
+    spans = [{"start": 0, "end": 3, "vector": {"1": 0.5}}, {"start": 3, "end": 6, "vector": {"2": 0.25, "3": 1.0}}]
+    lines = [{"_id": "lei", "text": "abcdef", "passages": spans}, {"_id": "nota", "text": "x", "vector": {"4": 1.0}}]
+    source = tmp_path / "vectors.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    jsonl, anserini = FORMATS["jsonl"], FORMATS["anserini"]
+    report = Conversion(source, jsonl, tmp_path / "anserini.jsonl", anserini).run()
+    rows = [json.loads(line) for line in (tmp_path / "anserini.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["lei#0", "lei#1", "nota"] and report.manifest.documents == 3
+    assert rows[1]["vector"] == {"2": 25, "3": 100}
+    Conversion(source, jsonl, tmp_path / "again.jsonl", jsonl).run()
+    assert [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()] == lines
