@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHARACTERS_PER_TOKEN = 16
 """A text of more is cut whatever it counts: a tokenizer makes a single unknown token of a megabyte without a space."""
 
+OVERLAP = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -40,13 +42,20 @@ class PassageSettings(Strict):
 
     Attributes:
         passage_tokens: at most so many tokens of the model a passage, the title's included; less where the model takes less.
-        overlap: of the passage before at most so many tokens are repeated, whole sentences only.
+        overlap: of the passage before at most so many tokens are repeated, whole sentences only. By default 32, or a quarter of
+            shorter passages.
     """
 
     noun: ClassVar[str] = "setting of passages"
 
     passage_tokens: Annotated[int, Field(ge=8, le=100_000)] = 200
-    overlap: Annotated[int, Field(ge=0, le=50_000)] = 32
+    overlap: Annotated[int, Field(ge=0, le=50_000)] = OVERLAP
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorter_overlap(cls, values: dict[str, Any]) -> dict[str, Any]:
+        tokens = values.get("passage_tokens")
+        return {"overlap": min(OVERLAP, tokens // 4), **values} if isinstance(tokens, int) and tokens > 0 else values
 
     @model_validator(mode="after")
     def _advances(self) -> PassageSettings:

@@ -107,6 +107,11 @@ def test_settings_are_a_mapping_that_makes_the_same_splitter() -> None:
     assert Splitter(MINI, **default_settings()).settings == Splitter(MINI).settings == PassageSettings(**default_settings())
 
 
+def test_short_passages_overlap_less_by_default() -> None:
+    assert [PassageSettings(passage_tokens=tokens).overlap for tokens in (8, 40, 128, 1000)] == [2, 10, 32, 32]
+    assert PassageSettings(passage_tokens=40, overlap=0).overlap == 0
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
