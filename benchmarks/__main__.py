@@ -8,6 +8,7 @@ from benchmarks.comparison.prune import prune
 from benchmarks.comparison.run import run
 from benchmarks.encoding.encode import encode
 from benchmarks.index.index import index
+from benchmarks.passages.long import long
 from benchmarks.stores.embedded import embedded
 from benchmarks.stores.first_use import first_use
 from benchmarks.stores.ingest import ingest
@@ -27,6 +28,7 @@ app.command("first-use")(first_use)
 app.command("head")(head)
 app.command("index")(index)
 app.command("load")(load)
+app.command("long")(long)
 app.command("passages")(passages)
 app.command("prune")(prune)
 app.command("room")(room)

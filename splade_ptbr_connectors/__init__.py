@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .ingestion.engine import IngestReport, aingest, ingest
     from .ingestion.verify import VerifyReport, verify
     from .records import Record
+    from .retrieval import explain_hits
     from .stores import open_store
     from .stores.base import Hit, Store
     from .vectors import SparseBatch, SparseVector
@@ -32,6 +33,7 @@ _HOME = {
     "Store": ".stores.base",
     "VerifyReport": ".ingestion.verify",
     "aingest": ".ingestion.engine",
+    "explain_hits": ".retrieval",
     "ingest": ".ingestion.engine",
     "open_store": ".stores",
     "verify": ".ingestion.verify",
@@ -47,6 +49,7 @@ __all__ = [
     "Store",
     "VerifyReport",
     "aingest",
+    "explain_hits",
     "ingest",
     "open_store",
     "verify",

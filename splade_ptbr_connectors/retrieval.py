@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .encoding.explain import Explanation, explain
+from .encoding.explain_words import WordExplanation, explain_words
 from .errors import ConfigError
 from .filters import parse_filter
 from .validation import Natural, check
 from .vectors import SparseVector
 
 if TYPE_CHECKING:
-    from .stores.base import Hit, Store
+    from .stores.base import Entry, Hit, Store
 
 
 def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:
@@ -74,10 +74,23 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     return str(text), metadata
 
 
-def explain_hits(store: Store, query: SparseVector, doc_ids: Sequence[str]) -> dict[str, Explanation]:
-    """For each of these documents, the terms that its best passage shares with the query, largest contribution first.
+def explain_hits(store: Store, query: str | SparseVector, hits: Sequence[Hit]) -> list[WordExplanation | None]:
+    """For each hit the words that made its passage match, largest contribution first; of a hit without a place its best passage's.
 
-    The stored vectors are compared, so the contributions add up to a hit's score within the engine's precision.
+    The vectors are compared as the engine keeps them, so the contributions add up to the hit's score within the engine's precision.
+    None stands for a document that is stored no more.
     """
-    best = {doc_id: max(entry.vectors, key=query.dot) for doc_id, entry in store.get(doc_ids).items()}
-    return {doc_id: explain(query, vector, store.encoder.token) for doc_id, vector in best.items()}
+    vector = query if isinstance(query, SparseVector) else store.encoder.encode_query(query)
+    text = None if isinstance(query, SparseVector) else query
+    entries = store.get([hit.doc_id for hit in hits])
+    return [_explained(store, text, vector, entries[hit.doc_id], hit) if hit.doc_id in entries else None for hit in hits]
+
+
+def _explained(store: Store, query: str | None, vector: SparseVector, entry: Entry, hit: Hit) -> WordExplanation | None:
+    vectors = [store.quantized(each) for each in entry.vectors]
+    number = hit.place.number if hit.place is not None else max(range(len(vectors)), key=lambda each: vector.dot(vectors[each]))
+    if number >= len(vectors):
+        return None
+    title, text = (str(entry.payload.get(name) or "") for name in ("title", "text"))
+    start, end = entry.spans[number] if entry.passages else (0, len(text))
+    return explain_words(vector, vectors[number], store.encoder, query=query, title=title, text=text[start:end], start=start)

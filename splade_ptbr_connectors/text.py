@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from .errors import TextError
 
 MAX_CHARACTERS = 1_000_000
+_CLUSTER = re.compile(r"[\0-\x7f][^\0-\x7f]*|[^\0-\x7f]+")  # what stands before an ASCII character is not composed with it
 
 
 def check_text(text: object, what: str = "text", *, max_characters: int = MAX_CHARACTERS) -> str:
@@ -49,3 +51,15 @@ class TextRule:
         """Check and normalise one text. Raises TextError as check_text does."""
         normalized = unicodedata.normalize(self.normalization, check_text(text, what))
         return normalized.lower() if self.lowercase else normalized
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Start and end in `text` of what became each character of apply(text)."""
+        if len(applied := self.apply(text)) == len(text) and applied.lower() == text.lower():
+            return [(place, place + 1) for place in range(len(text))]
+        found = list[tuple[int, int]]()
+        for match in _CLUSTER.finditer(text):
+            start, end = match.span()
+            size = len(self.apply(match.group()))
+            single = size == end - start
+            found += [(start + n, start + n + 1) if single else (start, end) for n in range(size)]
+        return found

@@ -1,4 +1,4 @@
-"""What the READMEs and the page about servers show runs as it stands."""
+"""What the READMEs and the pages about long documents and servers show runs as it stands."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def test_both_readmes_show_the_same_code() -> None:
         [re.sub(r"#.*|my-documents|meus-documentos|\s", "", block) for block in blocks(name)] for name in ("README.md", "README.pt-BR.md")
     )
     assert portuguese == english
+
+
+def test_the_python_of_the_page_about_long_documents_runs(tmp_path: Path) -> None:
+    output = run(blocks("docs/long-documents.md"), tmp_path)
+    assert output.startswith("lei ") and "do **recurso** da **infração** **41** é" in output
 
 
 def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -> None:

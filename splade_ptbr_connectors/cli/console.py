@@ -12,20 +12,23 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
+    from ..encoding.explain_words import Style
     from ..stores.base import Hit, Store
-    from ..vectors import SparseVector
 
 PACKAGE = "splade_ptbr_connectors"
 PLAIN_WIDTH = 120  # columns of a table that goes into a pipe or a file
 BAR = "▏▎▍▌▋▊▉█"
 BAR_CELLS = 4
-SHOWN_TOKENS = 8
+SHOWN_WORDS = 8
+MARKED_LINES = 12
+ORIGINS = {"title": " (title)", "expansion": " (not in the text)"}
 TEXT_WIDTH = 110
 INDENT = "   "
 
@@ -114,26 +117,25 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
     return found
 
 
-def add_tokens(hits: list[dict[str, Any]], query: SparseVector, store: Store) -> None:
-    """Give each hit its "tokens": the terms that it shares with the query, largest contribution first."""
+def add_words(hits: list[dict[str, Any]], found: Sequence[Hit], query: str, store: Store) -> None:
+    """Give each hit its "words", those that made it match, largest contribution first; none if it was deleted meanwhile."""
     from ..retrieval import explain_hits
 
-    explanations = explain_hits(store, query, [hit["doc_id"] for hit in hits])
-    for hit in hits:
-        hit["tokens"] = [asdict(part) for part in explanations[hit["doc_id"]].contributions]
+    for hit, explanation in zip(hits, explain_hits(store, query, found), strict=True):
+        hit["words"] = explanation.to_dict()["words"] if explanation is not None else []
 
 
 def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, snippet_lines: int = 2) -> None:
-    """One block per hit: rank, score, title and id, a snippet, and the tokens that made it match if they are there."""
+    """One block per hit: rank, score, title and id, a snippet, and the words that made it match if they are there."""
     if not hits:
         console.print(f"{INDENT}no document shares a term with this query, or the filter lets none of those pass", style="dim")
     for rank, hit in enumerate(hits, 1):
         _show_heading(console, rank, hit)
         width = min(console.width, TEXT_WIDTH) - len(INDENT)
-        for line in _snippet(hit["text"], width, snippet_lines):
-            console.print(INDENT + line, style="dim", markup=False)
-        if "tokens" in hit:
-            console.print(INDENT + token_line(hit["tokens"], width, bars=console.is_terminal), style="green", markup=False)
+        for line in _marked_lines(hit, width, console) or _snippet(hit["text"], width, snippet_lines):
+            console.print(INDENT, line, sep="", style="dim", markup=False)
+        if "words" in hit:
+            console.print(INDENT + word_line(hit["words"], width, bars=console.is_terminal), style="green", markup=False)
 
 
 def _show_heading(console: Console, rank: int, hit: Mapping[str, Any]) -> None:
@@ -151,17 +153,35 @@ def _snippet(text: str, width: int, lines: int) -> list[str]:
     return [*wrapped[: lines - 1], textwrap.shorten(" ".join(wrapped[lines - 1 :]), width, placeholder=" ...")]
 
 
-def token_line(tokens: Sequence[Mapping[str, Any]], width: int, *, bars: bool) -> str:
-    """The largest contributions that fit, `token +1.23`, each behind a bar of its size in a terminal."""
-    most = max((part["contribution"] for part in tokens), default=1.0)
+def _marked_lines(hit: Mapping[str, Any], width: int, console: Console) -> list[Text]:
+    """The passage with its words marked; of a text of too many lines those from the first mark on. None without a word in the text."""
+    from rich.text import Text
+
+    from ..encoding.explain_words import MARKS, marked
+
+    places = [(place["start"], place["end"]) for word in hit.get("words", ()) for place in word["places"]]
+    if not places:
+        return []
+    style: Style = "ansi" if console.is_terminal else "plain"
+    text = marked(hit["text"], places, start=hit.get("passage", {"start": 0})["start"], style=style)
+    before = sum(map(len, text[: text.index(MARKS[style][0])].split()))  # characters other than blanks, which wrapping takes out
+    lines = list(Text.from_ansi(" ".join(text.split())).wrap(console, width))
+    done = accumulate(len("".join(line.plain.split())) for line in lines)
+    first = min(next(number for number, end in enumerate(done) if end > before), max(0, len(lines) - MARKED_LINES))
+    return lines[first : first + MARKED_LINES]
+
+
+def word_line(words: Sequence[Mapping[str, Any]], width: int, *, bars: bool) -> str:
+    """The largest contributions that fit, `word +1.23`, each behind a bar of its size in a terminal."""
+    most = max((part["contribution"] for part in words), default=1.0)
     line, shown = "", 0
-    for part in tokens[:SHOWN_TOKENS]:
+    for part in words[:SHOWN_WORDS]:
         bar = _bar(part["contribution"] / most) + " " if bars else ""
-        longer = f"{line}{bar}{part['token']} +{part['contribution']:.2f}  "
+        longer = f"{line}{bar}{part['word']}{ORIGINS.get(part['source'], '')} +{part['contribution']:.2f}  "
         if line and len(longer) > width - len("and 99 more"):
             break
         line, shown = longer, shown + 1
-    rest = len(tokens) - shown
+    rest = len(words) - shown
     return (line + (f"and {rest} more" if rest else "")).rstrip()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .console import add_tokens, emit, hit_to_dict, show_hits
+from .console import add_words, emit, hit_to_dict, show_hits
 from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def search(
     store: StoreUrl,
     k: Annotated[int, typer.Option("-k", "--top-k", envvar=PREFIX + "K", help="Number of hits, 1 to 10,000.")] = 10,
     filter: Annotated[str | None, typer.Option("--filter", help='Payload filter, e.g. \'{"metadata.subject": "saúde"}\'.')] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show the tokens that made each hit match.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Mark the words that made each hit match, and show what each adds to the score.")
+    ] = False,
     tenant: Tenant = None,
     model: StoreModel = None,
     as_json: Json = False,
@@ -31,10 +33,11 @@ def search(
     with open_filled_store(store, model, tenant) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
-        hits = [hit_to_dict(hit) for hit in opened.search(vector, k, filter=conditions)]
+        found = opened.search(vector, k, filter=conditions)
+        hits = [hit_to_dict(hit) for hit in found]
         latency_ms = 1000 * (time.perf_counter() - started)
         if explain:
-            add_tokens(hits, vector, opened)
+            add_words(hits, found, query, opened)
         document = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "latency_ms": latency_ms, "hits": hits}
     emit(document, _render, as_json=as_json)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.bm25 import StemmedBm25
@@ -15,6 +14,7 @@ from ..ingestion.engine import ingest
 from ..langchain import SpladeRetriever
 from ..records import Record
 from ..retrieval import explain_hits
+from ..stores.base import Hit
 from .sample import QRELS, QUERIES, read_corpus
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def load_sample(store: Store) -> dict[str, Any]:
 
 
 def ask(store: Store) -> list[dict[str, Any]]:
-    """A few questions through the LangChain retriever; each hit with its score and the tokens that made it match."""
+    """A few questions through the LangChain retriever; each hit with its score and the words that made it match."""
     queries = read_queries(QUERIES)
     retriever = SpladeRetriever(store=store, k=HITS_PER_QUERY)
     return [_ask(store, retriever, queries[query_id]) for query_id in SHOWN_QUERIES]
@@ -43,10 +43,10 @@ def _ask(store: Store, retriever: SpladeRetriever, question: str) -> dict[str, A
     started = time.perf_counter()
     documents = retriever.invoke(question)
     latency_ms = 1000 * (time.perf_counter() - started)
-    explanations = explain_hits(store, store.encoder.encode_query(question), [str(document.id) for document in documents])
     hits = [_hit(document) for document in documents]
-    for hit in hits:
-        hit["tokens"] = [asdict(part) for part in explanations[hit["doc_id"]].contributions]
+    explanations = explain_hits(store, question, [Hit(hit["doc_id"], hit["score"], {}) for hit in hits])
+    for hit, explanation in zip(hits, explanations, strict=True):
+        hit["words"] = explanation.to_dict()["words"] if explanation is not None else []
     return {"question": question, "latency_ms": latency_ms, "hits": hits}
 
 

@@ -7,7 +7,7 @@ log1p(relu(max_i z_ij)), which is the same and needs no [batch, tokens, vocabula
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -20,6 +20,7 @@ from ..validation import Positive, check
 from ..vectors import SparseVector
 from .config import EncoderConfig
 from .explain import Explanation, explain
+from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
@@ -181,6 +182,32 @@ class SpladeEncoder:
     def token(self, term_id: int) -> str:
         """The vocabulary's token of this id; pieces inside words begin with ##."""
         return self._vocabulary.id_to_token(term_id) or f"<{term_id}>"
+
+    def explain_words(self, query: str, text: str, title: str = "", *, start: int = 0) -> WordExplanation:
+        """Which words of a document made it match this query, and how much each adds to the score.
+
+        Args:
+            text: of the document, or of a passage of it, which begins at its character `start`.
+            title: stands in front of the text, as in a store.
+        """
+        content = f"{title} {text}" if title else text
+        query_vector, document_vector = self.encode_query(query), self.encode_document(content)
+        return explain_words(query_vector, document_vector, self, query=query, title=title, text=text, start=start)
+
+    def pieces(self, text: str) -> list[tuple[int, int, int]]:
+        """(term id, start, end) of every token of a text, in characters of the text as it was given. Raises TextError."""
+        places = self._rule.places(text)
+        found = self._tokenizers["document"].pieces(self._rule.apply(text))
+        return [(term, places[start][0], places[end - 1][1]) for term, start, end in found if start < end]
+
+    @property
+    def document_room(self) -> int:
+        """Tokens of a document that one window takes, beside special ones and the prompt."""
+        return self._tokenizers["document"].room
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many of these tokens each of these documents has, whatever the windows. Needs no network. Raises TextError."""
+        return self._tokenizers["document"].count([self._rule.apply(text, f"text {n}") for n, text in enumerate(texts)])
 
     def export_onnx(self, out: str | Path, *, storage: Storage = "float32") -> Path:
         """Write a new model folder that runs without torch; returns it. Needs the torch runtime and the extra [export].

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from ..vectors import SparseVector
 
@@ -45,4 +45,27 @@ class Encoder(Protocol):
 
     def encode_documents(self, texts: Iterable[str]) -> Iterator[SparseVector]:
         """Encode a stream of documents, in order, with bounded memory."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """What an encoder has beside, that splits long texts by the tokens of its model."""
+
+    @property
+    def document_room(self) -> int:
+        """Tokens of a document that the model takes at once, beside special ones and a prompt."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many of these tokens each of these documents has."""
+        ...
+
+
+@runtime_checkable
+class ShowsPieces(Protocol):
+    """What an encoder has beside, whose scores are explained by the words of a text."""
+
+    def pieces(self, text: str) -> Sequence[tuple[int, int, int]]:
+        """(term id, start, end) of every token of a text, in characters of the text as it was given."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 OnLong = Literal["windows", "truncate", "error"]
 OVERLAP = 0.25  # share of a window that the next one repeats, so that no passage is only seen cut in two
+MAX_KNOWN_WORDS = 100_000
+_WORD = re.compile(r"[^ \t\r\n]+")
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
 
 
@@ -36,6 +39,9 @@ class TextTokenizer:
         tokenizer: is changed (padding and truncation are switched off) and must not be shared.
         on_long: what to do with longer texts: overlapping windows, cut, or raise TextError.
         prompt: is put in front of every text that is not blank, and repeated in each of its windows.
+
+    Attributes:
+        room: tokens of a text that fit into one window, beside special ones and the prompt.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, on_long: OnLong, prompt: str = "") -> None:
@@ -48,11 +54,13 @@ class TextTokenizer:
         # without the blank that often ends a prompt: it is a token of its own, or joins the next one
         with tokenizer_errors("the model's tokenizer cannot take its prompt"):
             self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids) if prompt else 0
-        self._room = max_length - self._specials - self._prompt_tokens
-        if self._room < 1:
+        self.room = max_length - self._specials - self._prompt_tokens
+        if self.room < 1:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
             raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside {beside}.")
-        self._overlap = min(int(self._room * OVERLAP), self._room - 1)
+        self._overlap = min(int(self.room * OVERLAP), self.room - 1)
+        self._word_by_word = type(tokenizer.pre_tokenizer).__name__ == "BertPreTokenizer"  # its words never depend on one another
+        self._known: dict[str, int] = {}  # tokens of words met: texts are counted again and again, and have few words
         self.max_length = max_length
         self.on_long = on_long
         self._prompt = prompt
@@ -69,6 +77,28 @@ class TextTokenizer:
             encodings = self._tokenizer.encode_batch_fast(whole)
         return [self._windows(encoding) for encoding in encodings]
 
+    def count(self, texts: list[str]) -> list[int]:
+        """How many tokens each text has without special ones and the prompt; `room` of them are one window."""
+        if not self._word_by_word:
+            return self._counted(texts)
+        found = [_WORD.findall(text) for text in texts]
+        if len(self._known) > MAX_KNOWN_WORDS:
+            self._known = {}
+        known = self._known  # another thread may begin a new one
+        new = list({word for words in found for word in words if word not in known})
+        known.update(zip(new, self._counted(new), strict=True))
+        return [sum([known[word] for word in words]) for words in found]
+
+    def _counted(self, texts: list[str]) -> list[int]:
+        with tokenizer_errors("the model's tokenizer cannot take these texts"):
+            return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def pieces(self, text: str) -> list[tuple[int, int, int]]:
+        """(token id, start, end) of every token of a text, in characters, without special ones and the prompt."""
+        with tokenizer_errors("the model's tokenizer cannot take this text"):
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return [(token, start, end) for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+
     def _windows(self, encoding: Encoding) -> TokenizedText:
         ids = encoding.ids
         if len(ids) <= self._specials:
@@ -77,14 +107,14 @@ class TextTokenizer:
             return TokenizedText([ids], 0)
         if self.on_long == "error":
             raise TextError(
-                f"text has {len(ids) - self.max_length + self._room:,} tokens, the model takes {self._room}: "
+                f"text has {len(ids) - self.max_length + self.room:,} tokens, the model takes {self.room}: "
                 'use on_long="windows" or "truncate", or split the text.'
             )
         before = encoding.special_tokens_mask.index(0)  # special tokens in front
         head, tail = before + self._prompt_tokens, len(ids) - (self._specials - before)
-        step = self._room - self._overlap
+        step = self.room - self._overlap
         starts = range(head, tail - self._overlap, step) if self.on_long == "windows" else [head]
-        windows = [ids[:head] + ids[start : min(start + self._room, tail)] + ids[tail:] for start in starts]
+        windows = [ids[:head] + ids[start : min(start + self.room, tail)] + ids[tail:] for start in starts]
         return TokenizedText(windows, 0 if self.on_long == "windows" else len(ids) - self.max_length)
 
 

@@ -19,7 +19,7 @@ from .. import __version__
 from ..atomic import write_atomically
 from ..errors import ConfigError, ModelMismatchError, StoreFormatError, StoreNotFoundError
 from ..json_values import parse_json
-from ..splitting import default_settings
+from ..splitting import PassageSettings
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -139,11 +139,7 @@ def passage_settings(asked: Mapping[str, Any] | bool | None) -> dict[str, Any] |
     if asked is False:
         return None
     given = asked if isinstance(asked, Mapping) else {}
-    settings = default_settings()
-    unknown = next((name for name in given if name not in settings), None)
-    if unknown is not None:
-        raise ConfigError(f"unknown setting of passages {unknown!r}: it must be one of {', '.join(settings)}.")
-    return {**settings, **given}
+    return PassageSettings(**{str(name): value for name, value in given.items()}).model_dump()
 
 
 def check_passages(asked: Mapping[str, Any] | bool | None, stored: Mapping[str, Any] | None, url: str) -> None:

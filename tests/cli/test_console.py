@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from splade_ptbr_connectors.cli.console import show_hits, show_table, token_line
+from splade_ptbr_connectors.cli.console import show_hits, show_table, word_line
 
-TOKENS = [{"token": f"palavra{n}", "contribution": 4.0 - n / 2} for n in range(8)]
-HIT = {"doc_id": "d1", "score": 12.5, "title": "Título", "text": "uma frase longa " * 40, "tokens": TOKENS}
+
+def word(name: str, contribution: float, source: str = "term", *places: tuple[int, int]) -> dict[str, Any]:
+    found = [{"start": start, "end": end} for start, end in places]
+    return {"word": name, "contribution": contribution, "source": source, "places": found}
+
+
+WORDS = [word(f"palavra{n}", 4.0 - n / 2) for n in range(8)]
+HIT = {"doc_id": "d1", "score": 12.5, "title": "Título", "text": "uma frase longa " * 40, "words": WORDS}
 
 
 def shown(width: int, *, terminal: bool) -> list[str]:
@@ -31,17 +38,36 @@ def test_a_hit_is_four_lines_that_fit(width: int, terminal: bool) -> None:
     assert lines[3].strip().split()[-3 if "more" in lines[3] else 0] is not None and "palavra0 +4.00" in lines[3]
 
 
-def test_tokens_that_do_not_fit_are_counted() -> None:
-    line = token_line(TOKENS, 60, bars=False)
+def test_words_that_do_not_fit_are_counted() -> None:
+    line = word_line(WORDS, 60, bars=False)
     named = line.count("palavra")
     assert 0 < named < 8 and line.endswith(f"and {8 - named} more")
-    assert token_line(TOKENS[:2], 60, bars=False) == "palavra0 +4.00  palavra1 +3.50"
-    assert token_line([], 60, bars=True) == ""
+    assert word_line(WORDS[:2], 60, bars=False) == "palavra0 +4.00  palavra1 +3.50"
+    assert word_line([], 60, bars=True) == ""
 
 
 def test_bars_are_as_long_as_the_contributions() -> None:
-    parts = [{"token": "a", "contribution": 4.0}, {"token": "b", "contribution": 2.0}, {"token": "c", "contribution": 0.001}]
-    assert token_line(parts, 80, bars=True) == "████ a +4.00  ██ b +2.00  ▏ c +0.00"
+    parts = [word("a", 4.0), word("b", 2.0), word("c", 0.001)]
+    assert word_line(parts, 80, bars=True) == "████ a +4.00  ██ b +2.00  ▏ c +0.00"
+
+
+@pytest.mark.parametrize("before", ["", "texto antes " * 400])
+def test_matched_words_are_marked_where_they_are(before: str) -> None:
+    """The passage begins at a place of its document, and the lines shown hold the first matched word."""
+    text = before + "o prazo de trinta dias"
+    start = 1000 + len(before) + 2
+    words = [word("prazo", 2.0, "text", (start, start + 5)), word("multa", 1.0, "title"), word("recurso", 0.5, "expansion")]
+    hit = {"doc_id": "d", "score": 3.5, "title": "Multa", "text": text, "words": words, "passage": {"number": 1, "start": 1000, "of": 2}}
+    plain = Console(file=io.StringIO(), width=100, highlight=False)
+    show_hits(plain, [hit])
+    assert isinstance(plain.file, io.StringIO)
+    lines = plain.file.getvalue().splitlines()
+    assert any("**prazo**" in line for line in lines) and len(lines) <= 14
+    assert lines[-1].strip() == "prazo +2.00  multa (title) +1.00  recurso (not in the text) +0.50"
+    terminal = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard", highlight=False)
+    show_hits(terminal, [hit])
+    assert isinstance(terminal.file, io.StringIO)
+    assert "mprazo\x1b[0m" in terminal.file.getvalue() and "**" not in terminal.file.getvalue()
 
 
 def test_a_hit_without_a_title_or_text() -> None:

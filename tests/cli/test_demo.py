@@ -34,7 +34,7 @@ def test_the_whole_job_and_a_second_run_that_skips_what_is_there(cli: Command) -
     assert [asked["hits"] for asked in again["questions"]] == [asked["hits"] for asked in first["questions"]]
 
 
-def test_hits_are_the_stores_and_tokens_add_up_to_their_scores(cli: Command) -> None:
+def test_hits_are_the_stores_and_words_add_up_to_their_scores(cli: Command) -> None:
     document = cli("demo", "--store", "edge:amostra", "--json").json
     with open_store("edge:amostra", encoder=HashingEncoder("mini")) as store:
         for asked in document["questions"]:
@@ -42,7 +42,7 @@ def test_hits_are_the_stores_and_tokens_add_up_to_their_scores(cli: Command) -> 
             assert [(hit["doc_id"], hit["score"]) for hit in asked["hits"]] == [(hit.doc_id, hit.score) for hit in expected]
             assert [hit["title"] for hit in asked["hits"]] == [PASSAGES[hit.doc_id]["title"] for hit in expected]
             for hit in asked["hits"]:
-                assert sum(part["contribution"] for part in hit["tokens"]) == pytest.approx(hit["score"], rel=1e-5)
+                assert sum(part["contribution"] for part in hit["words"]) == pytest.approx(hit["score"], rel=1e-5)
     assert len(document["questions"]) == len(SHOWN_QUERIES) == 5
 
 
@@ -90,4 +90,4 @@ def test_with_the_shipped_model(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["ingest"]["written"] == len(PASSAGES)
     assert document["quality"]["systems"]["mini"] > 0.6
-    assert all(asked["hits"] and asked["hits"][0]["tokens"] for asked in document["questions"])
+    assert all(asked["hits"] and asked["hits"][0]["words"] for asked in document["questions"])

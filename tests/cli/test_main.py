@@ -96,7 +96,7 @@ def test_an_unexpected_error_is_exit_code_1_without_a_traceback(cli: Command, fi
     def broken(*_: object) -> None:
         raise RuntimeError("caiu\nde vez")
 
-    monkeypatch.setattr(search, "add_tokens", broken)
+    monkeypatch.setattr(search, "add_words", broken)
     assert_fails(cli("search", "gripe", "--store", filled, "--explain"), 1, "RuntimeError: caiu de vez", "--debug")
     debugged = cli("--debug", "search", "gripe", "--store", filled, "--explain")
     assert debugged.code == 1 and "Traceback" in debugged.err
@@ -106,13 +106,13 @@ def test_ctrl_c_is_exit_code_130(cli: Command, filled: str, monkeypatch: pytest.
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "add_tokens", interrupted)
+    monkeypatch.setattr(search, "add_words", interrupted)
     assert_fails(cli("search", "gripe", "--store", filled, "--explain"), 130, "interrupted: run the same command again")
     assert cli("search", "gripe", "--store", filled, "--explain", "--json").json["error"]["type"] == "Interrupted"
 
 
 def test_what_libraries_print_stays_off_stdout_under_json(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "add_tokens", lambda *_: sys.stdout.write("tagarela"))
+    monkeypatch.setattr(search, "add_words", lambda *_: sys.stdout.write("tagarela"))
     outcome = cli("search", "gripe", "--store", filled, "--explain", "--json")
     assert len(outcome.json["hits"]) == 2
     assert "tagarela" in outcome.err

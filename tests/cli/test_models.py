@@ -78,8 +78,8 @@ def test_a_model_folder_from_encoding_to_evaluation(tiny_model: Path, call: Call
     hits = call("search", "prazo da vacina", "--store", "edge:loja", "--explain", "--json").json["hits"]
     assert len(hits) == 4
     for hit in hits:
-        assert sum(part["contribution"] for part in hit["tokens"]) == pytest.approx(hit["score"], rel=1e-5)
-        assert all(isinstance(part["token"], str) for part in hit["tokens"])
+        assert sum(part["contribution"] for part in hit["words"]) == pytest.approx(hit["score"], rel=1e-5)
+        assert all(isinstance(part["word"], str) for part in hit["words"])
     measured = call("evaluate", "--store", "edge:loja", "--queries", "q.jsonl", "--qrels", "qrels.tsv", "--json").json
     assert measured["measures"]["R@100"] == 1.0
     assert_fails(call("ingest", "c.jsonl", "--store", "edge:loja", "--model", tiny_model, "--on-long", "truncate"), 4, "edge:loja")

@@ -33,7 +33,7 @@ def test_explained_contributions_add_up_to_the_score(cli: Command, filled: str) 
     hits = cli("search", "gripe e febre", "--store", filled, "--explain", "--json").json["hits"]
     assert len(hits) == 2
     for hit in hits:
-        contributions = [part["contribution"] for part in hit["tokens"]]
+        contributions = [part["contribution"] for part in hit["words"]]
         assert sum(contributions) == pytest.approx(hit["score"], rel=1e-5)
         assert contributions == sorted(contributions, reverse=True)
 

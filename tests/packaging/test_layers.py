@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "splade_ptbr_connectors"
 LAYERS = [
     {"errors"},
     {"extras", "atomic", "numerals", "line_files", "batches", "strict"},
-    {"vectors", "text", "validation"},
+    {"vectors", "text", "validation", "borders"},
     {"json_values", "pruning", "plots"},
     {"records", "filters"},
     {"encoding"},

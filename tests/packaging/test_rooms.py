@@ -20,7 +20,13 @@ ROOMS = {
         {"commands"},
         {"__main__"},
     ],
-    "benchmarks": [{"harness"}, {"workloads"}, {"engines"}, {"comparison", "encoding", "index", "stores", "training"}, {"__main__"}],
+    "benchmarks": [
+        {"harness"},
+        {"workloads"},
+        {"engines"},
+        {"comparison", "encoding", "index", "passages", "stores", "training"},
+        {"__main__"},
+    ],
 }
 FILES = [path for top in ROOMS for path in (ROOT / top).rglob("*.py") if path != ROOT / top / "__init__.py"]
 

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from splade_ptbr_connectors.encoding import tokens
+from splade_ptbr_connectors.encoding.folder import find_model
 from splade_ptbr_connectors.encoding.tokens import OVERLAP, TextTokenizer, load_tokenizer
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, TextError
 from tests.conftest import WORDS
@@ -107,3 +109,28 @@ class TestVocabulary:
         load_tokenizer(tmp_path, 10)
         with pytest.raises(ModelFormatError, match="ids up to 9"):
             load_tokenizer(tmp_path, 9)
+
+
+WORDPIECE = load_tokenizer(find_model("mini").path, 29_794)
+any_text = st.lists(
+    st.text(max_size=8) | st.sampled_from(["[CLS]", "[UNK]x", "guarda-chuva", "x" * 101, "\xa0", "\x1c", "\u200b", " "])
+).map(" ".join)
+
+
+@pytest.mark.parametrize("tokenizer", [WORDPIECE, *TOKENIZERS.values()], ids=["wordpiece", *TOKENIZERS])
+@settings(max_examples=100)
+@given(written=st.lists(any_text | texts, max_size=4))
+def test_tokens_are_counted_as_they_are_made(tokenizer: Tokenizer, written: list[str]) -> None:
+    """Counted word by word or not, met before or not."""
+    counter = TextTokenizer(Tokenizer.from_str(tokenizer.to_str()), 40, "windows")
+    expected = [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in written]
+    assert counter.count(written) == counter.count(written) == expected
+    assert [len(counter.pieces(text)) for text in written] == expected
+
+
+def test_words_met_are_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MAX_KNOWN_WORDS", 3)
+    counter = TextTokenizer(Tokenizer.from_str(WORDPIECE.to_str()), 40, "windows")
+    for n in range(50):
+        assert counter.count([f"palavra{n} prazo"]) == [len(WORDPIECE.encode(f"palavra{n} prazo", add_special_tokens=False).ids)]
+    assert len(counter._known) <= 5

@@ -1,0 +1,1 @@
+"""`long`: documents of many passages, found whole and by their passages."""
