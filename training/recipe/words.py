@@ -1,0 +1,93 @@
+"""Recipes of kind "words": a model without a network, made of counts, a thesaurus and a gate (training/words)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from training.recipe.types import Count, Natural, NotNegative, Number, Positive, Section
+
+
+class WordsData(Section):
+    """[data]: text that is counted, and judged queries that the gate learns from."""
+
+    collections: tuple[str, ...]
+    """BEIR folders, relative to the data folder, whose train split is used."""
+    held_out: dict[str, Number] = Field(default_factory=dict)
+    """Share of a collection's train split, its last queries, kept for validation."""
+    texts: str
+    """Folder of *.txt.gz, a paragraph a line."""
+    paragraphs: Count = 12_000
+    """Of each text file, from the first."""
+    queries: str | None = None
+    """JSONL of {"collection", "passage", "query"}: further queries for train passages."""
+    share: dict[str, Number] = Field(default_factory=dict)
+    """How often the batches of a collection come in an epoch; 1 for those not named."""
+
+
+class WordsModel(Section):
+    """[model]: the vocabulary, and what documents weigh."""
+
+    pieces: str
+    """WordPiece vocabulary for the words that are not in the model's."""
+    thesaurus: str | None = None
+    """headword<TAB>equivalents<TAB>related words; None: queries are a table of weights."""
+    min_count: Count = 3
+    words: Count = 60_000
+    """Words of text at most; those of the thesaurus and of training passages come on top."""
+    vector_size: Count = 64
+    k1: Positive = 0.9
+    b: Number = 0.6
+    average_length: Positive = 110.0
+    """In terms, stop words left out."""
+    max_terms_query: Count = 40
+
+
+class Blind(Section):
+    """[expansion] of kind "blind": every edge passes with the same share; nothing is learned."""
+
+    kind: Literal["blind"] = "blind"
+    equivalents: Number = 0.3
+    related: Number = 0.1
+
+
+class Gate(Section):
+    """[expansion] of kind "gate": how the gate is trained (training/words/fit.py)."""
+
+    kind: Literal["gate"] = "gate"
+    hidden: Count = 48
+    epochs: Count = 4
+    batch_queries: Count = 32
+    lr: Positive = 3e-3
+    l1: NotNegative = 0.003
+    """On the weights that are added to a query."""
+    weight_decay: NotNegative = 0.0
+    terms: Count = 40
+    terms_at_first: Count = 120
+    """Heaviest terms of a query that are scored, in the first `cut_after` epochs and later."""
+    cut_after: Natural = 1
+    average: Natural = 1
+    """Of so many last epochs' weights the mean is taken."""
+
+
+class WordsValidation(Section):
+    """[validation]: measured after each epoch; the last one is kept."""
+
+    splits: tuple[str, ...] = ()
+    """`collection:split` of BEIR folders. A test split is refused."""
+
+
+class WordsRecipe(Section):
+    """A whole recipe."""
+
+    kind: Literal["words"]
+    name: str
+    seed: int
+    data: WordsData
+    model: WordsModel
+    expansion: Gate | Blind | None = Field(None, discriminator="kind")
+    validation: WordsValidation = Field(default_factory=WordsValidation)
+    threads: Count = 1
+    note: str = ""
+    cost: str = ""
