@@ -26,12 +26,14 @@ class Described:
         edges: from the query's expressions.
         edge_features: [E, EDGE_FEATURES].
         word_features: [N, WORD_FEATURES].
+        rests: [S, D] direction of the query's other words, for each source.
     """
 
     terms: Integers
     edges: Edges
     edge_features: Floats
     word_features: Floats
+    rests: Floats
 
 
 class Describer:
@@ -41,13 +43,16 @@ class Describer:
         thesaurus: whose edges are described.
         weights: [V] query weight of each term (IDF); 0 for what queries never have.
         vectors: [W, D] unit word vectors of the first W terms; the others have none.
+
+    Attributes:
+        expressions: [X, D] direction of each expression of the thesaurus.
     """
 
     def __init__(self, thesaurus: Thesaurus, weights: Floats, vectors: Floats) -> None:
         self._thesaurus, self._weights = thesaurus, weights
         self._vectors = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), np.float32)])
         self._weighted = self._vectors * np.append(weights[: len(vectors)], np.float32(0))[:, None]
-        self._expressions = _unit(self._sums(thesaurus.expressions))
+        self.expressions = _unit(self._sums(thesaurus.expressions))
         self._senses = _unit(self._sums(thesaurus.sense_terms))
         sizes = thesaurus.expressions.sizes
         self._weight_sums = _row_sums(weights[thesaurus.expressions.values], thesaurus.expressions).astype(np.float32)
@@ -58,25 +63,26 @@ class Describer:
         edges = self._thesaurus.edges(terms)
         distinct = np.array(list(dict.fromkeys(terms.tolist())), np.int64)
         words = self._weighted[self._row(distinct)]
-        return Described(distinct, edges, self._of_edges(edges, distinct, words), self._of_words(edges, terms, distinct, words))
+        rests = _unit(words.sum(axis=0) - self._own(edges))
+        of_edges = self._of_edges(edges, distinct, words, rests)
+        return Described(distinct, edges, of_edges, self._of_words(edges, terms, distinct, words), rests)
 
     # -- edges ----------------------------------------------------------------------------------------------------------
 
-    def _of_edges(self, edges: Edges, distinct: Integers, words: Floats) -> Floats:
+    def _of_edges(self, edges: Edges, distinct: Integers, words: Floats, rests: Floats) -> Floats:
         features = np.zeros((len(edges), EDGE_FEATURES), np.float32)
         if not len(edges):
             return features
         features[np.arange(len(edges)), edges.kind] = 1
-        arcs = self._of_arcs(edges, distinct, words)
-        parts = [*self._of_targets(edges, words), *(column[edges.arc] for column in arcs), *_of_counts(edges)]
+        arcs = self._of_arcs(edges, distinct, rests)
+        parts = [*self._of_targets(edges, words, rests), *(column[edges.arc] for column in arcs), *_of_counts(edges)]
         features[:, KINDS : KINDS + len(parts)] = np.stack(parts, axis=1)
         return features
 
-    def _of_targets(self, edges: Edges, words: Floats) -> list[Floats]:
+    def _of_targets(self, edges: Edges, words: Floats, rests: Floats) -> list[Floats]:
         """Of the word that would be added: how rare it is, and how near to the query, its source, and what other sources lead to."""
-        source = edges.arc_source[edges.arc]
-        vectors = self._expressions[edges.target]
-        rests = _unit(words.sum(axis=0) - self._own(edges))
+        source = edges.source
+        vectors = self.expressions[edges.target]
         others, whole = self._others(edges, vectors), _unit(words.sum(axis=0))
         weight, own = self._weight_means[edges.target], self._weight_means[edges.sources]
         senses = self._thesaurus.memberships.sizes[edges.target]
@@ -86,17 +92,16 @@ class Describer:
             (weight - own[source]) / 10,
             (sizes - 1).astype(np.float32),
             _dot(vectors, rests[source]),
-            _dot(vectors, self._expressions[edges.sources][source]),
+            _dot(vectors, self.expressions[edges.sources][source]),
             vectors @ whole,
             _dot(vectors, others[source]),
             np.log(senses).astype(np.float32) / 3,
             (edges.rank / 5).astype(np.float32),
         ]
 
-    def _of_arcs(self, edges: Edges, distinct: Integers, words: Floats) -> list[Floats]:
+    def _of_arcs(self, edges: Edges, distinct: Integers, rests: Floats) -> list[Floats]:
         """[A] each: of a source in one of its senses, whether the rest of the query speaks of this sense."""
         source, sense = edges.arc_source, edges.arc_sense
-        rests = _unit(words.sum(axis=0) - self._own(edges))
         near = _dot(self._senses[sense], rests[source])
         hits = np.minimum(self._hits(edges, distinct), 3)
         score = near + np.float32(0.3) * hits
@@ -118,7 +123,7 @@ class Describer:
             _covered(edges, lengths)[source],
             (self._weight_sums[edges.sources] / 10)[source],
             (own_mean / top)[source],
-            _dot(self._expressions[edges.sources], rests)[source],
+            _dot(self.expressions[edges.sources], rests)[source],
             ones * (len(distinct) / 10),
             ones * (float(weights.mean()) / 10),
             ones * (top / 10),
@@ -135,7 +140,7 @@ class Describer:
 
     def _others(self, edges: Edges, vectors: Floats) -> Floats:
         """[S, D] where the edges of all other sources lead to, on the whole; a source counts as one, however many edges it has."""
-        source = edges.arc_source[edges.arc]
+        source = edges.source
         towards = np.zeros((len(edges.sources), self._vectors.shape[1]), np.float32)
         order = np.argsort(source, kind="stable")
         counts = np.bincount(source, minlength=len(edges.sources))
@@ -163,7 +168,7 @@ class Describer:
         leads = np.zeros(count, np.float32)
         at = {term: n for n, term in enumerate(distinct.tolist())}
         lengths = self._thesaurus.expressions.sizes[edges.sources].tolist()
-        degree = np.bincount(edges.arc_source[edges.arc], minlength=len(edges.sources)).tolist()
+        degree = np.bincount(edges.source, minlength=len(edges.sources)).tolist()
         longest = np.zeros(count, np.float32)
         for start, length, edges_each in zip(edges.positions.tolist(), lengths, degree, strict=True):
             for term in terms[start : start + length].tolist():
@@ -198,7 +203,7 @@ class Describer:
 
 def _of_counts(edges: Edges) -> list[Floats]:
     """How many sources lead to the same word, and how many edges there are."""
-    source = edges.arc_source[edges.arc]
+    source = edges.source
     pairs = np.unique(edges.target * (len(edges.sources) + 1) + source)
     targets, sources = np.unique(pairs // (len(edges.sources) + 1), return_counts=True)
     agreeing = sources[np.searchsorted(targets, edges.target)]

@@ -26,6 +26,33 @@ OWN_RANGE = (-3.0, 1.0)
 Layers = list[tuple[Floats, Floats]]
 
 
+PROJECTIONS = ("target", "source", "rest")
+
+
+class EdgeGate:
+    """How much of each edge is meant: [E] between 0 and 1.
+
+    The directions of target, source and the rest of the query are projected to K numbers each; the layers are given these, the
+    products target x rest and target x source, and the features of the edge.
+
+    Args:
+        projections: [K, D] for each of PROJECTIONS.
+        layers: (weight [out, in], bias [out]); ReLU between them.
+    """
+
+    def __init__(self, describer: Describer, projections: dict[str, Floats], layers: Layers) -> None:
+        self._targets = describer.expressions @ projections["target"].T
+        self._sources = describer.expressions @ projections["source"].T
+        self._rest, self._layers = projections["rest"].T, layers
+
+    def __call__(self, query: Described) -> Floats:
+        """Of the edges of a query."""
+        edges, source = query.edges, query.edges.source
+        target, own, rest = self._targets[edges.target], self._sources[edges.sources][source], (query.rests @ self._rest)[source]
+        inputs = np.concatenate([query.edge_features, target, own, rest, target * rest, target * own], axis=1)
+        return np.asarray(1 / (1 + np.exp(-np.clip(_outputs(inputs, self._layers), -30, 30))), np.float32)
+
+
 class QueryExpansion:
     """The vectors of queries: their own words and those that the thesaurus adds.
 
@@ -33,10 +60,11 @@ class QueryExpansion:
         words: the terms of the tokens.
         weights: [V] query weight of each term.
         describer: features of edges and of words.
-        edge_gate, word_gate: (weight [out, in], bias [out]) of each layer; ReLU between them.
+        edge_gate: how much of each edge is meant.
+        word_gate: layers that give the logarithm of the factor on a word of the query.
     """
 
-    def __init__(self, words: Words, weights: Floats, describer: Describer, thesaurus: Thesaurus, edge_gate: Layers, word_gate: Layers):
+    def __init__(self, words: Words, weights: Floats, describer: Describer, thesaurus: Thesaurus, edge_gate: EdgeGate, word_gate: Layers):
         self._words, self._weights, self._describer, self._thesaurus = words, weights, describer, thesaurus
         self._edge_gate, self._word_gate = edge_gate, word_gate
 
@@ -47,15 +75,19 @@ class QueryExpansion:
         tensors = read_tensors(path)
         try:
             weights, vectors = tensors["weights"].astype(np.float32), unit_vectors(tensors["vectors"])
-            gates = [_layers(tensors, name, width) for name, width in (("edge_gate", EDGE_FEATURES), ("word_gate", WORD_FEATURES))]
-            thesaurus = Thesaurus.from_tensors(tensors, size)
+            projections = {name: tensors[f"edge_gate.{name}"].astype(np.float32) for name in PROJECTIONS}
+            layers = _layers(tensors, "edge_gate", EDGE_FEATURES + 5 * len(projections["target"]))
+            word_gate, thesaurus = _layers(tensors, "word_gate", WORD_FEATURES), Thesaurus.from_tensors(tensors, size)
         except KeyError as error:
             raise ModelFormatError(f"{path} has no tensor {error}: download or make the model again.") from error
         except ModelFormatError as error:
             raise ModelFormatError(f"{path}: {error}") from error
         if weights.shape != (size,) or not np.isfinite(weights).all() or len(vectors) > size:
             raise ModelFormatError(f"{path} must hold finite tensors 'weights' of {size:,} entries and 'vectors' of no more rows.")
-        return cls(words, weights, Describer(thesaurus, weights, vectors), thesaurus, *gates)
+        if len({projection.shape for projection in projections.values()} | {(len(projections["target"]), vectors.shape[1])}) > 1:
+            raise ModelFormatError(f"{path}: the projections of its gate do not fit its vectors: download or make the model again.")
+        describer = Describer(thesaurus, weights, vectors)
+        return cls(words, weights, describer, thesaurus, EdgeGate(describer, projections, layers), word_gate)
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each query: the windows of a long one are joined."""
@@ -73,7 +105,7 @@ class QueryExpansion:
 
     def _added(self, query: Described) -> tuple[Integers, Floats]:
         """(terms that the query has not, share of their weight that they get)."""
-        gates = _sigmoid(_outputs(query.edge_features, self._edge_gate))
+        gates = self._edge_gate(query)
         edge, places = self._thesaurus.expressions.places(query.edges.target)
         terms, shares = self._thesaurus.expressions.values[places], gates / np.sqrt(self._thesaurus.expressions.sizes[query.edges.target])
         distinct, at = np.unique(terms, return_inverse=True)
@@ -104,7 +136,3 @@ def _outputs(features: Floats, layers: Layers) -> Floats:
     for weight, offset in layers[:-1]:
         hidden = np.maximum(hidden @ weight.T + offset, 0)
     return np.asarray(hidden @ last[0] + bias[0], np.float32)
-
-
-def _sigmoid(values: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), np.float32)

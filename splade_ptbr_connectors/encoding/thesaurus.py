@@ -76,6 +76,11 @@ class Edges:
         """E."""
         return len(self.arc)
 
+    @property
+    def source(self) -> Integers:
+        """[E] the source of each edge."""
+        return self.arc_source[self.arc]
+
 
 class Thesaurus:
     """Expressions and senses.

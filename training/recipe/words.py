@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from splade_ptbr_connectors.errors import ConfigError
+from training.recipe.messages import suggestion
 from training.recipe.types import Count, Natural, NotNegative, Number, Positive, Section
 
 
@@ -57,6 +59,8 @@ class Gate(Section):
 
     kind: Literal["gate"] = "gate"
     hidden: Count = 48
+    projected: Count = 16
+    """Numbers that the direction of a word is projected to."""
     epochs: Count = 4
     batch_queries: Count = 32
     lr: Positive = 3e-3
@@ -91,3 +95,18 @@ class WordsRecipe(Section):
     threads: Count = 1
     note: str = ""
     cost: str = ""
+
+
+def check_words(recipe: WordsRecipe, *, where: str) -> None:
+    """Raises ConfigError for a key without effect, or a test split."""
+    tests = [split for split in recipe.validation.splits if split.endswith(":test")]
+    if tests:
+        raise ConfigError(f"{where}: validation.splits names test splits ({', '.join(tests)}): choices are made on dev splits")
+    if (recipe.expansion is None) != (recipe.model.thesaurus is None):
+        raise ConfigError(f"{where}: model.thesaurus and [expansion] go together: queries are expanded by a thesaurus, or not at all")
+    if not isinstance(recipe.expansion, Gate) and recipe.data.share:
+        raise ConfigError(f"{where}: data.share has no effect in this recipe: nothing is trained, so there are no batches")
+    for table in ("held_out", "share"):
+        for name in getattr(recipe.data, table):
+            if name not in recipe.data.collections:
+                raise ConfigError(f"{where}: data.{table} names {name!r}, no collection{suggestion(name, recipe.data.collections)}")

@@ -6,7 +6,7 @@ A query of a hundred terms touches a few thousand postings, so there is nothing 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,9 @@ from scipy import sparse
 from torch import Tensor
 
 from splade_ptbr_connectors.encoding.edge_features import Describer
-from splade_ptbr_connectors.encoding.expansion import unit_vectors
 from splade_ptbr_connectors.encoding.thesaurus import Integers
 from training.recipe.words import Gate as GateSection
-from training.words.gate import Gate, Prepared, prepare
+from training.words.gate import Gate, Prepared, Tables, prepare
 from training.words.material import Material, TrainCollection
 
 
@@ -63,7 +62,13 @@ def searched(material: Material, collection: TrainCollection, describer: Describ
 
 
 def fit(
-    material: Material, section: GateSection, shares: dict[str, float], *, seed: int, after_epoch: Callable[[Gate, Epoch], None]
+    collections: Sequence[Searched],
+    tables: Tables,
+    section: GateSection,
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+    after_epoch: Callable[[Gate, Epoch], None],
 ) -> Gate:
     """A trained gate.
 
@@ -72,9 +77,7 @@ def fit(
         after_epoch: is called with the gate as it would be saved.
     """
     torch.manual_seed(seed)
-    gate, weights = Gate(section.hidden), torch.from_numpy(material.weights)
-    describer = Describer(material.thesaurus, material.weights, unit_vectors(material.vectors))
-    collections = [searched(material, collection, describer) for collection in material.collections]
+    gate = Gate(section.hidden, section.projected, tables.expressions.shape[1])
     optimizer = torch.optim.AdamW(gate.parameters(), section.lr, weight_decay=section.weight_decay)
     per_epoch = len(list(_batches(collections, section.batch_queries, shares, seed=seed, epoch=0)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / (per_epoch * section.epochs)) + 0.003)
@@ -83,7 +86,7 @@ def fit(
         losses = []
         for collection, chosen in _batches(collections, section.batch_queries, shares, seed=seed, epoch=epoch):
             queries = [collection.queries[n] for n in chosen]
-            found, ends = gate(queries, weights)
+            found, ends = gate(queries, tables)
             l1 = (found * _is_added(queries)).sum() / len(queries)
             kept = _heaviest(found, ends, section.terms if epoch >= section.cut_after else section.terms_at_first)
             loss = _loss(found * gate.scale, kept, queries, collection, chosen)
@@ -99,7 +102,7 @@ def fit(
 
 
 def _batches(
-    collections: Sequence[Searched], size: int, shares: dict[str, float], *, seed: int, epoch: int
+    collections: Sequence[Searched], size: int, shares: Mapping[str, float], *, seed: int, epoch: int
 ) -> Iterator[tuple[Searched, list[int]]]:
     """Batches of one collection each, in random order; a share of 1.5 gives all batches once and half of them again."""
     rng = np.random.default_rng([seed, epoch])

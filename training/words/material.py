@@ -53,6 +53,13 @@ class Material:
     thesaurus: Thesaurus
     collections: list[TrainCollection]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much there is of everything."""
+        thesaurus = self.thesaurus
+        senses, expressions = len(thesaurus.senses.sizes), len(thesaurus.expressions.sizes)
+        return {"terms": int(np.count_nonzero(self.weights)), "senses": senses, "expressions": expressions}
+
     def terms(self, texts: Sequence[str]) -> list[Integers]:
         """Terms of each text, in order."""
         return [self.words.terms(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
