@@ -6,6 +6,7 @@ The vectors are word vectors counted on text (document co-occurrence), so that t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from .thesaurus import KINDS, Edges, Integers, Rows, Thesaurus
 
 Floats = NDArray[np.float32]
+Column = NDArray[Any]
 EDGE_FEATURES = KINDS + 29
 WORD_FEATURES = 12
 
@@ -79,7 +81,7 @@ class Describer:
         features[:, KINDS : KINDS + len(parts)] = np.stack(parts, axis=1)
         return features
 
-    def _of_targets(self, edges: Edges, words: Floats, rests: Floats) -> list[Floats]:
+    def _of_targets(self, edges: Edges, words: Floats, rests: Floats) -> list[Column]:
         """Of the word that would be added: how rare it is, and how near to the query, its source, and what other sources lead to."""
         source = edges.source
         vectors = self.expressions[edges.target]
@@ -99,7 +101,7 @@ class Describer:
             (edges.rank / 5).astype(np.float32),
         ]
 
-    def _of_arcs(self, edges: Edges, distinct: Integers, rests: Floats) -> list[Floats]:
+    def _of_arcs(self, edges: Edges, distinct: Integers, rests: Floats) -> list[Column]:
         """[A] each: of a source in one of its senses, whether the rest of the query speaks of this sense."""
         source, sense = edges.arc_source, edges.arc_sense
         near = _dot(self._senses[sense], rests[source])
@@ -155,7 +157,7 @@ class Describer:
         senses, counts = np.unique(self._thesaurus.senses_of_term.values[places], return_counts=True)
         at = np.searchsorted(senses, edges.arc_sense)
         distinct_own = self._thesaurus.expressions.sizes[edges.sources][edges.arc_source]
-        return np.maximum(counts[at] - distinct_own, 0).astype(np.float32)
+        return np.asarray(np.maximum(counts[at] - distinct_own, 0), np.float32)
 
     # -- words ----------------------------------------------------------------------------------------------------------
 
@@ -201,7 +203,7 @@ class Describer:
         return _row_sums(self._weighted[self._row(rows.values)], rows).astype(np.float32)
 
 
-def _of_counts(edges: Edges) -> list[Floats]:
+def _of_counts(edges: Edges) -> list[Column]:
     """How many sources lead to the same word, and how many edges there are."""
     source = edges.source
     pairs = np.unique(edges.target * (len(edges.sources) + 1) + source)
@@ -227,7 +229,7 @@ def _row_sums(values: Floats, rows: Rows) -> NDArray[np.float32]:
     """[R, ...] sums of the values of each row; none is empty."""
     if not len(rows.sizes):
         return np.zeros((0, *values.shape[1:]), np.float32)
-    return np.add.reduceat(values, rows.starts[:-1])
+    return np.asarray(np.add.reduceat(values, rows.starts[:-1]), np.float32)
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -7,6 +7,7 @@ words. An edge leads from an expression that the query has to another member of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -119,7 +120,7 @@ class Thesaurus:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """As arrays to be stored."""
-        arrays = (
+        arrays: tuple[NDArray[Any], ...] = (
             self.expressions.values.astype(np.int32),
             self.expressions.sizes.astype(np.uint8),
             self.senses.values.astype(np.int32),
@@ -155,7 +156,7 @@ class Thesaurus:
         """[E] whether all terms of an expression are among `terms`."""
         of_target, places = self.expressions.places(targets)
         inside = np.bincount(of_target, is_among(self.expressions.values[places], np.unique(terms)), minlength=len(targets))
-        return inside == self.expressions.sizes[targets]
+        return np.asarray(inside == self.expressions.sizes[targets])
 
 
 _NAMES = ("terms", "terms_each", "members", "roles", "members_each")
@@ -169,7 +170,7 @@ def is_among(values: Integers, known: Integers) -> NDArray[np.bool_]:
 
 
 def _within(values: NDArray[Any], size: int) -> bool:
-    return values.dtype.kind in "iu" and not len(values) or bool(0 <= values.min() and values.max() < size)
+    return values.dtype.kind in "iu" and (not len(values) or bool(0 <= values.min() and values.max() < size))
 
 
 def _ranks(senses: Rows, roles: Integers) -> Integers:
@@ -184,4 +185,4 @@ def _ranks(senses: Rows, roles: Integers) -> Integers:
 
 def _index(expressions: Rows) -> dict[tuple[int, ...], int]:
     values, starts = expressions.values.tolist(), expressions.starts.tolist()
-    return {tuple(values[start:end]): n for n, (start, end) in enumerate(zip(starts, starts[1:], strict=False))}
+    return {tuple(values[start:end]): n for n, (start, end) in enumerate(pairwise(starts))}

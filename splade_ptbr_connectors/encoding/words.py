@@ -5,6 +5,8 @@ The table of terms is computed when the model is made (folded stems of whole wor
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,17 +50,18 @@ class Words:
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each window of each text."""
         windows = [window for text in texts for window in text.windows]
-        found = iter(self._vectors([self.terms(window) for window in windows]))
+        found = iter(self.counted([self.terms(window) for window in windows]))
         return [[next(found) for _ in text.windows] for text in texts]
 
-    def _vectors(self, rows: list[TermIds]) -> list[SparseVector]:
+    def counted(self, rows: list[TermIds]) -> list[SparseVector]:
+        """The vectors of documents that are given as the terms that they have, one entry an occurrence."""
         size, lengths = len(self._terms), np.array([len(row) for row in rows], np.int64)
         keys = np.concatenate([np.zeros(0, np.int64), *rows]) + np.repeat(np.arange(len(rows)), lengths) * size
         keys, counts = np.unique(keys, return_counts=True)
         weights = self._saturation(counts, lengths[keys // size])
         ends = np.searchsorted(keys, np.arange(len(rows) + 1) * size).tolist()
         terms = (keys % size).astype(np.uint32)
-        return [SparseVector(terms[start:end], weights[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+        return [SparseVector(terms[start:end], weights[start:end]) for start, end in pairwise(ends)]
 
     def _saturation(self, counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
         k1, b, average = self._settings.k1, self._settings.b, self._settings.average_length

@@ -31,11 +31,14 @@ def read_queries(path: str | Path) -> dict[str, str]:
 
 def read_kinds(path: str | Path) -> dict[str, str]:
     """The kind of each query whose line has a text at `metadata.kind`; errors are those of read_queries."""
-    rows = [(row.raw, row.raw.get("metadata")) for row in open_source(path) if not isinstance(row, Broken) and isinstance(row.raw, dict)]
-    found = [
-        (Record.from_mapping(raw).doc_id, metadata["kind"]) for raw, metadata in rows if isinstance(metadata, dict) and "kind" in metadata
-    ]
-    return {query_id: kind for query_id, kind in found if isinstance(kind, str)}
+    kinds = {}
+    for row in open_source(path):
+        if isinstance(row, Broken):
+            bad_line(path, row.line, row.reason)
+        metadata = row.raw.get("metadata") if isinstance(row.raw, dict) else None
+        if isinstance(metadata, dict) and isinstance(metadata.get("kind"), str):
+            kinds[_query(path, row.line, row.raw)[0]] = metadata["kind"]
+    return kinds
 
 
 def _query(path: str | Path, line: int, raw: object) -> tuple[str, str]:

@@ -6,7 +6,6 @@ import logging
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_model

@@ -24,7 +24,9 @@ Table = dict[str, Any]
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe | WordsRecipe:
-    """The recipe of a TOML file, one of a network or, by its `kind`, one of words; `overrides` are TOML lines such as 'training.steps = 100', applied last.
+    """The recipe of a TOML file, one of a network or, by its `kind`, one of words.
+
+    `overrides` are TOML lines such as 'training.steps = 100', applied last.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown key, a wrong value, a key that does nothing in this recipe.

@@ -66,6 +66,8 @@ class Gate(Section):
     lr: Positive = 3e-3
     l1: NotNegative = 0.003
     """On the weights that are added to a query."""
+    power: Positive = 0.3
+    """Of the loss: near 0 cross entropy; larger, it listens less to queries that cannot be answered."""
     weight_decay: NotNegative = 0.0
     terms: Count = 40
     terms_at_first: Count = 120

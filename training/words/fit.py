@@ -1,4 +1,4 @@
-"""Training of the gate: softmax cross entropy of each query over all documents of its collection, exactly.
+"""Training of the gate: each query against all documents of its collection, exactly.
 
 A query of a hundred terms touches a few thousand postings, so there is nothing to sample and nothing to mine.
 """
@@ -46,7 +46,7 @@ class Epoch:
 def searched(material: Material, collection: TrainCollection, describer: Describer) -> Searched:
     """The vectors of a collection's documents, and its queries."""
     rows = material.terms(list(collection.documents.values()))
-    vectors = material.words._vectors(rows)
+    vectors = material.words.counted(rows)
     matrix = sparse.csr_matrix(
         (
             np.concatenate([vector.weights for vector in vectors]),
@@ -89,7 +89,7 @@ def fit(
             found, ends = gate(queries, tables)
             l1 = (found * _is_added(queries)).sum() / len(queries)
             kept = _heaviest(found, ends, section.terms if epoch >= section.cut_after else section.terms_at_first)
-            loss = _loss(found * gate.scale, kept, queries, collection, chosen)
+            loss = _loss(found * gate.scale, kept, queries, collection, chosen, section.power)
             optimizer.zero_grad()
             (loss + section.l1 * l1).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -132,8 +132,14 @@ def _heaviest(weights: Tensor, ends: Sequence[int], limit: int) -> Integers:
     return np.concatenate(kept)
 
 
-def _loss(weights: Tensor, kept: Integers, queries: Sequence[Prepared], collection: Searched, chosen: Sequence[int]) -> Tensor:
-    """Mean over the queries of -log of the share of the relevant documents in the softmax over all; only `kept` terms are scored."""
+def _loss(
+    weights: Tensor, kept: Integers, queries: Sequence[Prepared], collection: Searched, chosen: Sequence[int], power: float
+) -> Tensor:
+    """Mean over the queries of (1 - p^power) / power, p the share of the relevant documents in the softmax over all.
+
+    Near power 0 it is cross entropy; the larger it is, the less are queries heard for which nothing helps (generalised cross
+    entropy, arXiv 1805.07836). Only `kept` terms are scored.
+    """
     documents = collection.postings.shape[1]
     terms = np.concatenate([query.terms for query in queries])[kept]
     of_query = np.repeat(np.arange(len(queries)), [len(query.terms) for query in queries])[kept]
@@ -145,5 +151,5 @@ def _loss(weights: Tensor, kept: Integers, queries: Sequence[Prepared], collecti
     relevant = torch.zeros(len(queries), documents, dtype=torch.bool)
     for row, query in enumerate(chosen):
         relevant[row, collection.relevant[query]] = True
-    right = torch.logsumexp(scores.masked_fill(~relevant, -torch.inf), dim=1)
-    return (torch.logsumexp(scores, dim=1) - right).mean()
+    share = torch.logsumexp(scores.masked_fill(~relevant, -torch.inf), dim=1) - torch.logsumexp(scores, dim=1)
+    return (-torch.expm1(power * share) / power).mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -115,7 +116,7 @@ def blind_gate(equivalents: float, related: float, vector_size: int) -> dict[str
 
 def _network(inputs: int, hidden: int) -> nn.Sequential:
     sizes = [inputs, *[hidden] * (LAYERS - 1)]
-    hidden_layers = [layer for before, after in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(before, after), nn.ReLU())]
+    hidden_layers = [layer for before, after in pairwise(sizes) for layer in (nn.Linear(before, after), nn.ReLU())]
     return nn.Sequential(*hidden_layers, nn.Linear(hidden, 1))
 
 
