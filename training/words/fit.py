@@ -81,9 +81,8 @@ def fit(
     optimizer = torch.optim.AdamW(gate.parameters(), section.lr, weight_decay=section.weight_decay)
     per_epoch = len(list(_batches(collections, section.batch_queries, shares, seed=seed, epoch=0)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / (per_epoch * section.epochs)) + 0.003)
-    began = time.monotonic()
     for epoch in range(section.epochs):
-        losses = []
+        began, losses = time.monotonic(), []
         for collection, chosen in _batches(collections, section.batch_queries, shares, seed=seed, epoch=epoch):
             queries = [collection.queries[n] for n in chosen]
             found, ends = gate(queries, tables)
