@@ -98,5 +98,5 @@ def test_the_heaviest_terms_stay_within_the_limit(tmp_path: Path) -> None:
     ids=lambda broken: next(iter(broken)),
 )
 def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path, broken: dict[str, np.ndarray]) -> None:
-    with pytest.raises(ModelFormatError, match="expansion.safetensors"):
+    with pytest.raises(ModelFormatError, match=r"expansion\.safetensors"):
         SpladeEncoder.load(make_words_model(tmp_path / "model", expansion=broken))
