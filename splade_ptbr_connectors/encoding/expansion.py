@@ -1,6 +1,7 @@
 """Queries that add the words the asker did not use: a thesaurus, and a gate that says how much of each of its edges is meant here.
 
-w_t = g(t) idf(t) for the query's own terms, (1 - product over edges (1 - g(e) / sqrt(terms of e))) idf(t) for those that edges add.
+w_t = g(t) idf(t) for the query's own terms, a (1 - product over edges (1 - g(e) / sqrt(terms of e))) idf(t) for those that edges add,
+with one factor a below 1 for all of them, since what is learned adds a little too much for queries that were not seen.
 The gates are small networks over counts and cosines (edge_features.py), learned from judged queries; nothing else is computed.
 """
 
@@ -62,11 +63,21 @@ class QueryExpansion:
         describer: features of edges and of words.
         edge_gate: how much of each edge is meant.
         word_gate: layers that give the logarithm of the factor on a word of the query.
+        added: factor on the weights of all terms that edges add.
     """
 
-    def __init__(self, words: Words, weights: Floats, describer: Describer, thesaurus: Thesaurus, edge_gate: EdgeGate, word_gate: Layers):
+    def __init__(
+        self,
+        words: Words,
+        weights: Floats,
+        describer: Describer,
+        thesaurus: Thesaurus,
+        edge_gate: EdgeGate,
+        word_gate: Layers,
+        added: float,
+    ):
         self._words, self._weights, self._describer, self._thesaurus = words, weights, describer, thesaurus
-        self._edge_gate, self._word_gate = edge_gate, word_gate
+        self._edge_gate, self._word_gate, self._share = edge_gate, word_gate, np.float32(added)
 
     @classmethod
     def read(cls, folder: ModelFolder, words: Words) -> QueryExpansion:
@@ -87,7 +98,7 @@ class QueryExpansion:
         if len({projection.shape for projection in projections.values()} | {(len(projections["target"]), vectors.shape[1])}) > 1:
             raise ModelFormatError(f"{path}: the projections of its gate do not fit its vectors: download or make the model again.")
         describer = Describer(thesaurus, weights, vectors)
-        return cls(words, weights, describer, thesaurus, EdgeGate(describer, projections, layers), word_gate)
+        return cls(words, weights, describer, thesaurus, EdgeGate(describer, projections, layers), word_gate, float(tensors["added"].sum()))
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each query: the windows of a long one are joined."""
@@ -99,7 +110,7 @@ class QueryExpansion:
         own = np.exp(np.clip(_outputs(query.word_features, self._word_gate), *OWN_RANGE)) * self._weights[query.terms]
         added, share = self._added(query)
         ids = np.concatenate([query.terms, added])
-        weights = np.concatenate([own, share * self._weights[added]]).astype(np.float32)
+        weights = np.concatenate([own, self._share * share * self._weights[added]]).astype(np.float32)
         kept = weights >= SMALLEST_WEIGHT
         return SparseVector(ids[kept], weights[kept])
 

@@ -44,6 +44,7 @@ class WordsModel(Section):
     average_length: Positive = 110.0
     """In terms, stop words left out."""
     max_terms_query: Count = 40
+    min_weight_query: NotNegative = 0.2
 
 
 class Blind(Section):
@@ -64,11 +65,15 @@ class Gate(Section):
     epochs: Count = 4
     batch_queries: Count = 32
     lr: Positive = 3e-3
-    l1: NotNegative = 0.003
+    l1: NotNegative = 0.001
     """On the weights that are added to a query."""
-    power: Positive = 0.3
+    power: Positive = 0.02
     """Of the loss: near 0 cross entropy; larger, it listens less to queries that cannot be answered."""
-    weight_decay: NotNegative = 0.0
+    dropout: Number = 0.2
+    """Of the hidden numbers of the gate."""
+    added: Number = 0.8
+    """Factor on what is added, after training."""
+    weight_decay: NotNegative = 0.05
     terms: Count = 40
     terms_at_first: Count = 120
     """Heaviest terms of a query that are scored, in the first `cut_after` epochs and later."""
@@ -78,10 +83,12 @@ class Gate(Section):
 
 
 class WordsValidation(Section):
-    """[validation]: measured after each epoch; the last one is kept."""
+    """[validation]: what choices are made on; the last epoch is kept."""
 
     splits: tuple[str, ...] = ()
     """`collection:split` of BEIR folders. A test split is refused."""
+    every: Count = 2
+    """Epochs between two measurements; the start and the end are measured in any case."""
 
 
 class WordsRecipe(Section):

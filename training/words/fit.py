@@ -77,12 +77,13 @@ def fit(
         after_epoch: is called with the gate as it would be saved.
     """
     torch.manual_seed(seed)
-    gate = Gate(section.hidden, section.projected, tables.expressions.shape[1])
+    gate = Gate(section.hidden, section.projected, tables.expressions.shape[1], section.dropout)
     optimizer = torch.optim.AdamW(gate.parameters(), section.lr, weight_decay=section.weight_decay)
     per_epoch = len(list(_batches(collections, section.batch_queries, shares, seed=seed, epoch=0)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / (per_epoch * section.epochs)) + 0.003)
     for epoch in range(section.epochs):
         began, losses = time.monotonic(), []
+        gate.train()
         for collection, chosen in _batches(collections, section.batch_queries, shares, seed=seed, epoch=epoch):
             queries = [collection.queries[n] for n in chosen]
             found, ends = gate(queries, tables)
@@ -96,6 +97,7 @@ def fit(
             losses.append((loss.item(), l1.item()))
         mean = np.mean(losses, axis=0)
         seconds = time.monotonic() - began
+        gate.eval()
         after_epoch(gate, Epoch(epoch + 1, per_epoch * (epoch + 1), float(mean[0]), float(mean[1]), gate.scale.item(), seconds))
     return gate
 

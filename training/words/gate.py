@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -57,11 +56,11 @@ class Tables:
 class Gate(nn.Module):
     """Two small networks: of an edge, how much of its target is added; of a word of the query, a factor on its weight."""
 
-    def __init__(self, hidden: int, projected: int, vector_size: int) -> None:
+    def __init__(self, hidden: int, projected: int, vector_size: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.projections = nn.ModuleDict({name: nn.Linear(vector_size, projected, bias=False) for name in PROJECTIONS})
-        self.edge_gate = _network(EDGE_FEATURES + 5 * projected, hidden)
-        self.word_gate = _network(WORD_FEATURES, hidden // 2)
+        self.edge_gate = _network(EDGE_FEATURES + 5 * projected, hidden, dropout)
+        self.word_gate = _network(WORD_FEATURES, hidden // 2, dropout)
         self.scale = nn.Parameter(torch.tensor(1.5))
         """Of the scores, in the loss."""
         nn.init.zeros_(self.edge_gate[-1].weight)
@@ -93,14 +92,14 @@ class Gate(nn.Module):
         rest = self.projections["rest"](_joined([query.rests for query in queries]))[source]
         return torch.cat([_joined([query.edge_features for query in queries]), target, own, rest, target * rest, target * own], dim=1)
 
-    def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Layers under the names that the package reads."""
+    def tensors(self, added: float = 1.0) -> dict[str, NDArray[np.float32]]:
+        """Layers under the names that the package reads, and the factor on what is added."""
         found = {f"edge_gate.{name}": layer.weight.detach().numpy().copy() for name, layer in self.projections.items()}
         for name, network in (("edge_gate", self.edge_gate), ("word_gate", self.word_gate)):
             for number, layer in enumerate(layer for layer in network if isinstance(layer, nn.Linear)):
                 found[f"{name}.{number}.weight"] = layer.weight.detach().numpy().copy()
                 found[f"{name}.{number}.bias"] = layer.bias.detach().numpy().copy()
-        return found
+        return found | {"added": np.float32([added])}
 
 
 def blind_gate(equivalents: float, related: float, vector_size: int) -> dict[str, NDArray[np.float32]]:
@@ -108,16 +107,18 @@ def blind_gate(equivalents: float, related: float, vector_size: int) -> dict[str
     logits = [np.log(share / (1 - share)) for share in (equivalents, related)]
     tensors = Gate(KINDS, 1, vector_size).tensors()
     found = {name: np.zeros_like(tensor) for name, tensor in tensors.items()}
+    found["added"] += 1
     for layer in range(LAYERS - 1):
         found[f"edge_gate.{layer}.weight"][range(KINDS), range(KINDS)] = 1
     found[f"edge_gate.{LAYERS - 1}.weight"][0] = [logits[0] if kind in BETWEEN_EQUIVALENTS else logits[1] for kind in range(KINDS)]
     return found
 
 
-def _network(inputs: int, hidden: int) -> nn.Sequential:
-    sizes = [inputs, *[hidden] * (LAYERS - 1)]
-    hidden_layers = [layer for before, after in pairwise(sizes) for layer in (nn.Linear(before, after), nn.ReLU())]
-    return nn.Sequential(*hidden_layers, nn.Linear(hidden, 1))
+def _network(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before in [inputs, *[hidden] * (LAYERS - 2)]:
+        layers += [nn.Linear(before, hidden), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(hidden, 1))
 
 
 def _joined(parts: Sequence[NDArray[np.generic]]) -> Tensor:

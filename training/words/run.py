@@ -78,6 +78,7 @@ class _Run:
         if isinstance(section, Blind):
             self._save(blind_gate(section.equivalents, section.related, self.material.vectors.shape[1]))
         elif section is not None:
+            self._section = section
             describer = Describer(self.material.thesaurus, self.material.weights, unit_vectors(self.material.vectors))
             collections = [searched(self.material, collection, describer) for collection in self.material.collections]
             tables = Tables(torch.from_numpy(self.material.weights), torch.from_numpy(describer.expressions))
@@ -99,8 +100,9 @@ class _Run:
         self.log.append(row)
         if not np.isfinite(epoch.loss):
             raise TrainingError(f"the loss of epoch {epoch.number} is {epoch.loss}: the run has diverged; train with a lower expansion.lr")
-        self._save(gate.tensors())
-        self._validate(epoch.step)
+        self._save(gate.tensors(self._section.added))
+        if epoch.number % self.recipe.validation.every == 0:
+            self._validate(epoch.step)
 
     def _save(self, gate: Tensors) -> None:
         """Writes the model folder with a gate, or without one: a table of weights."""
@@ -144,6 +146,7 @@ def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: P
         query=QuerySettings(kind="expansion" if gate else "table", file=QUERY_FILE),
         words=settings,
         max_active_terms_query=recipe.model.max_terms_query,
+        min_weight_query=recipe.model.min_weight_query,
     )
     config.write(partial)
     material.tokenizer.save(str(partial / "tokenizer.json"), pretty=False)

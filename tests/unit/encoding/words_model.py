@@ -66,6 +66,7 @@ def gate(seed: int | None = 0, *, size: int = 4, hidden: int = 5, projected: int
         for layer, (before, after) in enumerate([(width, hidden), (hidden, hidden), (hidden, 1)]):
             tensors[f"{name}.{layer}.weight"] = rng.normal(size=(after, before)).astype(np.float32) * (0.0 if seed is None else 0.5)
             tensors[f"{name}.{layer}.bias"] = np.zeros(after, np.float32)
+    tensors["added"] = np.ones(1, np.float32)
     tensors["edge_gate.2.bias"][:] = bias
     for name in ("target", "source", "rest"):
         tensors[f"edge_gate.{name}"] = rng.normal(size=(projected, size)).astype(np.float32)
