@@ -86,6 +86,8 @@ class Describer:
         source = edges.source
         vectors = self.expressions[edges.target]
         others, whole = self._others(edges, vectors), _unit(words.sum(axis=0))
+        directions = np.concatenate([rests, self.expressions[edges.sources], others, whole[None]])
+        cosines, count, row = vectors @ directions.T, len(edges.sources), np.arange(len(edges))  # far fewer directions than edges
         weight, own = self._weight_means[edges.target], self._weight_means[edges.sources]
         senses = self._thesaurus.memberships.sizes[edges.target]
         sizes = self._thesaurus.expressions.sizes[edges.target]
@@ -93,10 +95,10 @@ class Describer:
             weight / 10,
             (weight - own[source]) / 10,
             (sizes - 1).astype(np.float32),
-            _dot(vectors, rests[source]),
-            _dot(vectors, self.expressions[edges.sources][source]),
-            vectors @ whole,
-            _dot(vectors, others[source]),
+            cosines[row, source],
+            cosines[row, count + source],
+            cosines[:, -1],
+            cosines[row, 2 * count + source],
             np.log(senses).astype(np.float32) / 3,
             (edges.rank / 5).astype(np.float32),
         ]
@@ -222,7 +224,7 @@ def _covered(edges: Edges, lengths: Integers) -> Floats:
     """[S] 1 for a source that stands inside a longer one."""
     starts, ends = edges.positions, edges.positions + lengths
     inside = (starts[:, None] >= starts) & (ends[:, None] <= ends) & (lengths[:, None] < lengths)
-    return inside.any(axis=1).astype(np.float32)
+    return np.asarray(inside.any(axis=1), np.float32)
 
 
 def _row_sums(values: Floats, rows: Rows) -> NDArray[np.float32]:

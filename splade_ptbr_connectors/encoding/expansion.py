@@ -75,7 +75,7 @@ class QueryExpansion:
         edge_gate: EdgeGate,
         word_gate: Layers,
         added: float,
-    ):
+    ) -> None:
         self._words, self._weights, self._describer, self._thesaurus = words, weights, describer, thesaurus
         self._edge_gate, self._word_gate, self._share = edge_gate, word_gate, np.float32(added)
 
@@ -86,6 +86,7 @@ class QueryExpansion:
         tensors = read_tensors(path)
         try:
             weights, vectors = tensors["weights"].astype(np.float32), unit_vectors(tensors["vectors"])
+            added = float(tensors["added"].sum())
             projections = {name: tensors[f"edge_gate.{name}"].astype(np.float32) for name in PROJECTIONS}
             layers = _layers(tensors, "edge_gate", EDGE_FEATURES + 5 * len(projections["target"]))
             word_gate, thesaurus = _layers(tensors, "word_gate", WORD_FEATURES), Thesaurus.from_tensors(tensors, size)
@@ -98,7 +99,7 @@ class QueryExpansion:
         if len({projection.shape for projection in projections.values()} | {(len(projections["target"]), vectors.shape[1])}) > 1:
             raise ModelFormatError(f"{path}: the projections of its gate do not fit its vectors: download or make the model again.")
         describer = Describer(thesaurus, weights, vectors)
-        return cls(words, weights, describer, thesaurus, EdgeGate(describer, projections, layers), word_gate, float(tensors["added"].sum()))
+        return cls(words, weights, describer, thesaurus, EdgeGate(describer, projections, layers), word_gate, added)
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each query: the windows of a long one are joined."""

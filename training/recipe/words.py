@@ -69,7 +69,7 @@ class Gate(Section):
     """On the weights that are added to a query."""
     power: Positive = 0.02
     """Of the loss: near 0 cross entropy; larger, it listens less to queries that cannot be answered."""
-    dropout: Number = 0.2
+    dropout: Number = 0.0
     """Of the hidden numbers of the gate."""
     added: Number = 0.8
     """Factor on what is added, after training."""
