@@ -82,10 +82,11 @@ class QuerySettings(ModelFile):
     The table ("inference-free" queries, arXiv 2411.04403) is a safetensors file with one tensor `weights` [V]. A separate
     network (Efficient SPLADE, arXiv 2207.03834) is in the subfolder `query`: config.json and model.safetensors or
     model.onnx (described by `onnx`). It reads the token ids of the model's one tokenizer and gives weights over the same
-    vocabulary, with the same pooling and activation.
+    vocabulary, with the same pooling and activation. "expansion" is for a model of words: a table, a thesaurus and a gate
+    that says which of its words a query is given (expansion.py), in one safetensors file.
     """
 
-    kind: Literal["same", "table", "separate"] = "same"
+    kind: Literal["same", "table", "separate", "expansion"] = "same"
     file: str | None = None
     onnx: OnnxSettings | None = None
 
@@ -100,6 +101,15 @@ class LexicalSettings(ModelFile):
     b: float = Field(0.75, ge=0, le=1)
     average_length: float = Field(gt=0)
     special_ids: tuple[int, ...] = ()
+
+
+class WordSettings(ModelFile):
+    """Documents without a network: words.py. `average_length` is in terms; the tensor `terms` [V] of `file` says which a token has."""
+
+    file: str = "words.safetensors"
+    k1: float = Field(0.9, gt=0)
+    b: float = Field(0.6, ge=0, le=1)
+    average_length: float = Field(gt=0)
 
 
 class EncoderConfig(ModelFile):
@@ -123,6 +133,7 @@ class EncoderConfig(ModelFile):
     prompt_document: str = ""
     query: QuerySettings = QuerySettings()
     lexical: LexicalSettings | None = None
+    words: WordSettings | None = None
     max_active_terms_query: int | None = Field(None, gt=0)
     max_active_terms_document: int | None = Field(None, gt=0)
     min_weight_query: float = Field(0.0, ge=0)
@@ -133,8 +144,12 @@ class EncoderConfig(ModelFile):
     def _possible(self) -> Self:
         if self.pooling == "sum" and self.activation != "log1p_relu":
             raise ValueError("pooling 'sum' goes with activation 'log1p_relu' only")
-        if (self.query.kind == "table") != (self.query.file is not None):
-            raise ValueError("query kind 'table' needs a file, the other kinds have none")
+        if (self.query.kind in ("table", "expansion")) != (self.query.file is not None):
+            raise ValueError("query kinds 'table' and 'expansion' need a file, the other kinds have none")
+        if self.words is not None and (self.lexical is not None or self.query.kind not in ("table", "expansion")):
+            raise ValueError("a model of words has no lexical channel, and its query kind is 'table' or 'expansion'")
+        if self.query.kind == "expansion" and self.words is None:
+            raise ValueError("query kind 'expansion' is for a model of words")
         if self.query.kind == "separate" and self.lexical is not None:
             raise ValueError("query kind 'separate' goes without a lexical channel")
         if self.query.kind != "separate" and self.query.onnx is not None:
@@ -163,6 +178,8 @@ class EncoderConfig(ModelFile):
         for prompt in ("prompt_query", "prompt_document"):
             if not values[prompt]:
                 del values[prompt]
+        if self.words is None:
+            del values["words"]
         if self.query.onnx is None:
             del values["query"]["onnx"]
         for graph in (values["onnx"], values["query"].get("onnx")):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..errors import ConfigError, ModelFormatError, TextError
 from ..validation import Positive, check
 from ..vectors import SparseVector
 from .config import EncoderConfig
+from .expansion import QueryExpansion
 from .explain import Explanation, explain
 from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
@@ -26,6 +27,10 @@ from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
 from .runtime import DType, Runtime, RuntimeName, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
+from .words import Words
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
 Side = Literal["query", "document"]
@@ -81,7 +86,7 @@ class SpladeEncoder:
         self._tokenizers = {side: self._tokenizer(side, on_long) for side in get_args(Side)}
         dropped = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
         self._forward = ForwardPasses(self.config, pad_id=padding_id(self._vocabulary), dropped=dropped)
-        self._table = QueryTable.read(folder, self._vocabulary) if self.config.query.kind == "table" else None
+        self._without_network = _without_network(folder, self._vocabulary)
         self.fingerprint = folder.fingerprint(tokenizer_json, on_long=on_long)
         self.load_arguments: dict[str, Any] = {"model": _absolute(folder.name), "on_long": on_long}
         self._load_network = load_network
@@ -272,8 +277,8 @@ class SpladeEncoder:
 
     def _encode_chunk(self, texts: list[str], side: Side) -> list[SparseVector]:
         tokenized = self._tokenizers[side].tokenize(texts)
-        if side == "query" and self._table:
-            found = [[self._table.encode([i for window in text.windows for i in window])] for text in tokenized]
+        if side in self._without_network:
+            found = self._without_network[side].vectors(tokenized)
         else:
             found = self._forward.vectors(tokenized, self.query_runtime if side == "query" else self.runtime, self.batch_size)
         limit, least = self._pruning(side)
@@ -300,8 +305,23 @@ class SpladeEncoder:
             )
 
 
+class _WithoutNetwork(Protocol):
+    def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]: ...
+
+
+def _without_network(folder: ModelFolder, vocabulary: Tokenizer) -> dict[Side, _WithoutNetwork]:
+    """What encodes the sides that need no network."""
+    words = Words.read(folder, folder.config.words) if folder.config.words else None
+    sides: dict[Side, _WithoutNetwork] = {"document": words} if words else {}
+    if folder.config.query.kind == "table":
+        sides["query"] = QueryTable.read(folder, vocabulary, words)
+    elif folder.config.query.kind == "expansion" and words:
+        sides["query"] = QueryExpansion.read(folder, words)
+    return sides
+
+
 def _with_settings(config: EncoderConfig, settings: dict[str, Any]) -> EncoderConfig:
-    fixed = {"format_version", "vocab_size", "lexical", "onnx", "query"} & settings.keys()
+    fixed = {"format_version", "vocab_size", "lexical", "words", "onnx", "query"} & settings.keys()
     if fixed:
         raise ConfigError(f"{', '.join(sorted(fixed))} belongs to the checkpoint and cannot be set when loading it.")
     if not settings:

@@ -75,6 +75,8 @@ class ModelFolder:
 
     def weights_sha256(self) -> str:
         """Identity of the network, the same for a checkpoint and for its export; see fingerprint.py. Raises ModelFormatError."""
+        if self.config.words is not None:
+            return sha256_of([self.path / self.config.words.file])
         if self.has_weights:
             return network_sha256(self.path)
         exported = self.config.onnx
@@ -196,7 +198,9 @@ def _check_weights(folder: ModelFolder) -> None:
         raise ModelFormatError(
             f"{folder.path} holds an adapter (adapter_config.json): merge it into the model (peft: merge_and_unload, then save_pretrained)."
         )
-    if folder.has_onnx or folder.has_weights:
+    if folder.config.words is not None and not (folder.path / folder.config.words.file).is_file():
+        raise ModelFormatError(f"{folder.path} has no {folder.config.words.file!r}, its table of terms: the download is incomplete.")
+    if folder.has_onnx or folder.has_weights or folder.config.words is not None:
         _check_safetensors(folder)
         return
     pickled = [*folder.path.glob("pytorch_model*.bin"), *folder.path.glob("*.pt")]

@@ -14,7 +14,9 @@ from ..vectors import SMALLEST_WEIGHT, SparseVector
 from .config import EncoderConfig
 from .folder import ModelFolder
 from .runtime import Integers, Runtime
+from .tensors import read_tensors
 from .tokens import TokenizedText, special_ids, tokenizer_errors
+from .words import Words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -110,12 +112,15 @@ class QueryTable:
     Source: inference-free queries, arXiv 2411.04403 (IDF table) and arXiv 2505.01452 (learned table).
     """
 
-    def __init__(self, weights: NDArray[np.float32]) -> None:
-        self._weights = weights
+    def __init__(self, weights: NDArray[np.float32], words: Words | None = None) -> None:
+        self._weights, self._words = weights, words
 
     @classmethod
-    def read(cls, folder: ModelFolder, tokenizer: Tokenizer) -> QueryTable:
+    def read(cls, folder: ModelFolder, tokenizer: Tokenizer, words: Words | None = None) -> QueryTable:
         """Read a folder's table: a tensor `weights` [V], or `weight` of sentence-transformers' SparseStaticEmbedding.
+
+        Args:
+            words: the terms of the tokens, where they are not the tokens themselves.
 
         Raises:
             ModelFormatError: missing, broken, of another size, or with weights that a vector cannot hold.
@@ -125,26 +130,21 @@ class QueryTable:
             raise ModelFormatError(
                 f"{folder.path} has no {folder.config.query.file!r}, its table of query weights: the download is incomplete."
             )
-        tensors = _tensors(path)
+        tensors = read_tensors(path)
         if "weight" in tensors and "weights" not in tensors:
             return cls(_static_embedding(path, tensors["weight"], folder.config, tokenizer))
-        return cls(_checked(path, tensors.get("weights"), folder.config.vocab_size))
+        return cls(_checked(path, tensors.get("weights"), folder.config.vocab_size), words)
+
+    def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
+        """One vector for each query: the windows of a long one are joined."""
+        return [[self.encode([i for window in text.windows for i in window])] for text in texts]
 
     def encode(self, token_ids: list[int]) -> SparseVector:
-        """The vector of a query: its distinct tokens with a weight in the table."""
-        terms = np.unique(np.asarray(token_ids, np.uint32))
+        """The vector of a query: its distinct tokens (or their terms) with a weight in the table."""
+        terms = np.unique(np.asarray(self._words.terms(token_ids) if self._words else token_ids, np.uint32))
         weights = self._weights[terms]
         kept = weights >= SMALLEST_WEIGHT
         return SparseVector(terms[kept], weights[kept])
-
-
-def _tensors(path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except Exception as error:  # safetensors' own errors, and those of numpy for types that it has not
-        raise ModelFormatError(f"{path} is broken or incomplete ({error}): download or export the model again.") from error
 
 
 def _checked(path: Path, weights: NDArray[Any] | None, size: int) -> NDArray[np.float32]:

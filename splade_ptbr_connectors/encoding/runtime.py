@@ -53,6 +53,11 @@ def load_runtime(
         raise ConfigError(f"runtime is {runtime!r}: use one of {', '.join(get_args(RuntimeName))}.")
     if dtype not in get_args(DType):
         raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
+    if folder.config.words is not None:
+        if runtime != "auto" or device not in (None, "cpu") or dtype != "float32":
+            asked = f"runtime {runtime!r}, device {device!r}, dtype {dtype!r}"
+            raise ConfigError(f"model {folder.name!r} has no network, so {asked} mean nothing to it: leave them out (runtime='auto').")
+        return WithoutNetwork(folder.name)
     if runtime == "auto":
         plain = device in (None, "cpu") and dtype == "float32" and graph
         takes_graph = folder.has_onnx and (plain or not folder.has_weights) and folder.foreign_onnx() is None
@@ -81,6 +86,19 @@ def _load_onnx(folder: ModelFolder, device: str | None, dtype: DType) -> Runtime
     if dtype != "float32":
         raise ConfigError(f"dtype {dtype!r} needs the torch runtime: an exported graph has its own precision.")
     return OnnxRuntime(folder, device)
+
+
+class WithoutNetwork:
+    """Stands where a model has no network: its vectors are counted (words.py)."""
+
+    name = "numpy"
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def activations(self, input_ids: Integers, attention_mask: Integers) -> NDArray[np.float32]:
+        """There are none. Raises ConfigError."""
+        raise ConfigError(f"model {self._model!r} has no network to run: encode texts with encode_queries and encode_documents.")
 
 
 # -- onnxruntime ---------------------------------------------------------------------------------------------------------

@@ -29,6 +29,18 @@ def read_queries(path: str | Path) -> dict[str, str]:
     return queries
 
 
+def read_kinds(path: str | Path) -> dict[str, str]:
+    """The kind of each query whose line has a text at `metadata.kind`; errors are those of read_queries."""
+    kinds = {}
+    for row in open_source(path):
+        if isinstance(row, Broken):
+            bad_line(path, row.line, row.reason)
+        metadata = row.raw.get("metadata") if isinstance(row.raw, dict) else None
+        if isinstance(metadata, dict) and isinstance(metadata.get("kind"), str):
+            kinds[_query(path, row.line, row.raw)[0]] = metadata["kind"]
+    return kinds
+
+
 def _query(path: str | Path, line: int, raw: object) -> tuple[str, str]:
     try:
         record = Record.from_mapping(raw)

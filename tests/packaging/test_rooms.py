@@ -15,7 +15,7 @@ ROOMS = {
         {"recipe"},
         {"data", "measure", "runlog"},
         {"models", "mining", "plots", "publish"},
-        {"loop"},
+        {"loop", "words"},
         {"cost"},
         {"commands"},
         {"__main__"},

@@ -46,15 +46,17 @@ def test_models_sample_and_types_are_inside(wheel: zipfile.ZipFile) -> None:
         "sample/qrels/test.tsv",
         "models/mini/splade.json",
         "models/mini/model.onnx",
+        "models/mini-lexico/expansion.safetensors",
         "plots/templates/page.html",
     ):
         assert f"splade_ptbr_connectors/{wanted}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_shipped_model_is_small(wheel: zipfile.ZipFile) -> None:
-    inside = [info for info in wheel.infolist() if "/models/mini/" in info.filename]
-    assert sum(info.file_size for info in inside) <= 25e6
+@pytest.mark.parametrize(("model", "megabytes"), [("mini", 25), ("mini-lexico", 8)])
+def test_the_shipped_models_are_small(wheel: zipfile.ZipFile, model: str, megabytes: int) -> None:
+    inside = [info for info in wheel.infolist() if f"/models/{model}/" in info.filename]
+    assert 0 < sum(info.file_size for info in inside) <= megabytes * 1e6
 
 
 def test_no_machine_path_or_package_host_is_in_the_project() -> None:

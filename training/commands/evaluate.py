@@ -66,12 +66,17 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for metric in rows[0]["measures"]:
         baseline = "bm25" in rows[0]
         columns = ["collection", "queries", metric, *(["BM25"] if baseline else []), "terms per query", "terms per document"]
-        lines = [
-            [row["collection"], f"{row['queries']:,}", f"{row['measures'][metric]:.3f}"]
-            + ([f"{row['bm25'][metric]:.3f}"] if baseline else [])
-            + [f"{row['terms_query']:.1f}", f"{row['terms_document']:.0f}"]
-            for row in rows
-        ]
+        lines = [line for row in rows for line in _lines(row, metric)]
         show_table(console, columns, lines, numeric=range(1, len(columns)))
     for row in rows:
         console.print(f"{row['collection']}: {row['about']}.", markup=False)
+
+
+def _lines(row: dict[str, Any], metric: str) -> list[list[str]]:
+    """The collection, then its kinds of queries, if they have kinds; BM25 and numbers of terms are of the whole."""
+    compared = [f"{row['bm25'][metric]:.3f}"] if "bm25" in row else []
+    sizes = [f"{row['terms_query']:.1f}", f"{row['terms_document']:.0f}"]
+    whole = [row["collection"], f"{row['queries']:,}", f"{row['measures'][metric]:.3f}", *compared, *sizes]
+    nothing = [""] * len([*compared, *sizes])
+    kinds = [[f"  {kind}", f"{means['queries']:,}", f"{means[metric]:.3f}", *nothing] for kind, means in row.get("kinds", {}).items()]
+    return [whole, *kinds]

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from splade_ptbr_connectors.errors import ConfigError
 from training.commands.options import DEFAULT_DATA, DataOption
 from training.recipe.file import load_recipe, recipe_table
+from training.recipe.words import WordsRecipe
 
 
 def train(
@@ -23,6 +25,9 @@ def train(
 ) -> None:
     """Train a recipe: log and checkpoints in OUT, the chosen model in OUT/model."""
     recipe = load_recipe(recipe_file, set_ or [])
+    if isinstance(recipe, WordsRecipe):
+        _train_words(recipe, data, out or Path("runs") / recipe.name, dry_run=dry_run, resume=resume)
+        return
     if dry_run:
         from training.cost.dry_run import dry_run_report
 
@@ -34,3 +39,15 @@ def train(
     from training.loop.run import train as run_recipe
 
     typer.echo(run_recipe(recipe, data, out or Path("runs") / recipe.name, resume=resume))
+
+
+def _train_words(recipe: WordsRecipe, data: Path, out: Path, *, dry_run: bool, resume: bool) -> None:
+    if resume:
+        raise ConfigError("a recipe of words takes minutes and has no checkpoints: delete its folder and train it again, without --resume.")
+    if dry_run:
+        typer.echo(json.dumps(recipe_table(recipe), indent=2, ensure_ascii=False))
+        typer.echo(f"cost, by the recipe: {recipe.cost or 'not said'}")
+        return
+    from training.words.run import train_words
+
+    typer.echo(train_words(recipe, data, out))

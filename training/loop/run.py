@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 from contextlib import nullcontext
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_model
@@ -26,10 +23,10 @@ from training.models.pack import pack
 from training.recipe.file import recipe_table
 from training.recipe.sections import Recipe
 from training.runlog import FILE_NAME, RunLog
+from training.runlog.surroundings import surroundings
 
 logger = logging.getLogger(__name__)
 MODEL = "model"
-LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
 
 
 def train(recipe: Recipe, data_dir: Path, out: Path, *, resume: bool = False) -> Path:
@@ -64,7 +61,7 @@ def _begin(trainer: SpladeTrainer, log: RunLog | None) -> None:
     """Logs what the run is, and measures the untrained model."""
     if log is not None:
         sizes = dict(trainer.source.sizes) | {"sha256": trainer.source.sha256, "vocab_size": trainer.trained.encoder.vocab_size}
-        log.append({"event": "start", "recipe": recipe_table(trainer.recipe), "data": sizes, **_surroundings(trainer.args.world_size)})
+        log.append({"event": "start", "recipe": recipe_table(trainer.recipe), "data": sizes, **surroundings(trainer.args.world_size)})
     trainer.monitor.validate(trainer.trained, 0)
 
 
@@ -118,16 +115,3 @@ def _finish(trainer: SpladeTrainer, log: RunLog) -> None:
     model.encoder.round_weights(trainer.recipe.encoding.storage)
     monitor.measure_packed(model, trainer.state.global_step)
     log.append({"event": "end", "reason": monitor.reason, "step": trainer.state.global_step, "best_step": monitor.best_step})
-
-
-def _surroundings(world_size: int) -> dict[str, Any]:
-    """Versions and machine: what figures of speed and memory belong to."""
-    versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    machine = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count(), "device": device}
-    return {"versions": versions, "machine": machine, "world_size": world_size}

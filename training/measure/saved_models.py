@@ -69,6 +69,8 @@ def evaluation_row(measured: Measured, collection: JudgedCollection, encoder: En
     """One collection's result as JSON values, with its denominators; BM25 holds every document in memory."""
     row = {"collection": measured.name, "metric": measured.metric} | measured.to_dict(encoder.token)
     row |= {"counts": collection.counts.to_dict(), "about": collection.counts.describe()}
+    if kinds := measured.by_kind(collection.kinds):
+        row["kinds"] = kinds
     if bm25:
         metric, *further = measured.measures
         row["bm25"] = measure_bm25(collection, metric, further).means

@@ -79,6 +79,17 @@ class Measured:
         """Mean of the metric."""
         return self.measures[self.metric]
 
+    def by_kind(self, kinds: Mapping[str, str]) -> dict[str, dict[str, float]]:
+        """Kind -> its number of queries and the means over them, for queries that have a kind."""
+        found: dict[str, list[dict[str, float]]] = {}
+        for query_id, values in self.per_query.items():
+            if query_id in kinds:
+                found.setdefault(kinds[query_id], []).append(values)
+        return {
+            kind: {"queries": len(rows)} | {name: float(np.mean([row[name] for row in rows])) for name in self.measures}
+            for kind, rows in sorted(found.items())
+        }
+
     def to_dict(self, token_of: Callable[[int], str]) -> dict[str, Any]:
         """The split's entry in training.jsonl: everything but the values per query; `token_of` names a term id."""
         left_out = {"name", "metric", "per_query"}

@@ -75,7 +75,7 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
     else:
         logger.info("not written for sentence-transformers: %s", reason)
     (partial / RECIPE_FILE).write_text(json.dumps(recipe_table(recipe), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _put(partial, folder)
+    put(partial, folder)
 
 
 def _export(model: BiEncoder, folder: Path, storage: str, settings: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def _export(model: BiEncoder, folder: Path, storage: str, settings: dict[str, An
         described["onnx"] = OnnxSettings.of_export(sha256_of([place / ONNX_FILE]), network_sha256(place))
 
 
-def _put(partial: Path, folder: Path) -> None:
+def put(partial: Path, folder: Path) -> None:
     """Moves every file of `partial` into `folder`; other files of the folder stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(partial.iterdir()):

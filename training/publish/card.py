@@ -222,6 +222,7 @@ def _pruning(config: EncoderConfig) -> list[str]:
 def _quality_values(log: RunLogData, rows: Sequence[Row]) -> Values:
     return {
         "quality": [_measure_table(rows, measure) for measure in (rows[0]["measures"] if rows else ())],
+        "kinds": _kinds_table(rows),
         "compared": _compared([row for row in rows if "bm25" in row]),
         "validation": log.packed or log.chosen,
         "smallest": min(rows, key=lambda row: int(row["queries"]), default=None),
@@ -240,6 +241,16 @@ def _measure_table(rows: Sequence[Row], measure: str) -> str:
             [row["collection"], f"{row['queries']:,}", f"{row['documents']:,}", figure(row["measures"].get(measure)), *compared, *sizes]
         )
     return markdown_table(head, lines)
+
+
+def _kinds_table(rows: Sequence[Row]) -> str:
+    """The first measure by kind of query, of collections whose queries have kinds; empty without any."""
+    lines = [
+        [row["collection"], kind, f"{means['queries']:,}", figure(means[row["metric"]])]
+        for row in rows
+        for kind, means in row.get("kinds", {}).items()
+    ]
+    return markdown_table(["collection", "kind of query", "queries", rows[0]["metric"]], lines) if lines else ""
 
 
 def _compared(rows: Sequence[Row]) -> Values | None:

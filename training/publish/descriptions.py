@@ -85,6 +85,8 @@ def described_model(recipe: Mapping[str, Any]) -> str:
     shape = ", ".join(f"{label} {model[key]:,}" for key, label in _SHAPE.items() if isinstance(model.get(key), int))
     embedded = section(recipe, "sparse_embed")
     more = f", with an embedding of {embedded['size']} numbers for each kept term (SparseEmbed)" if "size" in embedded else ""
+    if recipe.get("kind") == "words":
+        return "none: documents are counted words"
     if kind == "pretrained":
         return f"masked language model, fine-tuned from `{published(str(model.get('path')))}`{more}"
     if kind == "lexical":
@@ -101,6 +103,7 @@ def described_queries(config: EncoderConfig) -> str:
         "same": "by the network of the documents",
         "table": "by a table of term weights, without a network",
         "separate": "by a network of their own",
+        "expansion": "by a table of term weights and a thesaurus, whose edges a gate lets pass; no network over text",
     }[config.query.kind]
 
 
@@ -145,7 +148,7 @@ def described_data(log: RunLogData) -> str:
     """What the run was trained on: sizes and hash as the log has them."""
     kind = section(log.start.recipe, "data").get("kind")
     rows = [[name.replace("_", " "), value] for name, value in _flat(published(log.start.data)).items()]
-    return markdown_table([f"training data (`{cell(kind)}`)", ""], rows) if rows else ""
+    return markdown_table([f"training data (`{cell(kind or 'words')}`)", ""], rows) if rows else ""
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,28 +18,34 @@ from splade_ptbr_connectors.errors import ConfigError
 from training.recipe.effects import check_effects
 from training.recipe.messages import message_of
 from training.recipe.sections import Recipe
+from training.recipe.words import WordsRecipe, check_words
 
 Table = dict[str, Any]
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a TOML file; `overrides` are TOML lines such as 'training.steps = 100', applied last.
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe | WordsRecipe:
+    """The recipe of a TOML file, one of a network or, by its `kind`, one of words.
+
+    `overrides` are TOML lines such as 'training.steps = 100', applied last.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown key, a wrong value, a key that does nothing in this recipe.
     """
     table = _with_overrides(read_table(Path(path)), overrides)
     recipe = _validated(table, where=str(path))
-    check_effects(recipe, where=str(path))
+    if isinstance(recipe, WordsRecipe):
+        check_words(recipe, where=str(path))
+    else:
+        check_effects(recipe, where=str(path))
     return recipe
 
 
-def recipe_table(recipe: Recipe) -> Table:
+def recipe_table(recipe: Recipe | WordsRecipe) -> Table:
     """The resolved recipe as plain JSON values, every default written out, every section with its kind."""
     return dict(json.loads(json.dumps(recipe.model_dump())))
 
 
-def recipe_of(table: Mapping[str, Any], *, where: str) -> Recipe:
+def recipe_of(table: Mapping[str, Any], *, where: str) -> Recipe | WordsRecipe:
     """The recipe of a resolved table (what a run or a model folder keeps)."""
     return _validated(table, where=where)
 
@@ -97,10 +103,11 @@ def _drop(table: Table, key: str, *, where: str) -> None:
     del place[last]
 
 
-def _validated(table: Mapping[str, Any], *, where: str) -> Recipe:
+def _validated(table: Mapping[str, Any], *, where: str) -> Recipe | WordsRecipe:
+    kind: type[Recipe] | type[WordsRecipe] = WordsRecipe if "kind" in table else Recipe
     try:
-        return Recipe.model_validate_json(json.dumps(table))  # as JSON, in which strict mode takes lists for tuples
+        return kind.model_validate_json(json.dumps(table))  # as JSON, in which strict mode takes lists for tuples
     except ValidationError as error:
-        raise ConfigError(message_of(error, Recipe, where=where)) from None
+        raise ConfigError(message_of(error, kind, where=where)) from None
     except TypeError as error:  # dates and times are all that TOML has and JSON has not
         raise ConfigError(f"{where}: no key of a recipe takes a date or a time: {error}") from None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from ...errors import ConfigError, InputError, InputFileError
 from ..files import bad_line
 from ..qrels import Qrels, read_qrels
-from ..queries import read_queries
+from ..queries import read_kinds, read_queries
 from .collection import JudgedCollection
 from .judged import Documents, Judgments, collection_in_memory, judged_collection
 from .locations import existing_folder, in_folder
@@ -25,12 +25,13 @@ def open_kind(where: str, data_dir: Path, *, split: str | None = None, keep_with
     splits = splits_of(folder)
     qrels_path = splits[_chosen(folder, sorted(splits), split)]
     corpus, queries_path = in_folder(folder, "corpus.jsonl"), in_folder(folder, "queries.jsonl")
-    return judged_collection(
+    judged = judged_collection(
         f"{folder.resolve().name}:{_split_name(qrels_path)}",
         Documents(str(corpus), partial(numbered_documents, corpus)),
         Judgments(read_queries(queries_path), read_qrels(qrels_path), str(qrels_path), str(queries_path)),
         keep_without_relevant=keep_without_relevant,
     )
+    return replace(judged, kinds=read_kinds(queries_path))
 
 
 def splits_of(folder: Path) -> dict[str, Path]:
@@ -72,18 +73,21 @@ class BeirFolder:
     Attributes:
         documents: document id -> title, space, text; queries: query id -> text.
         qrels: split -> its judgments.
+        kinds: query id -> kind, of queries that say so.
     """
 
     name: str
     documents: dict[str, str]
     queries: dict[str, str]
     qrels: dict[str, Qrels]
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def split(self, name: str) -> JudgedCollection:
         """The collection with the queries of one split. Raises ConfigError: no such split."""
         if name not in self.qrels:
             raise ConfigError(f"{self.name} has no split {name!r}; it has {', '.join(self.qrels)}")
-        return collection_in_memory(f"{self.name}:{name}", self.documents, self.queries_of(name), self.qrels[name])
+        judged = collection_in_memory(f"{self.name}:{name}", self.documents, self.queries_of(name), self.qrels[name])
+        return replace(judged, kinds=self.kinds)
 
     def queries_of(self, split: str) -> dict[str, str]:
         """Query id -> text of the queries that a split judges."""
@@ -99,9 +103,10 @@ def read_beir(folder: Path) -> BeirFolder:
     if not folder.is_dir():
         raise InputFileError(f"no such folder: {folder} (is the data folder right?)")
     documents = _documents(in_folder(folder, "corpus.jsonl"))
-    queries = read_queries(in_folder(folder, "queries.jsonl"))
+    queries_path = in_folder(folder, "queries.jsonl")
+    queries = read_queries(queries_path)
     qrels = {path.stem: _qrels(path, queries) for path in sorted((folder / "qrels").glob("*.tsv"))}
-    return BeirFolder(folder.name, documents, queries, qrels)
+    return BeirFolder(folder.name, documents, queries, qrels, read_kinds(queries_path))
 
 
 def _documents(path: Path) -> dict[str, str]:

@@ -17,6 +17,7 @@ class Collection:
         queries: query id -> text; only those that are measured.
         qrels: judgments of exactly these queries, in the same order. They are the denominator of every mean. Empty: nothing is
             judged, so speed and size can be measured and quality cannot.
+        kinds: query id -> kind, of queries that say so; means are then reported for each kind too.
         notes: what a reader of the figures must know, one sentence each.
         read_documents: starts anew at every call.
     """
@@ -25,6 +26,7 @@ class Collection:
     queries: dict[str, str]
     read_documents: Callable[[], Iterable[tuple[str, str]]] = field(repr=False, compare=False)
     qrels: Qrels = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def documents(self) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,22 @@
+"""Reading the safetensors files that lie beside a network: tables, words, expansions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import ModelFormatError
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a file by name. Raises ModelFormatError when it is missing or broken."""
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise ModelFormatError(f"{path.parent} has no {path.name!r}: the download is incomplete.")
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors' own errors, and those of numpy for types that it has not
+        raise ModelFormatError(f"{path} is broken or incomplete ({error}): download or export the model again.") from error

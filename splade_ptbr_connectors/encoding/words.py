@@ -1,0 +1,68 @@
+"""Words as terms, without a network: a token stands for the term of its inflections, and a document counts its terms.
+
+The table of terms is computed when the model is made (folded stems of whole words), so that nothing is stemmed here.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelFormatError
+from ..vectors import SparseVector
+from .config import WordSettings
+from .folder import ModelFolder
+from .tensors import read_tensors
+from .tokens import TokenizedText
+
+TermIds = NDArray[np.int64]
+
+
+class Words:
+    """Documents as counted terms: w = n / (n + k1 (1 - b + b L / average)), the saturation of BM25.
+
+    n is how often a term occurs and L how many terms the text has, stop words left out; there is no IDF here: queries have it.
+
+    Args:
+        terms: [V] the term of each token, -1 for none.
+    """
+
+    def __init__(self, terms: NDArray[np.int32], settings: WordSettings) -> None:
+        self._terms = terms.astype(np.int64)
+        self._settings = settings
+
+    @classmethod
+    def read(cls, folder: ModelFolder, settings: WordSettings) -> Words:
+        """Read a folder's table of terms. Raises ModelFormatError."""
+        path, size = folder.path / settings.file, folder.config.vocab_size
+        terms = read_tensors(path).get("terms")
+        if terms is None or terms.shape != (size,) or terms.dtype.kind != "i" or terms.min(initial=0) < -1 or terms.max(initial=0) >= size:
+            raise ModelFormatError(f"{path} must hold one tensor 'terms' of {size:,} whole numbers from -1 to {size - 1:,}.")
+        return cls(terms, settings)
+
+    def terms(self, token_ids: list[int]) -> TermIds:
+        """The terms of a text in its order; tokens without one are left out."""
+        terms = self._terms[np.asarray(token_ids, np.int64)]
+        return terms[terms >= 0]
+
+    def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
+        """One vector for each window of each text."""
+        windows = [window for text in texts for window in text.windows]
+        found = iter(self.counted([self.terms(window) for window in windows]))
+        return [[next(found) for _ in text.windows] for text in texts]
+
+    def counted(self, rows: list[TermIds]) -> list[SparseVector]:
+        """The vectors of documents that are given as the terms that they have, one entry an occurrence."""
+        size, lengths = len(self._terms), np.array([len(row) for row in rows], np.int64)
+        keys = np.concatenate([np.zeros(0, np.int64), *rows]) + np.repeat(np.arange(len(rows)), lengths) * size
+        keys, counts = np.unique(keys, return_counts=True)
+        weights = self._saturation(counts, lengths[keys // size])
+        ends = np.searchsorted(keys, np.arange(len(rows) + 1) * size).tolist()
+        terms = (keys % size).astype(np.uint32)
+        return [SparseVector(terms[start:end], weights[start:end]) for start, end in pairwise(ends)]
+
+    def _saturation(self, counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        k1, b, average = self._settings.k1, self._settings.b, self._settings.average_length
+        return (counts / (counts + k1 * (1 - b + b * lengths / average))).astype(np.float32)
