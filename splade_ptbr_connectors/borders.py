@@ -11,6 +11,7 @@ MAX_UNIT = 64
 
 _UNIT = re.compile(rf"\S{{1,{MAX_UNIT}}}")
 _OPENING, _CLOSING = "\"'([{“‘«„-–—•*", "\"')]}”’»"
+_DASHES = "-–—"
 _TERMINATOR = re.compile(r"(?:[.!?…]+)$")
 _INITIALS = re.compile(r"[^\W\d_](?<=[A-ZÀ-Þ])\.|(?:[^\W\d_]\.){2,}")  # J. or S.A. or a.C.
 _MARKER = re.compile(r"(?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}|[a-zA-Z])\.$")  # 1. or 2.3. or IV. or a. of a list, where a line begins
@@ -48,6 +49,10 @@ def borders(text: str, spans: list[tuple[int, int]]) -> list[Border]:
     """What ends behind each of these units of the text. A paragraph ends behind the last one."""
     found, begins_line = list[Border](), True
     for (start, end), (after, behind) in pairwise(spans):
+        if after == end + 1 and text[end] == " " and text[end - 1].isalnum() and text[after] not in _DASHES:  # most words
+            found.append(Border.WORD)
+            begins_line = False
+            continue
         border = _border(text[start:end], text[end:after], text[after:behind], begins_line)
         begins_line = border in (Border.PARAGRAPH, Border.LINE) or "\n" in text[end:after]
         found.append(border)
@@ -63,7 +68,7 @@ def _border(word: str, gap: str, following: str, begins_line: bool) -> Border:
         return Border.SENTENCE
     if "\n" in gap or "\r" in gap or "\u2028" in gap:
         return Border.LINE
-    return Border.CLAUSE if word[-1] in ";:,)" or following in ("-", "–", "—") else Border.WORD
+    return Border.CLAUSE if word[-1] in ";:,)" or following in tuple(_DASHES) else Border.WORD
 
 
 def _ends_sentence(word: str, following: str, begins_line: bool) -> bool:
@@ -72,7 +77,7 @@ def _ends_sentence(word: str, following: str, begins_line: bool) -> bool:
     if not _TERMINATOR.search(bare):
         return False
     first = following.lstrip(_OPENING)[:1]
-    if first.islower() or (not first and following not in ("-", "–", "—", "•", "*")):
+    if first.islower() or (not first and following not in (*_DASHES, "•", "*")):
         return False
     if not bare.endswith(".") or bare.endswith(".."):
         return True

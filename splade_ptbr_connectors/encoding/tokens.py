@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 OnLong = Literal["windows", "truncate", "error"]
 OVERLAP = 0.25  # share of a window that the next one repeats, so that no passage is only seen cut in two
 MAX_KNOWN_WORDS = 100_000
+_WORD_BY_WORD = ("BertPreTokenizer()", r'Split(pattern=Regex("[^\p{L}\p{N}\p{M}]+"), behavior=Removed, invert=False)')
+"""What keeps the words between blanks apart whatever stands beside them, so that tokens can be counted word by word."""
 _WORD = re.compile(r"[^ \t\r\n]+")
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
 
@@ -59,7 +61,7 @@ class TextTokenizer:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
             raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside {beside}.")
         self._overlap = min(int(self.room * OVERLAP), self.room - 1)
-        self._word_by_word = type(tokenizer.pre_tokenizer).__name__ == "BertPreTokenizer"  # its words never depend on one another
+        self._word_by_word = repr(tokenizer.pre_tokenizer) in _WORD_BY_WORD
         self._known: dict[str, int] = {}  # tokens of words met: texts are counted again and again, and have few words
         self.max_length = max_length
         self.on_long = on_long

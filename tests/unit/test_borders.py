@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.borders import MAX_UNIT, Border, borders, units
+from splade_ptbr_connectors.borders import MAX_UNIT, Border, _border, borders, units
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,17 @@ def test_units_are_all_but_white_space(text: str) -> None:
     assert "".join(text[start:end] for start, end in spans) == "".join(text.split())
     assert all(0 < end - start <= MAX_UNIT for start, end in spans)
     assert len(borders(text, spans)) == len(spans)
+
+
+@given(
+    text=st.lists(
+        st.sampled_from(["prazo", "Art", "1.", "fim.", "fim...", ")", "- ", "–", "•", "Sr.", "É", ",", '"', " ", "  ", "\n", "\n\n", "\t"])
+    ).map("".join)
+)
+def test_the_usual_border_of_words_is_what_all_others_are_found_by(text: str) -> None:
+    spans, begins_line, expected = units(text), True, list[Border]()
+    for (start, end), (after, behind) in pairwise(spans):
+        border = _border(text[start:end], text[end:after], text[after:behind], begins_line)
+        begins_line = border in (Border.PARAGRAPH, Border.LINE) or "\n" in text[end:after]
+        expected.append(border)
+    assert borders(text, spans)[:-1] == expected

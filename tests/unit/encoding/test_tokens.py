@@ -112,12 +112,13 @@ class TestVocabulary:
 
 
 WORDPIECE = load_tokenizer(find_model("mini").path, 29_794)
+WORDS = load_tokenizer(find_model("mini-lexico").path, find_model("mini-lexico").config.vocab_size)
 any_text = st.lists(
     st.text(max_size=8) | st.sampled_from(["[CLS]", "[UNK]x", "guarda-chuva", "x" * 101, "\xa0", "\x1c", "\u200b", " "])
 ).map(" ".join)
 
 
-@pytest.mark.parametrize("tokenizer", [WORDPIECE, *TOKENIZERS.values()], ids=["wordpiece", *TOKENIZERS])
+@pytest.mark.parametrize("tokenizer", [WORDPIECE, WORDS, *TOKENIZERS.values()], ids=["wordpiece", "words", *TOKENIZERS])
 @settings(max_examples=100)
 @given(written=st.lists(any_text | texts, max_size=4))
 def test_tokens_are_counted_as_they_are_made(tokenizer: Tokenizer, written: list[str]) -> None:
@@ -126,6 +127,13 @@ def test_tokens_are_counted_as_they_are_made(tokenizer: Tokenizer, written: list
     expected = [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in written]
     assert counter.count(written) == counter.count(written) == expected
     assert [len(counter.pieces(text)) for text in written] == expected
+
+
+@pytest.mark.parametrize("tokenizer", [WORDPIECE, WORDS], ids=["wordpiece", "words"])
+def test_the_shipped_tokenizers_are_counted_word_by_word(tokenizer: Tokenizer) -> None:
+    counter = TextTokenizer(Tokenizer.from_str(tokenizer.to_str()), 40, "windows")
+    counter.count(["prazo de recurso", "o recurso"])
+    assert set(counter._known) == {"prazo", "de", "recurso", "o"}
 
 
 def test_words_met_are_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
