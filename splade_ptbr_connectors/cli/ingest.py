@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ..errors import ConfigError
+from ..stores import engine_of
 from .console import emit, note
 from .exit_codes import exit_if_rejected
 from .options import (
@@ -149,7 +150,7 @@ def _here(
 
     with target.open(encoder) as opened:
         with run_files(opened, records, checkpoint=checkpoint, dead_letter=dead_letter) as files:
-            if opened.engine != "edge":
+            if not engine_of(opened.url).one_process:
                 note(f"checkpoint: {files.checkpoint} (after an interruption run the same command again)")
             report = ingest_records(records, opened, checkpoint=files.checkpoint, dead_letter=files.dead_letter, restart=restart)
         about = {"tenant": target.tenant, "checkpoint": str(files.checkpoint), "encoding": asdict(encoder.report)}

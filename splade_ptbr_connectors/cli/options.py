@@ -11,6 +11,7 @@ import typer
 
 from ..errors import ConfigError
 from ..numerals import value_of
+from ..stores import STORE_URLS
 
 if TYPE_CHECKING:
     from ..encoding.encoder import SpladeEncoder
@@ -36,7 +37,6 @@ class RuntimeChoice(StrEnum):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON document to stdout.")]
-STORE_URLS = "edge:FOLDER, numba:FOLDER, qdrant+http(s)://HOST:6333/COLLECTION, qdrant+grpc(s)://HOST:6334/COLLECTION, opensearch+http(s)://HOST:9200/INDEX"
 CREDENTIALS = (
     "Credentials of a server come from the environment alone, never from the URL or an option: "
     "SPLADE_PTBR_QDRANT_API_KEY; SPLADE_PTBR_OPENSEARCH_USER and _PASSWORD, or _API_KEY; both: _CA_CERTS (file), _VERIFY=0."

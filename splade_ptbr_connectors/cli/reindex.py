@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from ..stores import engine_of
 from .console import emit, note
 from .exit_codes import ExitCode, exit_if_rejected
 from .ingest import holds_vectors
@@ -106,15 +107,11 @@ def _document(report: ReindexReport, url: str, model: str) -> dict[str, Any]:
 
 
 def _deletion(url: str | None) -> str | None:
-    """The command that deletes a collection, by the server's REST interface; a login has to be added to it."""
+    """The command that deletes a collection; a login has to be added to it."""
     if url is None:
         return None
-    scheme, _, address = url.partition("://")
-    server, _, name = address.rpartition("/")
-    engine, _, transport = scheme.partition("+")
-    if transport.startswith("grpc"):
-        return f"QdrantClient(...).delete_collection({name!r})"
-    return f"curl -X DELETE {transport}://{server}/{'collections/' if engine == 'qdrant' else ''}{name}"
+    server, _, name = url.partition("://")[2].rpartition("/")
+    return str(engine_of(url).deletion).format(server=server, name=name)
 
 
 def _render(document: dict[str, Any], console: Console) -> None:

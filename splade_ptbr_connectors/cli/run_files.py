@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import IngestError
+from ..stores import engine_of
 from .options import PREFIX
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run_files(store: Store, source: Source, *, checkpoint: Path | None = None, d
     Raises:
         IngestError: the state folder cannot be written, or the same input is already being loaded into the same collection.
     """
-    if store.engine == "edge":  # it has a lock of its own
+    if engine_of(store.url).one_process:  # its lock is the run's
         folder, suffix = Path(store.url.partition(":")[2].removeprefix("//")).expanduser(), _suffix(store.tenant)
         yield RunFiles(checkpoint or folder / CHECKPOINT.format(suffix), dead_letter or folder / REJECTED.format(suffix))
     elif checkpoint and dead_letter:

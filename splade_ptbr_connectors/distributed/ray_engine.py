@@ -24,7 +24,7 @@ from ..ingestion.items import ReadyVectors
 from ..ingestion.reconcile import SHOWN, Reservoir
 from ..ingestion.report import Display, Hook, IngestCounts, IngestProgress, IngestReport, Reconciled
 from ..sources import Source, open_source
-from ..stores import open_store
+from ..stores import engine_of, open_store
 from ..validation import Positive, check, renamed
 from .rows import COLUMN, Outcome, Table, batches
 from .worker import Worker
@@ -220,7 +220,7 @@ def _checked_source(records: str | Path | Source) -> Source:
 
 def check_ready(store_url: str) -> Any:
     """The module ray, if it is installed and can fill this store. Raises ConfigError and MissingExtraError."""
-    if isinstance(store_url, str) and store_url.startswith("edge:"):
+    if engine_of(store_url).one_process:
         raise ConfigError(
             f"{store_url} is an embedded store, which one process may use: use Ray with a store on a server, or fill this one without Ray "
             "(its encoder uses every core of this machine anyway)."

@@ -14,7 +14,7 @@ from ..atomic import write_atomically
 from ..errors import ConfigError, IngestError, StoreNotFoundError
 from ..json_values import parse_json
 from ..sources import Source, open_source
-from ..stores import ENGINES, open_store
+from ..stores import engine_of, open_store
 from ..stores.aliases import NoModel, collection_name, on_server, open_as_it_is, sibling_url
 from .engine import ingest
 from .report import Hook, IngestReport
@@ -118,8 +118,7 @@ def _complete(report: IngestReport, verified: VerifyReport, *, allow_rejected: b
 
 def _check_alias(look: Callable[..., Store], url: str) -> None:
     """Raises ConfigError when the name is taken by a collection, or the store has no aliases."""
-    scheme = url.partition(":")[0]
-    if scheme in ENGINES and "+" not in scheme:
+    if engine_of(url).deletion is None:
         raise ConfigError(f"{url} is an embedded store, which has no aliases: ingest into a folder of another name, and open that one.")
     try:
         with look(url) as opened:

@@ -14,24 +14,54 @@ import difflib
 import importlib
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..errors import ConfigError
 from .address import without_login
-from .settings import OpenOptions
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
     from .base import Store
     from .credentials import Credentials
 
-# scheme -> module of this package
+
+class Engine(NamedTuple):
+    """What is known of an engine before it is loaded.
+
+    Attributes:
+        module: of this package.
+        form: of its URLs.
+        deletion: the command that deletes a collection, with {server} and {name} in it; None: a folder.
+        one_process: only one process at a time may have a store open, whose folder keeps the files of its runs too.
+    """
+
+    module: str
+    form: str
+    deletion: str | None = None
+    one_process: bool = False
+
+
+def _server(module: str, form: str, path: str) -> dict[str, Engine]:
+    """An engine whose REST interface deletes the collection at a path, by its two schemes."""
+    return {
+        f"{module[1:]}+{http}": Engine(module, form, f"curl -X DELETE {http}://{{server}}/{path}{{name}}") for http in ("http", "https")
+    }
+
+
+_GRPC = Engine(".qdrant", "qdrant+grpc(s)://HOST:6334/COLLECTION", "QdrantClient(...).delete_collection({name!r})")
 ENGINES = {
-    "edge": ".edge",
-    "numba": ".numba",
-    **{f"qdrant+{protocol}": ".qdrant" for protocol in ("http", "https", "grpc", "grpcs")},
-    **{f"opensearch+{protocol}": ".opensearch" for protocol in ("http", "https")},
+    "edge": Engine(".edge", "edge:FOLDER", one_process=True),
+    "numba": Engine(".numba", "numba:FOLDER"),
+    **_server(".qdrant", "qdrant+http(s)://HOST:6333/COLLECTION", "collections/"),
+    **dict.fromkeys(("qdrant+grpc", "qdrant+grpcs"), _GRPC),
+    **_server(".opensearch", "opensearch+http(s)://HOST:9200/INDEX", ""),
 }
+STORE_URLS = ", ".join(dict.fromkeys(engine.form for engine in ENGINES.values()))
+
+
+def engine_of(url: object) -> Engine:
+    """The engine that a store's URL names. Raises ConfigError."""
+    return ENGINES[_scheme(url)]
 
 
 def open_store(
@@ -67,7 +97,9 @@ def open_store(
         StoreError: StoreNotFoundError, StoreLockedError, StoreFormatError, StoreWriteError, StoreCorruptError, StoreUnavailableError
             or StoreAccessError.
     """
-    module = ENGINES[_scheme(url)]
+    from .settings import OpenOptions  # slow to load, and commands that open no store do without
+
+    engine = engine_of(url)
     options = OpenOptions(
         url=url,
         encoder=encoder,
@@ -79,7 +111,7 @@ def open_store(
         settings=settings or {},
         passages=passages,
     )
-    return cast("Store", importlib.import_module(module, __name__).connect(options))
+    return cast("Store", importlib.import_module(engine.module, __name__).connect(options))
 
 
 def _scheme(url: object) -> str:

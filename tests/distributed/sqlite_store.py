@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import StoreUnavailableError
-from splade_ptbr_connectors.stores import ENGINES
+from splade_ptbr_connectors.stores import ENGINES, Engine
 from splade_ptbr_connectors.stores.base import Entry, Hit, Refusal, Store
 from splade_ptbr_connectors.stores.model_stamp import resolve_encoder
 from splade_ptbr_connectors.stores.settings import OpenOptions
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS log (pid INTEGER, documents INTEGER);
 
 def register() -> None:
     """Make the scheme known; runs in every worker as well (worker_process_setup_hook)."""
-    ENGINES["sqlite"] = "tests.distributed.sqlite_store"
+    ENGINES["sqlite"] = Engine("tests.distributed.sqlite_store", "sqlite:FILE")
 
 
 def connect(options: OpenOptions) -> SqliteStore:
