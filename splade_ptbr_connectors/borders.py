@@ -15,6 +15,8 @@ _DASHES = "-–—"
 _TERMINATOR = re.compile(r"(?:[.!?…]+)$")
 _INITIALS = re.compile(r"[^\W\d_](?<=[A-ZÀ-Þ])\.|(?:[^\W\d_]\.){2,}")  # J. or S.A. or a.C.
 _MARKER = re.compile(r"(?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}|[a-zA-Z])\.$")  # 1. or 2.3. or IV. or a. of a list, where a line begins
+_NUMBER = re.compile(r"\d[\d.]*(?:-[A-Z])?[ºªo°]?\.$")
+_NUMBERED = frozenset({"art", "arts", "artigo", "artigos", "§", "§§", "inc", "item", "cláusula", "capítulo", "seção", "título", "anexo"})
 _BLANK_LINE = re.compile(r"[\n\u2029][^\S\n]*\n|\r[^\S\r\n]*\r|[\f\u2029]")
 # Without those that are words too ("ver.", "mar."). Capitals and letters with full stops between them are known by their form.
 _ABBREVIATIONS = frozenset(
@@ -54,9 +56,19 @@ def borders(text: str, spans: list[tuple[int, int]]) -> list[Border]:
             begins_line = False
             continue
         border = _border(text[start:end], text[end:after], text[after:behind], begins_line)
+        if border == Border.SENTENCE and _NUMBER.match(text[start:end]) and _heads_number(text, found, spans):
+            border = Border.WORD  # "Art. 18." begins what follows
         begins_line = border in (Border.PARAGRAPH, Border.LINE) or "\n" in text[end:after]
         found.append(border)
     return [*found, Border.PARAGRAPH] if spans else []
+
+
+def _heads_number(text: str, found: list[Border], spans: list[tuple[int, int]]) -> bool:
+    """Whether "Art." or the like, where a sentence begins, is the unit before the one whose border is sought."""
+    if not found or (len(found) > 1 and found[-2] < Border.LINE):
+        return False
+    start, end = spans[len(found) - 1]
+    return text[start:end].rstrip(".").lower() in _NUMBERED
 
 
 def _border(word: str, gap: str, following: str, begins_line: bool) -> Border:

@@ -52,7 +52,8 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     """Split a payload into the text and everything else, the nested "metadata" mapping merged in flat.
 
     Of a document of several passages the text is what `content` says: the passage that was found, the whole document, or the passage
-    with so many neighbours before and behind it; the metadata then hold its "number", and "start" and "end" of the text that is shown.
+    with so many neighbours before and behind it. The metadata then hold its "passage_number", and "passage_start" and "passage_end" of
+    what is shown of the document, or of the passage where all of it is.
 
     A field beside "metadata" hides one of the same name inside it, unless it is blank. A payload without any fields
     (vectors loaded without one) has blank content.
@@ -68,9 +69,10 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
     metadata.update({name: value for name, value in payload.items() if value != "" or name not in metadata})
     if hit.place is not None and content_key == "text":
-        shown = hit.passages(0 if content == "passage" else neighbours if content == "neighbours" else None)
-        start, end = (0, len(text)) if content == "document" else (shown[0].start, shown[-1].end)
-        return str(text)[start:end], metadata | {"number": hit.place.number, "start": start, "end": end}
+        shown = hit.passages(neighbours if content == "neighbours" else 0)
+        start, end = shown[0].start, shown[-1].end
+        place = {"passage_number": hit.place.number, "passage_start": start, "passage_end": end}
+        return str(text) if content == "document" else str(text)[start:end], metadata | place
     return str(text), metadata
 
 

@@ -200,10 +200,12 @@ class SpladeEncoder:
         return explain_words(query_vector, document_vector, self, query=query, title=title, text=text, start=start)
 
     def pieces(self, text: str) -> list[tuple[int, int, int]]:
-        """(term id, start, end) of every token of a text, in characters of the text as it was given. Raises TextError."""
-        places = self._rule.places(text)
+        """(term id, start, end) of every token of a text that has a term, in characters of the text as it was given. Raises TextError."""
+        places, words = self._rule.places(text), self._without_network.get("document")
         found = self._tokenizers["document"].pieces(self._rule.apply(text))
-        return [(term, places[start][0], places[end - 1][1]) for term, start, end in found if start < end]
+        terms = words.term_of if isinstance(words, Words) else int
+        pieces = [(terms(token), places[start][0], places[end - 1][1]) for token, start, end in found if start < end]
+        return [piece for piece in pieces if piece[0] >= 0]
 
     @property
     def document_room(self) -> int:

@@ -55,8 +55,9 @@ def load_runtime(
         raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
     if folder.config.words is not None:
         if runtime != "auto" or device not in (None, "cpu") or dtype != "float32":
-            asked = f"runtime {runtime!r}, device {device!r}, dtype {dtype!r}"
-            raise ConfigError(f"model {folder.name!r} has no network, so {asked} mean nothing to it: leave them out (runtime='auto').")
+            given = {"runtime": (runtime, "auto"), "device": (device, None), "dtype": (dtype, "float32")}
+            asked = ", ".join(f"{name} {value!r}" for name, (value, usual) in given.items() if value != usual)
+            raise ConfigError(f"model {folder.name!r} has no network for {asked}: leave that out; there is nothing to run or to export.")
         return WithoutNetwork(folder.name)
     if runtime == "auto":
         plain = device in (None, "cpu") and dtype == "float32" and graph

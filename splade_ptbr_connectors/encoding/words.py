@@ -42,6 +42,10 @@ class Words:
             raise ModelFormatError(f"{path} must hold one tensor 'terms' of {size:,} whole numbers from -1 to {size - 1:,}.")
         return cls(terms, settings)
 
+    def term_of(self, token_id: int) -> int:
+        """The term of a token, -1 for none."""
+        return int(self._terms[token_id])
+
     def terms(self, token_ids: list[int]) -> TermIds:
         """The terms of a text in its order; tokens without one are left out."""
         terms = self._terms[np.asarray(token_ids, np.int64)]

@@ -113,3 +113,11 @@ def test_marks_change_nothing_but_control_characters(text: str, spans: list[tupl
     assert len(unmarked) == len(text)
     assert all(one == other for one, other in zip(unmarked, text.replace("*", "x"), strict=True) if one != " ")
     assert "\x1b" not in shown and "\x9b" not in shown
+
+
+def test_an_inflection_of_a_model_of_words_is_in_the_text() -> None:
+    encoder = SpladeEncoder.load("mini-lexico")
+    text = "Estas multas são altas."
+    (word,) = encoder.explain_words("multa", text, "").words
+    assert (word.word, word.source, word.query_word) == ("multas", "text", "multa")
+    assert [text[place.start : place.end] for place in word.places] == ["multas"]

@@ -47,9 +47,10 @@ def test_content(store: Store, retrieve: Callable[..., list[Shown]], content: st
         "document": TEXT,
     }[content]
     (text, metadata), (short, other) = retrieve(store, content=content)
-    assert text == shown and TEXT[metadata["start"] : metadata["end"]] == text
-    assert (metadata["doc_id"], metadata["number"], metadata["url"]) == ("lei", hit.passage.number, "u")
-    assert short == "palavra25 só" and not {"start", "end", "number"} & other.keys()
+    span = TEXT[metadata["passage_start"] : metadata["passage_end"]]
+    assert text == shown and span == (hit.passage.text if content == "document" else shown)
+    assert (metadata["doc_id"], metadata["passage_number"], metadata["url"]) == ("lei", hit.passage.number, "u")
+    assert short == "palavra25 só" and not {"passage_start", "passage_end", "passage_number"} & other.keys()
 
 
 @pytest.mark.parametrize("retrieve", [by_langchain, by_llama_index])
