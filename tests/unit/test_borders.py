@@ -23,7 +23,8 @@ from splade_ptbr_connectors.borders import MAX_UNIT, Border, _border, borders, u
         ("A Cia. Vale S.A. Brasil, fls. 12, p. ex. Outra, etc. Mas acabou.", ["etc.", "acabou."]),
         ("1. Objeto. Trata do tema.\n2. Prazo. São dez dias.", ["Objeto.", "tema.", "Prazo.", "dias."]),
         ("Veja a pág. 3 da Av. Paulista, tel. 555. (Fim.)", ["555.", "(Fim.)"]),
-        ("Cabe recurso. Art. 18. O prazo corre. § 10. Não se aplica. Veja o item 3. Outro.", ["recurso.", "corre.", "aplica.", "3.", "Outro."]),
+        ("Cabe recurso. Art. 18. O prazo corre. § 10. Não se aplica.", ["recurso.", "corre.", "aplica."]),
+        ("Veja o item 3. Outro.", ["3.", "Outro."]),
         ("Havia a opção a e o. Nada mais havia.", ["o.", "havia."]),
     ],
 )

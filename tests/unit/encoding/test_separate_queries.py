@@ -170,7 +170,7 @@ class TestBrokenFolders:
             ({"query": {"kind": "separate", "file": "t.safetensors"}}, "the other kinds have none"),
             ({"query": {"kind": "separate"}, "lexical": {"average_length": 9.0}}, "without a lexical channel"),
             ({"query": {"kind": "same", "onnx": {"sha256": "a", "source_sha256": "b"}}}, "'separate' only"),
-            ({"query": {"kind": "seperate"}}, "'same', 'table' or 'separate'"),
+            ({"query": {"kind": "seperate"}}, "'same', 'table', 'separate' or 'expansion'"),
         ],
     )
     def test_settings_that_contradict_each_other(self, settings: dict, message: str) -> None:
