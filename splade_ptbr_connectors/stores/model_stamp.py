@@ -24,10 +24,8 @@ from ..splitting import PassageSettings
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
 
-FORMAT_VERSION, WITH_PASSAGES = (
-    1,
-    2,
-)  # of a store of whole documents, and of one that splits long ones, of which earlier readers know nothing
+FORMAT_VERSION = 1
+WITH_PASSAGES = 2  # of a store that splits long texts: what reads version 1 would take passages for documents
 FILE_NAME = "splade-store.json"
 _WARNED: set[str] = set()
 
