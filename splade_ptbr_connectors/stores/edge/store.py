@@ -25,6 +25,7 @@ from ..passages import (
     FetchPoints,
     Head,
     Point,
+    asks_for_text,
     best_passages,
     fetched,
     fused_documents,
@@ -152,11 +153,11 @@ class EdgeStore(Store):
 
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
-        return self._ranked({"query": nearest, "filter": self._restrict_to_tenant(filter)}, top_k, with_payload)
+        return self._ranked({"query": nearest, "filter": self._passing(filter)}, top_k, with_payload)
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
-        request = {"query": nearest, "filter": self._restrict_to_tenant(filter)}
+        request = {"query": nearest, "filter": self._passing(filter)}
         with self._edge.held():
             with self._edge.use("search") as shard:
                 self._sweep_if_cut_off()
@@ -177,7 +178,7 @@ class EdgeStore(Store):
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         self.settings.check_dense("the dense query", search.dense, self.url)
-        native = self._restrict_to_tenant(search.filter)
+        native = self._passing(search.filter)
         near = edge.Query.Nearest(list(search.dense), using=DENSE)
         if self._contents.passages:
             return self._fused(search, near, native)
@@ -378,6 +379,10 @@ class EdgeStore(Store):
             return native
         mine = to_edge((AnyOf(TENANT_FIELD, (self.tenant,)),))
         return mine if native is None else edge.Filter(must=[native, mine])
+
+    def _passing(self, filter: ParsedFilter) -> Any:
+        """The same, of passages that a search may find."""
+        return self._documents(filter) if asks_for_text(filter) else self._restrict_to_tenant(filter)
 
     def _documents(self, filter: ParsedFilter) -> Any:
         """The same, without further passages of documents."""
