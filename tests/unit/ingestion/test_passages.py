@@ -77,6 +77,14 @@ def test_a_passage_that_is_refused_rejects_its_whole_record(store: Store, tmp_pa
     assert ingest([kept["record"]], store).written == 1
 
 
+def test_the_longest_text_is_kept_whole_when_it_is_rejected(store: Store, tmp_path: Path) -> None:
+    store.encoder.max_words = 2  # type: ignore[attr-defined]
+    record, dead = {"_id": "a", "title": "", "text": "😀ção à " * 142_857}, tmp_path / "dead.jsonl"
+    assert ingest([record], store, dead_letter=dead).rejected == ingest([record], store).rejected == 1
+    assert json.loads(dead.read_text())["record"] == record
+    assert ingest([record], store).rejections[0]["record"] == record
+
+
 def test_without_a_dead_letter_file_the_report_keeps_the_first_hundred(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     records = [{"_id": f"d{n}", "text": "  "} if n % 2 else {"_id": f"d{n}", "text": "texto"} for n in range(300)]
     with caplog.at_level(logging.WARNING):
