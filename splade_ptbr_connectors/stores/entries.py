@@ -12,7 +12,7 @@ from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..splitting import Passage
 from ..text import MAX_CHARACTERS, check_text
-from ..validation import Positive, check
+from ..validation import Natural, Positive, check
 from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
@@ -64,8 +64,13 @@ class Hit(NamedTuple):
         return Passage(0, 0, len(text), text)
 
     def passages(self, around: int | None = None) -> list[Passage]:
-        """All passages of the document; with `around`, the one that was found with so many before and behind it."""
-        if self.place is None:
+        """All passages of the document; with `around`, the one that was found with so many before and behind it.
+
+        Without payloads the one that was found alone. Raises ConfigError for less than 0 around it.
+        """
+        if around is not None:
+            check("around", around, Natural)
+        if self.place is None or not self.place.spans:
             return [self.passage]
         first, last = 0, len(self.place.spans)
         if around is not None:

@@ -101,6 +101,18 @@ def test_with_a_dead_letter_file_nothing_is_kept_twice(store: Store, tmp_path: P
     assert report.rejected == 1 and report.rejections == () and not caplog.messages
 
 
+def test_neighbours_of_a_passage(store: Store) -> None:
+    ingest([LONG, SHORT], store)
+    hit = store.search("palavra70 palavra71", 1)[0]
+    number, every = hit.passage.number, hit.passages()
+    assert hit.passages(1) == every[number - 1 : number + 2] and hit.passages(0) == [hit.passage] and hit.passages(10**9) == every
+    bare = store.search("palavra70 palavra71", 1, with_payload=False)[0]
+    assert bare.passages() == bare.passages(1) == [bare.passage] and bare.passage.number == number
+    for wrong in (-1, 1.5, True, "1"):
+        with pytest.raises(ConfigError, match="around"):
+            hit.passages(wrong)  # type: ignore[arg-type]
+
+
 def test_ready_passages_are_stored_as_they_are(store: Store) -> None:
     ingest([LONG], store)
     entry = store.get(["lei"])["lei"]
