@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -157,21 +157,39 @@ def _items(records: Iterable[Any], encoder: SpladeEncoder, kind: Kind, splitter:
 
     encode_texts = encoder.encode_documents if kind is Kind.document else encoder.encode_queries
     items = encode_items(read_items(until_failure()), encode_texts, splitter)
-    yield from tqdm(items, desc="encode", unit=" texts", disable=None, file=sys.stderr)
+    yield from map(_checked, tqdm(items, desc="encode", unit=" texts", disable=None, file=sys.stderr))
     if failures:
         raise failures[0]
+
+
+def _checked(item: Item) -> Item:
+    """The item, rejected where its line would have no room for a field of its own."""
+    from ..records import PASSAGES_FIELD, Record, brings_passages
+
+    own = item.record.fields.get(PASSAGES_FIELD) if isinstance(item.record, Record) else None
+    if item.passages and own is not None and not brings_passages({PASSAGES_FIELD: own}):
+        item.reject(f'the record has a field "{PASSAGES_FIELD}", which is where the vectors of its passages go: rename it.')
+    return item
 
 
 def _line(
     record: Record, vector: SparseVector, passages: Sequence[EntryPassage], *, decoder: SpladeEncoder | None, fingerprint: str | None
 ) -> str:
     """A line of OUT; with a fingerprint it holds the whole record, for ingest, and a long one the vectors of its passages."""
-    more: dict[str, Any] = {} if fingerprint is None else {**record.payload, "fingerprint": fingerprint}
+    more: dict[str, Any] = {} if fingerprint is None else {**_without_vectors(record.payload), "fingerprint": fingerprint}
     if passages:
         spans = [{"start": each.start, "end": each.end, "vector": _written(each.vector.to_opensearch().items())} for each in passages]
         return json.dumps({"_id": record.doc_id, **more, "passages": spans}, ensure_ascii=False) + "\n"
     key, pairs = ("vector", vector.to_opensearch().items()) if decoder is None else ("tokens", decoder.decode(vector))
     return json.dumps({"_id": record.doc_id, **more, key: _written(pairs)}, ensure_ascii=False) + "\n"
+
+
+def _without_vectors(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The payload without vectors that another encoding of the record has left."""
+    from ..records import PASSAGES_FIELD, VECTOR_FIELD, brings_passages
+
+    left = {VECTOR_FIELD, PASSAGES_FIELD} if brings_passages({**payload, VECTOR_FIELD: None}) else {VECTOR_FIELD}
+    return {name: value for name, value in payload.items() if name not in left}
 
 
 def _written(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from ..json_values import parse_json
 
 logger = logging.getLogger(__name__)
 FIELDS = {"line", "reason", "record"}
-MAX_KEPT_CHARACTERS = 2**20
+MAX_KEPT_CHARACTERS = 2**24  # a record with the longest text that is accepted fits, however JSON escapes it
 KEPT_WITHOUT_FILE = 100  # rejected records that a run without a file keeps for its report
 
 

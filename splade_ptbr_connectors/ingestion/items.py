@@ -28,7 +28,7 @@ from ..records import (
 from ..sources import Broken, Row
 from ..splitting import Passage, Splitter
 from ..stores.base import CheckedEntry, Entry, EntryPassage, Store
-from ..stores.entries import check_passages
+from ..stores.entries import as_passages, check_passages
 from ..stores.payloads import check_names
 from ..vectors import SparseVector
 from .dead_letter import dead_letter_line
@@ -252,8 +252,12 @@ def as_json(raw: object) -> object:
     entry = Entry(*raw)
     dense = {} if entry.dense is None else {DENSE_FIELD: entry.dense}
     vectors: dict[str, Any] = {VECTOR_FIELD: entry.vector.to_opensearch()}
-    if entry.passages:
-        vectors = {PASSAGES_FIELD: written_passages([passage[1:] for passage in entry.passages])}
+    try:
+        passages = as_passages(str(entry.doc_id), entry.passages)
+    except InputError:
+        return raw
+    if passages:
+        vectors = {PASSAGES_FIELD: written_passages([passage[1:] for passage in passages])}
     return {"_id": entry.doc_id, **rest, **vectors, **dense}
 
 
@@ -267,7 +271,7 @@ def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
     if not isinstance(entry.payload, Mapping):
         raise RecordError(f"the payload of {doc_id!r} is {type(entry.payload).__name__}: it must be a mapping of JSON values.")
     payload = checked_copy(entry.payload, f"the payload of {doc_id!r}")
-    passages = tuple([EntryPassage(*passage)[1:] for passage in entry.passages]) if len(entry.passages) > 1 else ()
+    passages = tuple([passage[1:] for passage in check_passages(entry, payload)])
     return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id), passages)
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..records import FINGERPRINT_FIELD
+from ..records import FINGERPRINT_FIELD, VECTOR_FIELD, brings_passages
 from ..sources import Row
 from ..stores.base import Store
 from .items import ReadyVectors, read_items
@@ -57,7 +57,7 @@ class VerifyReport:
         doubled: more than once in the store.
         wrong_model: documents whose vector is of another model: all of the store, if it says that another one filled it, else
             the records that bring a vector with another "fingerprint".
-        rejected: records that no store would take, by kind of reason in `reasons`; they are not expected in the store. What an
+        rejected: records that the store would not take, by kind of reason in `reasons`; they are not expected in the store. What an
             encoder refuses is known only when it is encoded, so such records count as missing.
         model: fingerprint of the encoder that the store was opened with.
         filled_with: fingerprint that the store says; None if it says nothing.
@@ -129,7 +129,7 @@ def verify(
 def _expected(records: Iterable[Any] | str | Path, store: Store, report: VerifyReport) -> Iterator[tuple[str, str]]:
     """Id and content hash of the records that have to be in the store; the others are counted in the report."""
     counts = IngestCounts()
-    mine = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint)
+    mine = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, whole=store.passage_settings is None)
     for item in read_items(_without_fingerprints(as_source(records), mine.fingerprint, report), mine):
         if item.record is None:
             counts.reject(item.reason)
@@ -142,7 +142,8 @@ def _without_fingerprints(records: Iterable[Any], mine: str, report: VerifyRepor
     """The records with another model's fingerprint are counted, where ingest() would stop."""
     for raw in records:
         mapping = raw.raw if isinstance(raw, Row) else raw
-        if not isinstance(mapping, dict) or mapping.get("vector") is None or mapping.get(FINGERPRINT_FIELD, mine) == mine:
+        vectors = isinstance(mapping, dict) and (mapping.get(VECTOR_FIELD) is not None or brings_passages(mapping))
+        if not vectors or mapping.get(FINGERPRINT_FIELD, mine) == mine:
             yield raw
             continue
         if report.filled_with in (None, mine):

@@ -10,7 +10,7 @@ from ..batches import batched
 from ..encoding.protocol import Encoder
 from ..errors import ConfigError, InputFileError, ModelMismatchError, VectorError
 from ..pruning import Combined, Pruning
-from ..records import EncodedRecord
+from ..records import EncodedRecord, check_doc_id
 from ..vectors import SparseBatch, SparseVector
 from . import jsonl
 from .formats import Format
@@ -159,12 +159,15 @@ class Conversion:
 
 
 def one_by_one(records: Iterable[EncodedRecord]) -> Iterator[EncodedRecord]:
-    """The records with each of several passages as a document of its own, `doc_id#number`: what reads such a format takes the best."""
+    """The records with each of several passages as a document of its own, `doc_id#number`: what reads such a format takes the best.
+
+    Raises RecordError for an id that is too long for that.
+    """
     for record in records:
         if not record.passages:
             yield record
         for number, (_, _, vector) in enumerate(record.passages):
-            yield EncodedRecord(f"{record.doc_id}#{number}", vector)
+            yield EncodedRecord(check_doc_id(f"{record.doc_id}#{number}"), vector)
 
 
 def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[EncodedRecord]:

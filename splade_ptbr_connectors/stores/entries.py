@@ -11,8 +11,8 @@ from ..errors import ConfigError, RecordError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..splitting import Passage
-from ..text import check_text
-from ..validation import Positive, check
+from ..text import MAX_CHARACTERS, check_text
+from ..validation import Natural, Positive, check
 from ..vectors import SparseVector
 from .payloads import check_filtered, check_payload
 
@@ -64,8 +64,13 @@ class Hit(NamedTuple):
         return Passage(0, 0, len(text), text)
 
     def passages(self, around: int | None = None) -> list[Passage]:
-        """All passages of the document; with `around`, the one that was found with so many before and behind it."""
-        if self.place is None:
+        """All passages of the document; with `around`, the one that was found with so many before and behind it.
+
+        Without payloads the one that was found alone. Raises ConfigError for less than 0 around it.
+        """
+        if around is not None:
+            check("around", around, Natural)
+        if self.place is None or not self.place.spans:
             return [self.passage]
         first, last = 0, len(self.place.spans)
         if around is not None:
@@ -159,37 +164,46 @@ def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
     if checked.content_hash is not None:
         check_text(checked.content_hash, f"the content hash of {checked.doc_id!r}", max_characters=MAX_HASH)
     dense = None if checked.dense is None else check_dense(checked.dense)
-    passages = check_passages(checked, payload, vocab_size) if checked.passages else ()
+    passages = check_passages(checked, payload, vocab_size)
     return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense, passages)
 
 
 def check_passages(entry: Entry, payload: Mapping[str, Any], vocab_size: int | None = None) -> tuple[EntryPassage, ...]:
     """The passages of an entry as the engines take them: () for a single one. Raises VectorError or RecordError."""
-    passages = tuple(EntryPassage(*passage) for passage in entry.passages)
-    if len(passages) > MAX_PASSAGES:
-        raise RecordError(f"the document {entry.doc_id!r} has {len(passages):,} passages: at most {MAX_PASSAGES:,} are accepted.")
+    passages = as_passages(entry.doc_id, entry.passages)
     text = payload.get("text")
-    length = len(text) if isinstance(text, str) else None
+    length = len(text) if isinstance(text, str) else MAX_CHARACTERS
     for number, passage in enumerate(passages):
         _check_span(entry.doc_id, number, passage, length)
-        if not isinstance(passage.vector, SparseVector):
-            kind = type(passage.vector).__name__
-            raise VectorError(f"the vector of passage {number} of {entry.doc_id!r} is {kind}: it must be a SparseVector.")
         if vocab_size is not None:
             passage.vector.check_vocabulary(vocab_size)
-    if passages[0].vector != entry.vector:
+    if passages and passages[0].vector != entry.vector:
         raise VectorError(f"the vector of {entry.doc_id!r} is not that of its first passage: give passages[0].vector as the vector.")
     return passages if len(passages) > 1 else ()
 
 
-def _check_span(doc_id: str, number: int, passage: EntryPassage, length: int | None) -> None:
+def as_passages(doc_id: str, passages: object) -> tuple[EntryPassage, ...]:
+    """The passages of a document, each of the right parts and not looked at any further. Raises VectorError or RecordError."""
+    if passages is None:
+        return ()
+    if not isinstance(passages, tuple | list) or not all([isinstance(each, tuple | list) and len(each) == 4 for each in passages]):
+        raise RecordError(f"the passages of {doc_id!r} are {passages!r:.80}: they must be a list of (number, start, end, SparseVector).")
+    if len(passages) > MAX_PASSAGES:
+        raise RecordError(f"the document {doc_id!r} has {len(passages):,} passages: at most {MAX_PASSAGES:,} are accepted.")
+    for number, (*_, vector) in enumerate(passages):
+        if not isinstance(vector, SparseVector):
+            raise VectorError(f"the vector of passage {number} of {doc_id!r} is {type(vector).__name__}: it must be a SparseVector.")
+    return tuple([EntryPassage(*passage) for passage in passages])
+
+
+def _check_span(doc_id: str, number: int, passage: EntryPassage, length: int) -> None:
     numbers = (passage.number, passage.start, passage.end)
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in numbers)
-    if whole and passage.number == number and 0 <= passage.start < passage.end and (length is None or passage.end <= length):
+    if whole and passage.number == number and 0 <= passage.start < passage.end <= length:
         return
     raise RecordError(
         f"passage {number} of {doc_id!r} is (number, start, end) {numbers}: passages are numbered from 0, each with "
-        f"0 <= start < end{'' if length is None else f' <= {length:,}'}, characters of the text."
+        f"0 <= start < end <= {length:,}, characters of the text."
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
 
 FORMAT_VERSION = 1
+WITH_PASSAGES = 2  # of a store that splits long texts: what reads version 1 would take passages for documents
 FILE_NAME = "splade-store.json"
 _WARNED: set[str] = set()
 
@@ -82,7 +83,7 @@ class StoreDescription:
     def to_mapping(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if self.passages is None else WITH_PASSAGES,
             "engine": self.engine,
             "store_id": self.store_id,
             "model": self.model.name,
@@ -116,9 +117,9 @@ def _checked(raw: object, where: str, engine: str) -> Mapping[str, Any]:
     version = raw.get("format_version") if isinstance(raw, Mapping) else None
     if not isinstance(raw, Mapping) or isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise StoreFormatError(f"{where} is not the description of a store: restore it from a backup, or ingest into a new store.")
-    if version > FORMAT_VERSION:
+    if version > WITH_PASSAGES:
         raise StoreFormatError(
-            f"{where} has format version {version}, this package reads up to {FORMAT_VERSION}: upgrade splade-ptbr-connectors."
+            f"{where} has format version {version}, this package reads up to {WITH_PASSAGES}: upgrade splade-ptbr-connectors."
         )
     wrong = [name for name, kind in FIELDS.items() if not isinstance(raw.get(name), kind)]
     if wrong:

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from ..filters import field_path
 from ..vectors import SparseVector
 from .calls import Operation
 from .dotted_names import spread
-from .entries import Entry, EntryPassage, Hit, HybridSearch, Place
+from .entries import EngineFilter, Entry, EntryPassage, Hit, HybridSearch, ParsedFilter, Place
 from .payloads import ADDED_FIELD, ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD, point_id, to_stored
 
 T = TypeVar("T")
@@ -104,6 +105,11 @@ def place_of(stored: Mapping[str, Any]) -> Place | None:
 def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
     """Of several entries of one document the last."""
     return list({entry.doc_id: entry for entry in entries}.values())
+
+
+def asks_for_text(filter: ParsedFilter) -> bool:
+    """Whether tails, which hold no text, would answer the filter otherwise than their document: only heads are to be asked then."""
+    return not isinstance(filter, EngineFilter) and any([field_path(condition.field)[0].name == TEXT_FIELD for condition in filter])
 
 
 # -- what is found -----------------------------------------------------------------------------------------------------

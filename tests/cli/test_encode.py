@@ -77,6 +77,30 @@ def test_with_the_record_a_line_holds_all_that_ingest_needs(cli: Command, corpus
         assert_fails(cli("encode", corpus, "x.jsonl", "--with-record", *other), 2, "--with-record")
 
 
+def long_record(**fields: Any) -> str:
+    return json.dumps({"_id": "lei", "text": " ".join(f"palavra{n}" for n in range(400)), **fields})
+
+
+def test_vectors_of_an_encoding_before_are_left_out(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "laws.jsonl").write_text(f"{long_record()}\n")
+    cli("encode", "laws.jsonl", "whole.jsonl", "--with-record", "--passages", "off")
+    cli("encode", "whole.jsonl", "split.jsonl", "--with-record")
+    cli("encode", "split.jsonl", "again.jsonl", "--with-record", "--passages", "off")
+    whole, split, again = (json.loads((tmp_path / f"{name}.jsonl").read_text()) for name in ("whole", "split", "again"))
+    assert "vector" in whole and "vector" not in split and len(split["passages"]) > 1
+    assert again == whole
+
+
+def test_a_field_of_a_long_record_is_never_overwritten(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "laws.jsonl").write_text(
+        f"{long_record(passages=['mine'])}\n{json.dumps({'_id': 'a', 'text': 'b', 'passages': ['mine']})}\n"
+    )
+    assert_fails(cli("encode", "laws.jsonl", "v.jsonl", "--with-record"), 3, 'has a field "passages"')
+    cli("encode", "laws.jsonl", "v.jsonl", "--with-record", "--dead-letter", "dead.jsonl", "--allow-rejected")
+    assert json.loads((tmp_path / "dead.jsonl").read_text())["record"] == {"title": "", **json.loads(long_record(passages=["mine"]))}
+    assert json.loads((tmp_path / "v.jsonl").read_text())["passages"] == ["mine"]
+
+
 def test_compressed_input(cli: Command, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(corpus.read_bytes()))
     assert cli("encode", "c.jsonl.gz", "v.jsonl").code == 0

@@ -16,7 +16,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.interrupted import Interrupter, check_interruptions, of_length, state
 from tests.support.operations import VOCABULARY
-from tests.support.passages import PassageOracle, agree, check_search, document, operations, queries
+from tests.support.passages import TEXT_FILTERS, PassageOracle, agree, check_search, check_text_filter, document, operations, queries
 from tests.unit.stores.test_congruence import HYPOTHESIS
 
 Opened = Callable[[str | None], Store]
@@ -91,6 +91,14 @@ def test_ties_and_fetches_beyond_a_page_are_exact(opened: Opened, monkeypatch: p
     for top_k in (1, 2, 7, 8, 9):
         for group in (True, False):
             check_search(store, oracle, term, top_k, None, group)
+
+
+@pytest.mark.parametrize("asked", TEXT_FILTERS, ids=str)
+@pytest.mark.parametrize("tenant", [None, "A"])
+def test_a_filter_on_the_text_is_one_on_the_document(opened: Opened, asked: dict[str, Any], tenant: str | None) -> None:
+    fresh = seen(opened)
+    empty(fresh)
+    check_text_filter(fresh(tenant), asked, tenant)
 
 
 def test_a_write_that_is_cut_off(opener: Callable[..., OpenSearchStore], raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,13 @@ from tests.support.oracle import Key, Oracle, dot
 
 LETTERS = "abcdefghi" * 10
 SHORT_IDS = IDS[:8]
+TEXT_FILTERS: list[dict[str, Any]] = [
+    {"text": {"not": LETTERS}},
+    {"text": LETTERS},
+    {"text": [LETTERS, "outro"], "group": 1},
+    {"text": {"not": "outro"}, "group": {"lt": 2}},
+    {"group": {"not": 1}, "text": {"not": ["x"]}},
+]
 
 spans = st.tuples(st.integers(0, 40), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1]))
 pieces = st.lists(st.tuples(spans, vectors), min_size=1, max_size=9)
@@ -121,7 +128,25 @@ def check_search(
 
 
 def check_passage(hit: Hit, entry: Entry) -> None:
-    number = hit.passage.number
-    start, end = entry.spans[number] if entry.passages else (0, len(LETTERS))
-    assert (hit.passage.start, hit.passage.end, hit.passage.text) == (start, end, LETTERS[start:end])
+    number, text = hit.passage.number, entry.payload["text"]
+    start, end = entry.spans[number] if entry.passages else (0, len(text))
+    assert (hit.passage.start, hit.passage.end, hit.passage.text) == (start, end, text[start:end])
     assert hit.payload == entry.payload
+
+
+def check_text_filter(store: Store, asked: Mapping[str, Any], tenant: str | None) -> None:
+    """Assert that an empty store finds, counts and deletes what the oracle does by a filter on the text, and nothing else."""
+    oracle, every = PassageOracle(), SparseVector(range(20), [1.0] * 20)
+    long = document("a", [((n, n + 1), SparseVector([n], [n + 1.0])) for n in range(5)], {"group": 1})
+    whole = document("b", [((0, 9), SparseVector([1], [1.0]))], {"group": 1})
+    other = whole._replace(doc_id="c", payload={"group": 2, "text": "outro"})
+    entries = [long, whole, other, long._replace(doc_id="d", payload={"group": 2, "text": LETTERS})]
+    store.upsert_vectors(entries)
+    oracle.upsert(entries, tenant)
+    expected = {doc_id for doc_id, _ in oracle.search(every, 10, asked, tenant)}
+    for group in (True, False):
+        assert {hit.doc_id for hit in store.search(every, 99, filter=asked, group=group)} == expected
+    assert store.count(filter=asked) == store.delete_where(asked) == oracle.delete_where(asked, tenant) == len(expected)
+    check_contents(store, oracle, tenant)
+    for top_k in (1, 99):
+        check_search(store, oracle, every, top_k, None, False, tenant)

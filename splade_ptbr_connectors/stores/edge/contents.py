@@ -35,7 +35,7 @@ SHARD = "shard"
 ENGINE = importlib.metadata.version("qdrant-edge-py")
 ONLY_CHECKS = edge.PayloadSelector.Include([CHECK_FIELD])
 CREATING, SEALED, OPEN = "creating", "sealed", "open"
-_PAGE = 10_000
+PAGE = 10_000
 
 
 class Contents:
@@ -187,7 +187,7 @@ def index_passages(shard: Any) -> None:
     shard.update(edge.UpdateOperation.create_field_index(NUMBER_PATH, edge.PayloadSchemaType.Integer))
 
 
-def every_record(shard: Any, payload: Any, *, filter: Any = None, vectors: bool = False, page: int = _PAGE) -> Iterator[Any]:
+def every_record(shard: Any, payload: Any, *, filter: Any = None, vectors: bool = False, page: int = PAGE) -> Iterator[Any]:
     """Every record that the filter lets pass."""
     following = None
     while True:

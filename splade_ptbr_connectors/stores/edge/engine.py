@@ -63,18 +63,24 @@ class EdgeEngine:
     @contextlib.contextmanager
     def use(self, doing: str) -> Iterator[Any]:
         """The shard, locked; `doing` is for messages."""
-        if self.inherited:
-            raise StoreLockedError(
-                f"the store {self.url} was opened by process {self._opened_by}, of which this one is a forked child: open stores after the "
-                f"fork. {ONE_PROCESS}"
-            )
-        with self._lock:
+        with self.held():
             if self._shard is not None:
                 self._check_place()
             with self._guard(doing):
                 if self._shard is None:
                     raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
                 yield self._shard
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Several calls of use() between which no other thread writes; what is raised between them does not close the shard."""
+        if self.inherited:
+            raise StoreLockedError(
+                f"the store {self.url} was opened by process {self._opened_by}, of which this one is a forked child: open stores after the "
+                f"fork. {ONE_PROCESS}"
+            )
+        with self._lock:
+            yield
 
     def check_space(self, expected_bytes: int) -> None:
         """Raise StoreWriteError before a write for which the disk has no room.

@@ -26,7 +26,7 @@ from ..settings import OpenOptions, as_stored, read_settings
 from .checks import checked_payload, checked_vector, hex_id
 from .contents import SHARD, Contents, count, documents_only, every_record, index_passages, new_contents
 from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
-from .points import ONLY_NAMES, tails_of
+from .points import ONLY_NAMES, stale_tails, tails_of
 from .settings import VECTOR, EdgeSettings, stored_settings
 from .store import EdgeStore
 
@@ -149,7 +149,7 @@ def _salvage(folder: Path, description: StoreDescription) -> int:
 
 
 def _drop_incomplete(shard: Any) -> None:
-    """Delete documents of which passages are missing, which the next ingest would take for unchanged."""
+    """Delete documents of which passages are missing, which the next ingest would take for unchanged, and passages without a document."""
     several = False
     for heads in _pages(record for record in every_record(shard, ONLY_NAMES, page=_BATCH) if PASSAGES_FIELD in record.payload):
         several = True
@@ -157,6 +157,9 @@ def _drop_incomplete(shard: Any) -> None:
         there = {hex_id(record.id) for record in shard.retrieve(list(tails), False, False)}
         lost = {hex_id(head.id) for tail, head in tails.items() if tail not in there}
         shard.update(edge.UpdateOperation.delete_points([*lost, *[tail for tail, head in tails.items() if hex_id(head.id) in lost]]))
+    for stale in stale_tails(shard):  # of heads that are lost, and of a write that was cut off
+        several = True
+        shard.update(edge.UpdateOperation.delete_points(list(stale)))
     if several:
         index_passages(shard)
 

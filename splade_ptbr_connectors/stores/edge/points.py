@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import qdrant_edge as edge
 
+from ...batches import batched
 from ...vectors import SparseVector
 from ..base import Entry, Hit
-from ..passages import place_of, point_of, rank, tail_points
-from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD, from_stored
-from .checks import checked_names, checked_payload, checked_vector, hex_id
-from .contents import count
+from ..passages import is_stale, place_of, point_of, rank, tail_points
+from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, NUMBER_PATH, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD, from_stored
+from .checks import Checks, checked_names, checked_payload, checked_vector, checks_of, hex_id
+from .contents import PAGE, count, every_record
 from .settings import DENSE, VECTOR
 
 NAMES = [ID_FIELD, HASH_FIELD, TENANT_FIELD, PASSAGE_FIELD, PASSAGES_FIELD]
@@ -92,6 +93,22 @@ def tails_of(head: Any) -> list[str]:
     stored = head.payload or {}
     doc_id, passages = stored.get(ID_FIELD), stored.get(PASSAGES_FIELD)
     return tail_points(doc_id, passages, stored.get(TENANT_FIELD)) if isinstance(doc_id, str) and passages else []
+
+
+def tail_records(shard: Any, heads: Sequence[Any]) -> dict[str, Any]:
+    """The further passages of these documents as they are read; what is wrong with them is looked at when the shard is free again."""
+    tails = [point for head in heads for point in tails_of(head)]
+    return {hex_id(record.id): record for record in shard.retrieve(tails, True, True)} if tails else {}
+
+
+def stale_tails(shard: Any) -> Iterator[Checks]:
+    """The further passages that count no more, some at a time; they may be deleted meanwhile."""
+    tails = edge.Filter(must_not=[edge.IsEmptyCondition(NUMBER_PATH)])
+    for batch in batched(every_record(shard, WITH_CHECKS, filter=tails), PAGE):
+        owners = {record.payload[PASSAGE_FIELD]["head"]: None for record in batch}
+        heads = {hex_id(head.id): head.payload for head in shard.retrieve(list(owners), ONLY_NAMES, False)}
+        if stale := [record for record in batch if is_stale(record.payload[PASSAGE_FIELD], heads)]:
+            yield checks_of(stale)
 
 
 def bytes_of(entry: Entry) -> int:

@@ -6,8 +6,9 @@ the engine's own files, PATH/splade-ledger the state of the last write and the l
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +25,7 @@ from ..passages import (
     FetchPoints,
     Head,
     Point,
+    asks_for_text,
     best_passages,
     fetched,
     fused_documents,
@@ -31,7 +33,6 @@ from ..passages import (
     head_stored,
     hit_of,
     immediate,
-    is_stale,
     last_of_each,
     point_of,
     rank,
@@ -41,8 +42,6 @@ from ..passages import (
 from ..payloads import (
     CHECK_FIELD,
     ID_FIELD,
-    NUMBER_PATH,
-    PASSAGE_FIELD,
     TENANT_FIELD,
     from_stored,
     point_id,
@@ -58,6 +57,8 @@ from .points import (
     bytes_of,
     bytes_used,
     hit_rank,
+    stale_tails,
+    tail_records,
     tails_of,
     to_edge_vector,
     to_entry,
@@ -152,31 +153,32 @@ class EdgeStore(Store):
 
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
-        return self._ranked({"query": nearest, "filter": self._restrict_to_tenant(filter)}, top_k, with_payload)
+        return self._ranked({"query": nearest, "filter": self._passing(filter)}, top_k, with_payload)
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
-        request = {"query": nearest, "filter": self._restrict_to_tenant(filter)}
-        with self._edge.use("search") as shard:
-            self._sweep_if_cut_off()
-            candidates = best_passages(partial(with_ties, shard, request), top_k, self._spread if group else None)
-            records = shard.retrieve(list(candidates), ONLY_NAMES, False)
-        names = {hex_id(record.id): checked_names(record, self.url) for record in records}
-        points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
-        best = sorted(points, key=rank)[:top_k]
-        heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
+        request = {"query": nearest, "filter": self._passing(filter)}
+        with self._edge.held():
+            with self._edge.use("search") as shard:
+                self._sweep_if_cut_off()
+                candidates = best_passages(partial(with_ties, shard, request), top_k, self._spread if group else None)
+                records = shard.retrieve(list(candidates), ONLY_NAMES, False)
+            names = {hex_id(record.id): checked_names(record, self.url) for record in records}
+            points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
+            best = sorted(points, key=rank)[:top_k]
+            heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
         return [hit_of(point, heads.get(point.key)) for point in best]
 
     def _sweep_if_cut_off(self) -> None:
         """Within this process a search sees no passage that counts no more, unless a write was interrupted."""
         if self._cut_off:
-            self.sweep()
+            self._sweep()
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         self.settings.check_dense("the dense query", search.dense, self.url)
-        native = self._restrict_to_tenant(search.filter)
+        native = self._passing(search.filter)
         near = edge.Query.Nearest(list(search.dense), using=DENSE)
         if self._contents.passages:
             return self._fused(search, near, native)
@@ -190,10 +192,11 @@ class EdgeStore(Store):
     def _fused(self, search: HybridSearch, near: Any, native: Any) -> list[Hit]:
         """The engine would fuse passages, where documents are wanted."""
         request = edge.QueryRequest(search.prefetch, query=near, filter=native, with_payload=ONLY_NAMES, with_vector=False)
-        with self._edge.use("search") as shard:
-            found = shard.query(request)
-        nearest = list(map(self._point_found, found))
-        return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
+        with self._edge.held():
+            with self._edge.use("search") as shard:
+                found = shard.query(request)
+            nearest = list(map(self._point_found, found))
+            return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
 
     def _points(self, query: SparseVector, native: Any) -> FetchPoints:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
@@ -234,7 +237,7 @@ class EdgeStore(Store):
     def _get(self, doc_ids: list[str]) -> dict[str, Entry]:
         with self._edge.use("read") as shard:
             heads = shard.retrieve(self._point_ids(doc_ids), True, True)
-            tails = _tail_records(shard, heads)
+            tails = tail_records(shard, heads)
         return {entry.doc_id: entry for entry in self._entries(heads, tails)}
 
     def _entries(self, heads: Sequence[Any], tails: Mapping[str, Any]) -> list[Entry]:
@@ -267,7 +270,7 @@ class EdgeStore(Store):
         request = edge.ScrollRequest(limit=size, offset=cursor, filter=mine, with_payload=payload, with_vector=with_vectors)
         with self._edge.use("read") as shard:
             records, following = shard.scroll(request)
-            tails = _tail_records(shard, records) if with_vectors else {}
+            tails = tail_records(shard, records) if with_vectors else {}
         if with_vectors:
             return self._entries(records, tails), following
         return [to_name(record, self.url) for record in records], following
@@ -290,11 +293,10 @@ class EdgeStore(Store):
             if several:
                 self._contents.begin_passages(shard)
             replaced, left = self._replaced(shard, list(added))
-            self._cut_off = self._cut_off or bool(left)
-            with self._contents.writing(shard, replaced, added):
-                shard.update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
-            self._remove(shard, {point: check for point, check in left.items() if point not in added})
-            self._cut_off = False
+            with self._in_one_step(several or bool(left)):
+                with self._contents.writing(shard, replaced, added):
+                    shard.update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
+                self._remove(shard, {point: check for point, check in left.items() if point not in added})
         return refusals
 
     def _replaced(self, shard: Any, points: Sequence[str]) -> tuple[Checks, Checks]:
@@ -317,21 +319,25 @@ class EdgeStore(Store):
         deleted = 0
         for batch in batched(heads, DELETED_AT_ONCE):
             found, tails = self._replaced(shard, batch)
-            self._cut_off = self._cut_off or bool(tails)
-            deleted += self._remove(shard, found)
-            self._remove(shard, tails)
-            self._cut_off = False
+            with self._in_one_step(bool(tails)):
+                deleted += self._remove(shard, found)
+                self._remove(shard, tails)
         return deleted
+
+    @contextlib.contextmanager
+    def _in_one_step(self, several: bool) -> Iterator[None]:
+        """Around a write to documents of several passages: if it does not end, passages are left that count no more."""
+        before, self._cut_off = self._cut_off, self._cut_off or several
+        yield
+        self._cut_off = before
 
     def sweep(self) -> int:
         self._check_open()
+        return self._sweep()
+
+    def _sweep(self) -> int:
         with self._edge.use("delete") as shard:
-            tails = edge.Filter(must_not=[edge.IsEmptyCondition(NUMBER_PATH)])
-            swept = 0
-            for batch in batched(list(every_record(shard, WITH_CHECKS, filter=tails)), DELETED_AT_ONCE):
-                owners = {record.payload[PASSAGE_FIELD]["head"]: None for record in batch}
-                heads = {hex_id(head.id): head.payload for head in shard.retrieve(list(owners), ONLY_NAMES, False)}
-                swept += self._remove(shard, checks_of(record for record in batch if is_stale(record.payload[PASSAGE_FIELD], heads)))
+            swept = sum([self._remove(shard, stale) for stale in stale_tails(shard)])
             self._cut_off = False
             return swept
 
@@ -357,6 +363,7 @@ class EdgeStore(Store):
     def _seal(self) -> None:
         try:
             with translated(self.url, "seal"):
+                self._sweep_if_cut_off()  # a sealed store is not swept when it is opened
                 self._contents.seal(self._edge)
         except StoreWriteError as error:  # nothing is lost by it
             logger.warning("%s: every document will be counted when the store is opened next: %s", self.url, error)
@@ -372,6 +379,10 @@ class EdgeStore(Store):
             return native
         mine = to_edge((AnyOf(TENANT_FIELD, (self.tenant,)),))
         return mine if native is None else edge.Filter(must=[native, mine])
+
+    def _passing(self, filter: ParsedFilter) -> Any:
+        """The same, of passages that a search may find."""
+        return self._documents(filter) if asks_for_text(filter) else self._restrict_to_tenant(filter)
 
     def _documents(self, filter: ParsedFilter) -> Any:
         """The same, without further passages of documents."""
@@ -393,9 +404,3 @@ class EdgeStore(Store):
             stored = with_check(tail.point, tail.stored, tail.vector)
             found.append(NewPoint(tail.point, {VECTOR: to_edge_vector(tail.vector)}, stored))
         return found[::-1]
-
-
-def _tail_records(shard: Any, heads: Sequence[Any]) -> dict[str, Any]:
-    """The further passages of these documents as they are read; what is wrong with them is looked at when the shard is free again."""
-    tails = [point for head in heads for point in tails_of(head)]
-    return {hex_id(record.id): record for record in shard.retrieve(tails, True, True)} if tails else {}

@@ -13,7 +13,7 @@ from ...errors import ConfigError, StoreCorruptError, StoreUnavailableError
 from ...vectors import SparseVector
 from ..base import MAX_TOP_K, Entry, Hit, ParsedFilter
 from ..calls import Operation
-from ..passages import SOMEWHERE, FetchPoints, Head, Point, head_of, tail_points, with_passages
+from ..passages import SOMEWHERE, FetchPoints, Head, Point, asks_for_text, head_of, tail_points, with_passages
 from ..payloads import PASSAGES_FIELD
 from .client import DEFAULT_MAX_CLAUSES, Capabilities, ask, detect
 from .filters import Clauses, clause_count, restrict_to_tenant
@@ -167,7 +167,7 @@ class Queries(Schema):
         self._server: Capabilities | None = None
 
     def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
-        clauses = restrict_to_tenant(filter, self.tenant)
+        clauses = self.passing(filter)
         yield from self.see_own_writes()
         order = PASSAGE_ORDER if self.keeps_passages else ORDER
         body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload, order)
@@ -175,7 +175,7 @@ class Queries(Schema):
         return hits(check_whole(answer, self.url), self.url)
 
     def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
-        clauses = restrict_to_tenant(filter, self.tenant)
+        clauses = self.passing(filter)
         return lambda count: self._points(query, clauses, count)
 
     def _points(self, query: SparseVector, clauses: Clauses, count: int) -> Operation[list[Point]]:
@@ -290,6 +290,10 @@ class Queries(Schema):
                 if doc.get("found") and self.tenant in (None, doc["_source"].get("tenant")):
                     sources[doc["_id"]] = doc["_source"]
         return sources
+
+    def passing(self, filter: ParsedFilter) -> Clauses:
+        """The clauses of a filter, of passages that a search may find."""
+        return self.documents(filter) if asks_for_text(filter) else restrict_to_tenant(filter, self.tenant)
 
     def documents(self, filter: ParsedFilter, *, negated: bool = False) -> Clauses:
         """The clauses of a filter that lets documents pass, and not their further passages; or these only."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import StoreAccessError, StoreNotFoundError, StoreRequestTooLargeError, StoreWriteError, VectorError
-from ..base import Entry, ParsedFilter, Refusal
+from ..base import EngineFilter, Entry, ParsedFilter, Refusal
 from ..calls import Call, Operation
 from ..oversize import batched_by_bytes, load_in_halves
-from ..passages import tail_points
+from ..passages import asks_for_text, tail_points
 from ..payloads import PASSAGES_FIELD
 from ..replacing import left_over, replace_documents
 from ..retrying import UnfinishedError
@@ -21,6 +21,7 @@ from .wire import (
     HEAD,
     PASSAGE,
     PASSAGES,
+    TENANT,
     FeatureLayout,
     PassageName,
     delete_action,
@@ -32,6 +33,7 @@ from .wire import (
 
 OUTCOMES = "errors,items.*.status,items.*.error"  # of an answer to a bulk request: the rest repeats what was sent
 SWEPT_AT_ONCE = 1000
+TAILS = ["doc_id", TENANT, PASSAGES]  # fields of a head that name its further passages
 RETRIED = (409, 429, 502, 503, 504)  # of an item, as of a request: the server could not, the document is not to blame
 
 
@@ -187,12 +189,18 @@ class Writes(Queries):
 
     def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
         """Heads first: without its head a passage counts no more."""
-        present = yield from self.sources(doc_ids, ["doc_id", "tenant", PASSAGES])
-        yield from self.write([Action(doc_id, delete_action(document_key(doc_id, self.tenant))) for doc_id in present])
-        tails = [key for doc_id, source in present.items() for key in tail_points(doc_id, source.get(PASSAGES), self.tenant)]
+        present = yield from self.sources(doc_ids, TAILS)
+        return (yield from self._delete(list(present.values())))
+
+    def _delete(self, heads: Sequence[Mapping[str, Any]]) -> Operation[int]:
+        keys = [document_key(source["doc_id"], source.get(TENANT)) for source in heads]
+        refusals = yield from self.write([Action(key, delete_action(key)) for key in keys])
+        if refusals:
+            raise StoreWriteError(f"{self.url} refused to delete {len(refusals):,} documents, first: {refusals[0].reason}; delete again.")
+        tails = [key for source in heads for key in tail_points(source["doc_id"], source.get(PASSAGES), source.get(TENANT))]
         if tails:
             yield from self.remove(tails)
-        return len(present)
+        return len(heads)
 
     def sweep(self) -> Operation[int]:
         """Raises nothing of its own; what is written meanwhile is left alone."""
@@ -244,10 +252,24 @@ class Writes(Queries):
 
     def delete_where(self, filter: ParsedFilter) -> Operation[int]:
         """Returns how many documents it found; also if a retry deleted the last of them. Their further passages go after them."""
-        deleted = yield from self._delete_by_query(all_of(self.documents(filter)))
+        documents = all_of(self.documents(filter))
+        if (isinstance(filter, EngineFilter) or asks_for_text(filter)) and (yield from self._holds_passages()):
+            return (yield from self._delete_by_heads(documents))
+        deleted = yield from self._delete_by_query(documents)
         if (yield from self._holds_passages()):
             yield from self._delete_by_query(all_of(self.documents(filter, negated=True)))
         return deleted
+
+    def _delete_by_heads(self, query: Mapping[str, Any]) -> Operation[int]:
+        """For a filter that tells nothing of further passages: they go with their heads."""
+        deleted = 0
+        body = {"query": query, "size": SWEPT_AT_ONCE, "_source": TAILS}
+        while True:
+            yield from self.refresh()
+            found = check_whole((yield from self._asked(body)), self.url)["hits"]["hits"]
+            if not found:
+                return deleted
+            deleted += yield from self._delete([hit["_source"] for hit in found])
 
     def _delete_by_query(self, query: Mapping[str, Any]) -> Operation[int]:
         body = {"query": query}

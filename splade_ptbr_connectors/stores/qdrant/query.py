@@ -15,7 +15,7 @@ from ...vectors import SparseVector
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
 from ..field_conditions import QdrantDialect, translate
-from ..passages import FetchPoints, Head, Point, Spread, fused_documents, head_of, rank, with_passages
+from ..passages import FetchPoints, Head, Point, Spread, asks_for_text, fused_documents, head_of, rank, with_passages
 from ..payloads import HASH_FIELD, NUMBER_PATH, TENANT_FIELD
 from .client import ask
 from .schema import Schema
@@ -84,11 +84,11 @@ class Queries(Schema):
     """The operations that read."""
 
     def search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> Operation[list[Hit]]:
-        arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.restricted(filter)}
+        arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.passing(filter)}
         return (yield from self._ranked(arguments, top_k, with_payload))
 
     def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
-        arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.restricted(filter)}
+        arguments = {"query": query.to_qdrant(), "using": self.shape.vector, "query_filter": self.passing(filter)}
         return lambda count: self._best_points(arguments, count)
 
     def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
@@ -111,7 +111,7 @@ class Queries(Schema):
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         if shape.dense_size != len(search.dense):
             raise VectorError(wrong_dense("the dense query", len(search.dense), shape.dense_size, self.url))
-        native = self.restricted(search.filter)
+        native = self.passing(search.filter)
         if self.holds_passages:  # the server would fuse passages, where documents are wanted
             near = {"query": list(search.dense), "using": shape.dense_vector, "query_filter": native, "with_payload": self._id_fields}
             nearest = [to_found(point, shape) for point in (yield from self._points(near, search.prefetch))]
@@ -126,6 +126,10 @@ class Queries(Schema):
     def restricted(self, filter: ParsedFilter) -> models.Filter | None:
         """The filter as the client wants it."""
         return restrict_to_tenant(filter, self.tenant, self.shape.layout.field)
+
+    def passing(self, filter: ParsedFilter) -> models.Filter | None:
+        """The same, of passages that a search may find."""
+        return self.documents(filter) if asks_for_text(filter) else self.restricted(filter)
 
     def documents(self, filter: ParsedFilter, *, negated: bool = False) -> models.Filter | None:
         """The same, without further passages of documents, or for these only."""

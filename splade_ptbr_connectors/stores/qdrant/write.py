@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qdrant_client import models
 
 from ...errors import StoreRequestTooLargeError
-from ..base import Entry, ParsedFilter, Refusal
+from ..base import EngineFilter, Entry, ParsedFilter, Refusal
 from ..calls import Operation
 from ..datatypes import split
 from ..oversize import batched_by_bytes, load_in_halves
-from ..passages import tail_points
+from ..passages import asks_for_text, tail_points
 from ..payloads import ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD
 from ..replacing import left_over, replace_documents
 from .client import ask
 from .failures import RequestRejectedError
 from .query import GET_AT_ONCE, Queries
 from .wire import NewPoint, PointId, check_dense, new_points, new_tails, point_key, request_bytes, tails_of, to_points
+
+TAILS = [ID_FIELD, TENANT_FIELD, PASSAGES_FIELD]  # fields of a head that name its further passages
 
 
 class Writes(Queries):
@@ -54,8 +56,7 @@ class Writes(Queries):
         return tail_points(entry.doc_id, self.shape.layout.write(entry, self.tenant).get(PASSAGES_FIELD), self.tenant)
 
     def tails_there(self, doc_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
-        fields = [ID_FIELD, TENANT_FIELD, PASSAGES_FIELD]
-        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=fields, with_vectors=False)
+        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=TAILS, with_vectors=False)
         return {(record.payload or {})[ID_FIELD]: tails for record in records if (tails := tails_of(record))}
 
     def remove(self, keys: Sequence[PointId]) -> Operation[None]:
@@ -63,22 +64,37 @@ class Writes(Queries):
 
     def delete(self, doc_ids: Sequence[str]) -> Operation[int]:
         """Heads first: without its head a passage counts no more."""
-        fields = [ID_FIELD, TENANT_FIELD, PASSAGES_FIELD] if self.keeps_passages else False
-        records = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=fields, with_vectors=False)
-        if records:
-            yield from self.remove([record.id for record in records])
-        if tails := [point for record in records for point in tails_of(record)]:
+        fields = TAILS if self.keeps_passages else False
+        heads = yield from self._retrieve(self.shape.point_ids(doc_ids), with_payload=fields, with_vectors=False)
+        return (yield from self._delete(heads))
+
+    def _delete(self, heads: Sequence[models.Record]) -> Operation[int]:
+        if heads:
+            yield from self.remove([record.id for record in heads])
+        if tails := [point for record in heads for point in tails_of(record)]:
             yield from self.remove(tails)
-        return len(records)
+        return len(heads)
 
     def delete_where(self, filter: ParsedFilter) -> Operation[int]:
         """Returns how many passed the filter just before. The further passages of a document pass it as well, and are deleted last."""
+        if self.keeps_passages and (isinstance(filter, EngineFilter) or asks_for_text(filter)):
+            return (yield from self._delete_by_heads(filter))
         passing = yield from self.count(filter)
         if passing:
             yield from self._remove(models.FilterSelector(filter=self.documents(filter) or models.Filter()))
             if self.keeps_passages:
                 yield from self._remove(models.FilterSelector(filter=self.documents(filter, negated=True) or models.Filter()))
         return passing
+
+    def _delete_by_heads(self, filter: ParsedFilter) -> Operation[int]:
+        """For a filter that tells nothing of further passages: they go with their heads."""
+        deleted, cursor = 0, None
+        arguments: dict[str, Any] = {"scroll_filter": self.documents(filter), "limit": GET_AT_ONCE, "with_payload": TAILS}
+        while True:
+            heads, cursor = yield from self._scrolled(cursor, arguments)
+            deleted += yield from self._delete(heads)
+            if cursor is None:
+                return deleted
 
     def sweep(self) -> Operation[int]:
         swept, cursor = 0, None
@@ -96,8 +112,10 @@ class Writes(Queries):
 
     def _page_of_tails(self, cursor: Any) -> Operation[tuple[list[models.Record], Any]]:
         native = self.documents((), negated=True)
-        arguments: dict[str, Any] = {"scroll_filter": native, "limit": GET_AT_ONCE, "offset": cursor, "with_payload": [PASSAGE_FIELD]}
-        return (yield from ask(lambda client: client.scroll(self.collection, **arguments, with_vectors=False)))
+        return (yield from self._scrolled(cursor, {"scroll_filter": native, "limit": GET_AT_ONCE, "with_payload": [PASSAGE_FIELD]}))
+
+    def _scrolled(self, cursor: Any, arguments: Mapping[str, Any]) -> Operation[tuple[list[models.Record], Any]]:
+        return (yield from ask(lambda client: client.scroll(self.collection, **arguments, offset=cursor, with_vectors=False)))
 
     def _remove(self, selector: models.PointIdsList | models.FilterSelector) -> Operation[None]:
         yield from ask(lambda client: client.delete(self.collection, selector, wait=True))

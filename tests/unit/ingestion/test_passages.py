@@ -77,6 +77,14 @@ def test_a_passage_that_is_refused_rejects_its_whole_record(store: Store, tmp_pa
     assert ingest([kept["record"]], store).written == 1
 
 
+def test_the_longest_text_is_kept_whole_when_it_is_rejected(store: Store, tmp_path: Path) -> None:
+    store.encoder.max_words = 2  # type: ignore[attr-defined]
+    record, dead = {"_id": "a", "title": "", "text": "😀ção à " * 142_857}, tmp_path / "dead.jsonl"
+    assert ingest([record], store, dead_letter=dead).rejected == ingest([record], store).rejected == 1
+    assert json.loads(dead.read_text())["record"] == record
+    assert ingest([record], store).rejections[0]["record"] == record
+
+
 def test_without_a_dead_letter_file_the_report_keeps_the_first_hundred(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     records = [{"_id": f"d{n}", "text": "  "} if n % 2 else {"_id": f"d{n}", "text": "texto"} for n in range(300)]
     with caplog.at_level(logging.WARNING):
@@ -91,6 +99,18 @@ def test_without_a_dead_letter_file_the_report_keeps_the_first_hundred(store: St
 def test_with_a_dead_letter_file_nothing_is_kept_twice(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     report = ingest([{"_id": "a"}], store, dead_letter=tmp_path / "dead.jsonl")
     assert report.rejected == 1 and report.rejections == () and not caplog.messages
+
+
+def test_neighbours_of_a_passage(store: Store) -> None:
+    ingest([LONG, SHORT], store)
+    hit = store.search("palavra70 palavra71", 1)[0]
+    number, every = hit.passage.number, hit.passages()
+    assert hit.passages(1) == every[number - 1 : number + 2] and hit.passages(0) == [hit.passage] and hit.passages(10**9) == every
+    bare = store.search("palavra70 palavra71", 1, with_payload=False)[0]
+    assert bare.passages() == bare.passages(1) == [bare.passage] and bare.passage.number == number
+    for wrong in (-1, 1.5, True, "1"):
+        with pytest.raises(ConfigError, match="around"):
+            hit.passages(wrong)  # type: ignore[arg-type]
 
 
 def test_ready_passages_are_stored_as_they_are(store: Store) -> None:

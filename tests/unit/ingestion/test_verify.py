@@ -105,6 +105,23 @@ def test_vectors_of_another_model(store: Store) -> None:
     assert (_counts(report), report.wrong_model.first) == ({"wrong_model": 1}, ["d3"])
 
 
+def test_passages_of_another_model(store: Store) -> None:
+    spans = [{"start": n, "end": n + 1, "vector": {str(n): 1.0}} for n in range(2)]
+    record = {"_id": "a", "text": "abc", "passages": spans}
+    ingest([record], store)
+    report = verify([{**record, "fingerprint": "f" * 64}], store)
+    assert (_counts(report), report.wrong_model.first) == ({"wrong_model": 1}, ["a"])
+
+
+def test_passages_that_a_store_of_whole_documents_does_not_take(tmp_path: Path) -> None:
+    spans = [{"start": n, "end": n + 1, "vector": {str(n): 1.0}} for n in range(2)]
+    records = [{"_id": "a", "text": "abc", "passages": spans}, *documents(2)]
+    with open_store(f"edge:{tmp_path}/whole", encoder=HashingEncoder(), passages=False) as whole:
+        assert ingest(records, whole).rejected == 1
+        report = verify(records, whole)
+    assert report.ok and (report.records, report.rejected) == (2, 1)
+
+
 def test_a_closed_store_and_what_is_no_input(store: Store) -> None:
     with pytest.raises(errors.ConfigError, match="iterable of records"):
         verify(7, store)  # type: ignore[arg-type]

@@ -237,3 +237,12 @@ def test_formats_without_passages_get_a_document_for_each(tmp_path: Path) -> Non
     assert rows[1]["vector"] == {"2": 25, "3": 100}
     Conversion(source, jsonl, tmp_path / "again.jsonl", jsonl).run()
     assert [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()] == lines
+
+
+def test_a_passage_whose_id_would_be_too_long_to_be_read_again(tmp_path: Path) -> None:
+    spans = [{"start": n, "end": n + 1, "vector": {"1": 0.5}} for n in range(2)]
+    source = tmp_path / "vectors.jsonl"
+    source.write_text(json.dumps({"_id": "b" * 511, "text": "abc", "passages": spans}))
+    with pytest.raises(InputError, match="has 513 bytes"):
+        Conversion(source, FORMATS["jsonl"], tmp_path / "anserini.jsonl", FORMATS["anserini"]).run()
+    assert not (tmp_path / "anserini.jsonl").exists()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
-from splade_ptbr_connectors.errors import RecordError, VectorError
-from splade_ptbr_connectors.stores.base import CheckedEntry, Entry
+from splade_ptbr_connectors.errors import InputError, RecordError, VectorError
+from splade_ptbr_connectors.ingestion.engine import ingest
+from splade_ptbr_connectors.stores.base import CheckedEntry, Entry, EntryPassage
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
@@ -27,3 +31,43 @@ def test_all_but_the_payload_of_a_checked_entry_is_checked() -> None:
         with pytest.raises(error):
             store.load([bad])
     assert not store.entries
+
+
+OTHER = SparseVector([2], [1.0])
+FIRST, SECOND = EntryPassage(0, 0, 1, VECTOR), EntryPassage(1, 1, 2, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("passages", "message"),
+    [
+        (5, "passages of 'a' are 5"),
+        (True, "passages of 'a' are True"),
+        ("ab", "passages of 'a' are 'ab'"),
+        ([(0, 0), (1, 1)], "must be a list of"),
+        ([{"start": 0, "end": 1}] * 2, "must be a list of"),
+        ((passage for passage in (FIRST, SECOND)), "must be a list of"),
+        ([FIRST, (1, 1, 2, {"2": 1.0})], "vector of passage 1 of 'a' is dict"),
+        ([FIRST, SECOND._replace(end=10**12)], "0 <= start < end <= "),
+        ([FIRST, SECOND._replace(end=2**70)], "0 <= start < end <= "),
+        ([FIRST, SECOND._replace(start=-1)], "0 <= start < end <= "),
+        ([FIRST, SECOND._replace(start=1.0)], "0 <= start < end <= "),
+        ([FIRST, SECOND._replace(number=7)], "numbered from 0"),
+        ([SECOND._replace(number=0), FIRST._replace(number=1)], "not that of its first passage"),
+        ([FIRST] * 65_537, "has 65,537 passages"),
+    ],
+)
+def test_passages_that_are_none_are_refused_one_by_one(passages: Any, message: str) -> None:
+    store, bad = MemoryStore(HashingEncoder(vocab_size=5)), Entry("a", VECTOR, {}, None, None, passages)
+    with pytest.raises(InputError, match=message):
+        store.load([Entry("b", VECTOR), bad])
+    assert not store.entries
+    report = ingest([Entry("b", VECTOR), bad], store)
+    assert report.rejected == 1 and re.search(message, str(report.rejections[0]["reason"]))
+    assert list(store.entries) == ["b"]
+
+
+def test_no_passages_are_none_however_they_are_written() -> None:
+    store = MemoryStore(HashingEncoder(vocab_size=5))
+    for passages in (None, (), [], [FIRST], (FIRST,)):
+        store.load([Entry("a", VECTOR, {}, None, None, passages)])  # type: ignore[arg-type]
+        assert store.entries["a"].passages == ()

@@ -40,8 +40,9 @@ def test_what_another_process_may_be_writing_is_not_swept() -> None:
     client.close()
 
 
-def test_on_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupter, use = Interrupter(), EdgeEngine.use
+def interrupting_edge(interrupter: Interrupter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it interrupt the updates of every shard that is used from now on."""
+    use = EdgeEngine.use
 
     class Shard:
         def __init__(self, shard: Any) -> None:
@@ -56,11 +57,40 @@ def test_on_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with use(engine, doing) as shard:
             yield Shard(shard)
 
+    monkeypatch.setattr(EdgeEngine, "use", proxied)
+
+
+def test_on_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupter = Interrupter()
     with open_store(f"edge:{tmp_path}/store", encoder=ENCODER) as store:
         store.upsert_vectors([of_length(2, 1.0)])
-        monkeypatch.setattr(EdgeEngine, "use", proxied)
+        interrupting_edge(interrupter, monkeypatch)
         check_interruptions(store, interrupter, lambda: int(store.info()["points"]))
-        monkeypatch.setattr(EdgeEngine, "use", use)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("then", ["another document is written", "another is deleted", "it is closed", "the load ends"])
+def test_whatever_follows_an_interrupted_write_nothing_of_it_is_found(then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, interrupter, other = f"edge:{tmp_path}/store", Interrupter(), of_length(2, 9.0)._replace(doc_id="other")
+    store = open_store(url, encoder=ENCODER)
+    for at in range(1, 3):
+        for after in (False, True):
+            for written in (of_length(2, 2.0), None):
+                store.upsert_vectors([of_length(6, 1.0), other])
+                with monkeypatch.context() as patch:
+                    interrupting_edge(interrupter, patch)
+                    with interrupter.armed(at, after=after):
+                        store.upsert_vectors([written]) if written else store.delete(["a"])
+                if then == "another document is written":
+                    store.upsert_vectors([other])
+                elif then == "the load ends":
+                    store.finish_loading()
+                elif then == "it is closed":
+                    store.close()
+                    store = open_store(url, encoder=ENCODER)
+                store.delete(["other"])
+                assert state(store) in (of_length(6, 1.0), written)
+    store.close()
 
 
 def test_on_numba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,17 @@ def test_what_is_written_is_read(stamp: ModelStamp, settings: dict[str, Any]) ->
     assert read == written
 
 
+def test_only_a_store_that_splits_texts_is_closed_to_readers_that_know_no_passages() -> None:
+    """They would count passages as documents, and lose some of a document that they replace."""
+    stamp, passages = ModelStamp.of(HashingEncoder()), {"passage_tokens": 200}
+    for engine in ("qdrant", "opensearch", "edge", "numba"):
+        assert StoreDescription(engine, stamp, {}).to_mapping()["format_version"] == 1
+        described = StoreDescription(engine, stamp, {}, passages=passages).to_mapping()
+        assert described["format_version"] == 2
+        earlier = {**described, "format_version": 1}
+        assert StoreDescription.from_mapping(earlier, where="here", engine=engine).passages == passages
+
+
 def test_every_store_has_an_id_of_its_own() -> None:
     stamp = ModelStamp.of(HashingEncoder())
     assert StoreDescription("qdrant", stamp, {}).store_id != StoreDescription("qdrant", stamp, {}).store_id
@@ -34,7 +45,7 @@ def test_every_store_has_an_id_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format version 2, this package reads up to 1: upgrade"),
+        ({"format_version": 3}, "format version 3, this package reads up to 2: upgrade"),
         ({"format_version": None}, "here is not the description of a store"),
         ({"format_version": True}, "here is not the description of a store"),
         ({"format_version": 0}, "here is not the description of a store"),

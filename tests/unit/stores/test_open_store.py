@@ -120,7 +120,7 @@ def test_sidecar_describes_the_store(url: str) -> None:
     encoder = HashingEncoder("mini")
     open_store(url, encoder=encoder).close()
     content = json.loads((Path(url.removeprefix("edge:")) / FILE_NAME).read_text())
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert content["engine"] == "edge"
     assert (content["model"], content["fingerprint"], content["vocab_size"]) == ("mini", encoder.fingerprint, encoder.vocab_size)
 
@@ -145,7 +145,7 @@ def test_a_folder_with_other_things_is_no_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"format_version": 2}, errors.StoreFormatError, "format version 2, this package reads up to 1: upgrade"),
+        ({"format_version": 3}, errors.StoreFormatError, "format version 3, this package reads up to 2: upgrade"),
         ({"format_version": "1"}, errors.StoreFormatError, "is not the description of a store"),
         ({"engine": "numba"}, errors.StoreFormatError, "of the engine 'numba'"),
         ({"fingerprint": None}, errors.StoreFormatError, "lacks a valid 'fingerprint'"),

@@ -7,11 +7,26 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qdrant_client import QdrantClient, models
 
+from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
+from tests.support.encoders import HashingEncoder
+from tests.support.interrupted import of_length
 from tests.support.operations import IDS
 from tests.support.oracle import Oracle
-from tests.support.passages import LETTERS, PassageOracle, agree, check_search, document, documents, operations, queries
+from tests.support.passages import (
+    LETTERS,
+    TEXT_FILTERS,
+    PassageOracle,
+    agree,
+    check_search,
+    check_text_filter,
+    document,
+    documents,
+    operations,
+    queries,
+)
 from tests.unit.stores.test_congruence import DENSE, HYPOTHESIS, WITH_DENSE, Opened, _has_ties, dense, empty, opened
 
 __all__ = ["opened"]
@@ -52,6 +67,27 @@ def test_ties_and_deep_fetches_are_exact(opened: Opened) -> None:
     for top_k in (1, 2, 3, 8, 9, 10):
         for group in (True, False):
             check_search(store, oracle, term, top_k, None, group)
+
+
+@pytest.mark.parametrize("asked", TEXT_FILTERS, ids=str)
+@pytest.mark.parametrize("tenant", [None, "A"])
+def test_a_filter_on_the_text_is_one_on_the_document(opened: Opened, asked: dict[str, Any], tenant: str | None) -> None:
+    """Further passages hold no text, and must not be found or deleted for that."""
+    empty(opened)
+    check_text_filter(opened(tenant), asked, tenant)
+
+
+def test_documents_that_an_own_filter_of_qdrants_deletes_are_whole() -> None:
+    """It may ask for what only first passages hold."""
+    client, asked = QdrantClient(":memory:"), models.FieldCondition(key="text", match=models.MatchValue(value=LETTERS))
+    with QdrantStore.from_client(client, "all", encoder=HashingEncoder(vocab_size=24)) as store:
+        for filter, left in ((models.Filter(must_not=[asked]), ["a"]), (models.Filter(must=[asked]), [])):
+            store.upsert_vectors([of_length(4, 1.0), of_length(1, 1.0)._replace(doc_id="b", payload={"text": "outro"})])
+            store.delete_where(filter)
+            store.delete(["b"])
+            assert list(store.get(["a"])) == left
+            assert client.count("all").count == (4 if left else 0)
+    client.close()
 
 
 def test_replaced_by_longer_and_shorter(opened: Opened) -> None:
