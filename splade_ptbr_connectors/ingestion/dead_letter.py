@@ -47,7 +47,9 @@ class DeadLetter:
     def append(self, lines: Iterable[str]) -> None:
         """Append ready lines (see dead_letter_line); in the system's hands when it returns."""
         if self.path is None:
-            self._kept += islice(lines, KEPT_WITHOUT_FILE - len(self._kept))
+            for line in islice(lines, KEPT_WITHOUT_FILE - len(self._kept)):
+                if sum(map(len, self._kept)) + len(line) <= 2 * MAX_KEPT_CHARACTERS:  # memory is not what rejections are for
+                    self._kept.append(line)
             return
         content = "".join(lines).encode()
         if content:

@@ -13,7 +13,8 @@ import pytest
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion import checkpoint as checkpoint_module
-from splade_ptbr_connectors.ingestion.dead_letter import dead_letter_line
+from splade_ptbr_connectors.ingestion import dead_letter
+from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter, dead_letter_line
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.stores import open_store
@@ -274,4 +275,13 @@ def test_dead_lines_of_odd_objects() -> None:
     loop: list[Any] = []
     loop.append(loop)
     assert json.loads(dead_letter_line(1, "why", loop))["record"] == "[[...]]"
-    assert len(dead_letter_line(1, "why", "x" * 10_000_000)) < 3_000_000
+    assert len(dead_letter_line(1, "why", "x" * 10_000_000)) > 10_000_000
+    assert len(dead_letter_line(1, "why", "x" * 50_000_000)) < 34_000_000
+
+
+def test_a_run_without_a_file_keeps_no_more_rejections_than_memory_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letter, "MAX_KEPT_CHARACTERS", 100)
+    rejections = DeadLetter(None)
+    for n in range(10):
+        rejections.append([dead_letter_line(n, "why", "x" * 40)])
+    assert [each["line"] for each in rejections.kept] == [0, 1]
