@@ -11,7 +11,7 @@ MAX_UNIT = 64
 
 _UNIT = re.compile(rf"\S{{1,{MAX_UNIT}}}")
 _OPENING, _CLOSING = "\"'([{“‘«„-–—•*", "\"')]}”’»"
-_DASHES = "-–—"
+_DASHES = ("-", "–", "—")
 _TERMINATOR = re.compile(r"(?:[.!?…]+)$")
 _INITIALS = re.compile(r"[^\W\d_](?<=[A-ZÀ-Þ])\.|(?:[^\W\d_]\.){2,}")  # J. or S.A. or a.C.
 _MARKER = re.compile(r"(?:\d{1,3}(?:\.\d{1,3})*|[IVXLC]{1,6}|[a-zA-Z])\.$")  # 1. or 2.3. or IV. or a. of a list, where a line begins
@@ -80,7 +80,7 @@ def _border(word: str, gap: str, following: str, begins_line: bool) -> Border:
         return Border.SENTENCE
     if "\n" in gap or "\r" in gap or "\u2028" in gap:
         return Border.LINE
-    return Border.CLAUSE if word[-1] in ";:,)" or following in tuple(_DASHES) else Border.WORD
+    return Border.CLAUSE if word[-1] in ";:,)" or following in _DASHES else Border.WORD
 
 
 def _ends_sentence(word: str, following: str, begins_line: bool) -> bool:

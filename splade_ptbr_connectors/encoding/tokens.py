@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 OnLong = Literal["windows", "truncate", "error"]
 OVERLAP = 0.25  # share of a window that the next one repeats, so that no passage is only seen cut in two
 MAX_KNOWN_WORDS = 100_000
-_WORD_BY_WORD = ("BertPreTokenizer()", r'Split(pattern=Regex("[^\p{L}\p{N}\p{M}]+"), behavior=Removed, invert=False)')
+BETWEEN_WORDS = r"[^\p{L}\p{N}\p{M}]+"
+"""What models of words are split at."""
+_WORD_BY_WORD = ("BertPreTokenizer()", f'Split(pattern=Regex("{BETWEEN_WORDS}"), behavior=Removed, invert=False)')
 """What keeps the words between blanks apart whatever stands beside them, so that tokens can be counted word by word."""
 _WORD = re.compile(r"[^ \t\r\n]+")
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")

@@ -29,6 +29,12 @@ class Passages(Protocol):
     def remove(self, keys: Sequence[Any]) -> Operation[None]:
         """Delete points; those that are not there are no error."""
 
+    def page_of_tails(self, cursor: Any) -> Operation[tuple[Mapping[Any, Mapping[str, Any]], Any]]:
+        """Further passages behind the cursor (None: the start): what each says of itself by its key, and the cursor behind (None: all)."""
+
+    def stored_heads(self, keys: Sequence[Any]) -> Operation[Mapping[Any, Mapping[str, Any]]]:
+        """What is stored of those of these heads that are there, their passages at least."""
+
 
 def replace_documents(engine: Passages, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
     """Write documents of which some may have, or have had, several passages. Returns those that were refused, which stay as they were."""
@@ -47,6 +53,20 @@ def replace_documents(engine: Passages, entries: Sequence[Entry]) -> Operation[l
     if stale := [key for key in stale if key not in kept]:
         yield from engine.remove(stale)
     return refusals
+
+
+def sweep_passages(engine: Passages) -> Operation[int]:
+    """Delete the passages that writes left behind. Returns how many; what is written meanwhile is left alone."""
+    swept, cursor = 0, None
+    while True:
+        tails, cursor = yield from engine.page_of_tails(cursor)
+        heads = yield from engine.stored_heads(list({tail["head"]: None for tail in tails.values()}))
+        stale = left_over(tails, heads)
+        if stale:
+            yield from engine.remove(stale)
+        swept += len(stale)
+        if cursor is None:
+            return swept
 
 
 def left_over(tails: Mapping[Any, Mapping[str, Any]], heads: Mapping[Any, Mapping[str, Any]]) -> list[Any]:

@@ -129,6 +129,20 @@ ASYNC = Way(
 )
 
 
+def perform(store: Store, oracle: Any, operations: Sequence[tuple[str, Any]], tenant: str | None) -> None:
+    """Do every operation on both, and assert that both say the same of it."""
+    for name, argument in operations:
+        if name == "upsert":
+            assert store.upsert_vectors(argument) == len(argument)
+            oracle.upsert(argument, tenant)
+        elif name == "delete":
+            assert store.delete(argument) == oracle.delete(list(dict.fromkeys(argument)), tenant)
+        elif name == "delete_where":
+            assert store.delete_where(argument) == oracle.delete_where(argument, tenant)
+        else:
+            store.finish_loading()
+
+
 def agree(
     store: Store,
     oracle: Oracle,
@@ -142,16 +156,7 @@ def agree(
     Args:
         tenant: the store's; None for one that sees everything.
     """
-    for name, argument in operations:
-        if name == "upsert":
-            assert store.upsert_vectors(argument) == len(argument)
-            oracle.upsert(argument, tenant)
-        elif name == "delete":
-            assert store.delete(argument) == oracle.delete(list(dict.fromkeys(argument)), tenant)
-        elif name == "delete_where":
-            assert store.delete_where(argument) == oracle.delete_where(argument, tenant)
-        else:
-            store.finish_loading()
+    perform(store, oracle, operations, tenant)
     held = oracle.of(tenant)
     assert store.count() == oracle.count(None, tenant)
     assert {i: (e.vector, e.payload) for i, e in way.get(store, IDS).items()} == held

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Hit, Store
 from splade_ptbr_connectors.vectors import SparseVector
-from tests.support.operations import FILTERS, IDS, filters, payloads, vectors
+from tests.support.operations import FILTERS, IDS, filters, payloads, perform, vectors
 from tests.support.oracle import Key, Oracle, dot
 
 LETTERS = "abcdefghi" * 10
@@ -88,16 +88,7 @@ def agree(
     store: Store, oracle: PassageOracle, operations: Sequence[tuple[str, Any]], queries: Sequence[Any], tenant: str | None = None
 ) -> None:
     """Assert that the store holds and finds what the oracle does, after every operation done on both."""
-    for name, argument in operations:
-        if name == "upsert":
-            assert store.upsert_vectors(argument) == len(argument)
-            oracle.upsert(argument, tenant)
-        elif name == "delete":
-            assert store.delete(argument) == oracle.delete(list(dict.fromkeys(argument)), tenant)
-        elif name == "delete_where":
-            assert store.delete_where(argument) == oracle.delete_where(argument, tenant)
-        else:
-            store.finish_loading()
+    perform(store, oracle, operations, tenant)
     check_contents(store, oracle, tenant)
     for vector, top_k, filter, group in queries:
         check_search(store, oracle, vector, top_k, filter, group, tenant)

@@ -15,11 +15,11 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import Split
 
+from splade_ptbr_connectors.encoding.tokens import BETWEEN_WORDS
 from training.data.bm25 import STOP_WORDS
 
 SPECIAL = ("[PAD]", "[UNK]")
 _WORD = re.compile(r"[^\W_]+")
-_BETWEEN_WORDS = r"[^\p{L}\p{N}\p{M}]+"
 
 
 def fold(word: str) -> str:
@@ -75,7 +75,7 @@ class Vocabulary:
         """WordPiece over folded words; everything between words is left out, and nothing is put around a text."""
         tokenizer = Tokenizer(WordPiece(self.ids, unk_token="[UNK]", max_input_chars_per_word=100))
         tokenizer.normalizer = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
-        tokenizer.pre_tokenizer = Split(Regex(_BETWEEN_WORDS), "removed")
+        tokenizer.pre_tokenizer = Split(Regex(BETWEEN_WORDS), "removed")
         tokenizer.add_special_tokens(list(SPECIAL))
         return tokenizer
 

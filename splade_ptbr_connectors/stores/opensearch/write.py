@@ -11,7 +11,7 @@ from ..calls import Call, Operation
 from ..oversize import batched_by_bytes, load_in_halves
 from ..passages import asks_for_text, tail_points
 from ..payloads import PASSAGES_FIELD
-from ..replacing import left_over, replace_documents
+from ..replacing import replace_documents, sweep_passages
 from ..retrying import UnfinishedError
 from .client import ask
 from .failures import describe
@@ -203,30 +203,21 @@ class Writes(Queries):
         return len(heads)
 
     def sweep(self) -> Operation[int]:
-        """Raises nothing of its own; what is written meanwhile is left alone."""
-        swept, after = 0, None
         yield from self.refresh()
-        while True:
-            rows = yield from self._page_of_tails(after)
-            tails = {row["_id"]: _about(row["_source"]) for row in rows}
-            owners = list({tail["head"]: None for tail in tails.values()})
-            heads = yield from self.sources_of(owners, [PASSAGES, "tenant"])
-            stale = left_over(tails, {key: {PASSAGES_FIELD: source.get(PASSAGES)} for key, source in heads.items()})
-            if stale:
-                yield from self.remove(stale)
-            swept += len(stale)
-            if len(rows) < SWEPT_AT_ONCE:
-                return swept
-            after = rows[-1]["sort"]
+        return (yield from sweep_passages(self))
 
-    def _page_of_tails(self, after: Any) -> Operation[list[Mapping[str, Any]]]:
+    def stored_heads(self, keys: Sequence[Any]) -> Operation[dict[Any, dict[str, Any]]]:
+        heads = yield from self.sources_of(keys, [PASSAGES, "tenant"])
+        return {key: {PASSAGES_FIELD: source.get(PASSAGES)} for key, source in heads.items()}
+
+    def page_of_tails(self, cursor: Any) -> Operation[tuple[dict[Any, dict[str, Any]], Any]]:
         query = all_of(self.documents((), negated=True))
         body: dict[str, Any] = {"query": query, "size": SWEPT_AT_ONCE, "sort": [{PASSAGE: "asc"}], "_source": [PASSAGE, "at"]}
-        if after is not None:
-            body["search_after"] = after
+        if cursor is not None:
+            body["search_after"] = cursor
         answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
-        rows: list[Mapping[str, Any]] = check_whole(answer, self.url)["hits"]["hits"]
-        return rows
+        rows = check_whole(answer, self.url)["hits"]["hits"]
+        return {row["_id"]: _about(row["_source"]) for row in rows}, rows[-1]["sort"] if len(rows) == SWEPT_AT_ONCE else None
 
     def write(self, actions: Sequence[Action]) -> Operation[list[Refusal]]:
         """Settle every action. Returns the documents that the server refused."""

@@ -14,7 +14,7 @@ from ..datatypes import split
 from ..oversize import batched_by_bytes, load_in_halves
 from ..passages import asks_for_text, tail_points
 from ..payloads import ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD
-from ..replacing import left_over, replace_documents
+from ..replacing import replace_documents, sweep_passages
 from .client import ask
 from .failures import RequestRejectedError
 from .query import GET_AT_ONCE, Queries
@@ -97,22 +97,17 @@ class Writes(Queries):
                 return deleted
 
     def sweep(self) -> Operation[int]:
-        swept, cursor = 0, None
-        while True:
-            found, cursor = yield from self._page_of_tails(cursor)
-            tails = {record.id: (record.payload or {})[PASSAGE_FIELD] for record in found}
-            owners = list({tail["head"]: None for tail in tails.values()})
-            records = yield from self._retrieve(owners, with_payload=[PASSAGES_FIELD], with_vectors=False)
-            stale = left_over(tails, {point_key(record.id): record.payload or {} for record in records})
-            if stale:
-                yield from self.remove(stale)
-            swept += len(stale)
-            if cursor is None:
-                return swept
+        return (yield from sweep_passages(self))
 
-    def _page_of_tails(self, cursor: Any) -> Operation[tuple[list[models.Record], Any]]:
+    def stored_heads(self, keys: Sequence[Any]) -> Operation[dict[Any, Mapping[str, Any]]]:
+        records = yield from self._retrieve(keys, with_payload=[PASSAGES_FIELD], with_vectors=False)
+        return {point_key(record.id): record.payload or {} for record in records}
+
+    def page_of_tails(self, cursor: Any) -> Operation[tuple[dict[Any, Mapping[str, Any]], Any]]:
         native = self.documents((), negated=True)
-        return (yield from self._scrolled(cursor, {"scroll_filter": native, "limit": GET_AT_ONCE, "with_payload": [PASSAGE_FIELD]}))
+        arguments = {"scroll_filter": native, "limit": GET_AT_ONCE, "with_payload": [PASSAGE_FIELD]}
+        found, following = yield from self._scrolled(cursor, arguments)
+        return {record.id: (record.payload or {})[PASSAGE_FIELD] for record in found}, following
 
     def _scrolled(self, cursor: Any, arguments: Mapping[str, Any]) -> Operation[tuple[list[models.Record], Any]]:
         return (yield from ask(lambda client: client.scroll(self.collection, **arguments, offset=cursor, with_vectors=False)))
