@@ -104,6 +104,7 @@ class Entry(NamedTuple):
     Attributes:
         vector: of the document; of one of several passages, that of its first passage.
         passages: all of them, in order; () for a document that is one passage.
+        version: set by a store while it writes a document of several passages, see passages.to_write(); None of what was read.
     """
 
     doc_id: str
@@ -112,6 +113,7 @@ class Entry(NamedTuple):
     content_hash: str | None = None
     dense: tuple[float, ...] | None = None
     passages: tuple[EntryPassage, ...] = ()
+    version: str | None = None
 
     @property
     def vectors(self) -> list[SparseVector]:

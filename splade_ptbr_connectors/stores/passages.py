@@ -1,15 +1,16 @@
 """Documents of several passages, over engines that know only points.
 
 The first passage of a document is its *head*: the point that a document of one passage is, with the whole payload, the spans of all
-passages and a version. The others are *tails*: points of their own that hold what filters ask for and name their head, version and
-number. A tail counts only while its version is its head's, so that writing the head replaces a whole document in one step: tails of
-the new version are written before it, those of the old one deleted after it, and what a killed process leaves is not seen.
+passages and a version, which is that of the write. The others are *tails*: points of their own that hold what filters ask for and name
+their head, version and number. A tail counts only while its version is its head's, so that writing the head replaces a whole document
+in one step: tails of the new version are written before it, those of the old one deleted after it, and what a killed process leaves is
+not seen.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+import secrets
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -39,12 +40,13 @@ class Tail(NamedTuple):
     stored: dict[str, Any]
 
 
-def version_of(entry: Entry, stored: Mapping[str, Any]) -> str:
-    """Of a document as it is stored: equal contents have equal versions, so that a write that was cut off is completed by another try."""
-    digest = hashlib.blake2b(repr(stored).encode(), digest_size=8)
-    for passage in entry.passages:
-        digest.update(b"\0%d %d\0" % (passage.start, passage.end) + passage.vector.term_ids.tobytes() + passage.vector.weights.tobytes())
-    return digest.hexdigest()
+def to_write(entries: Iterable[Entry]) -> list[Entry]:
+    """Of several entries of one document the last, each of several passages with a version that no other write has.
+
+    Equal contents do not have equal versions: a write that is late with deleting the tails it replaced must not meet those of another.
+    """
+    last = {entry.doc_id: entry for entry in entries}.values()
+    return [entry._replace(version=secrets.token_hex(8)) if entry.passages else entry for entry in last]
 
 
 def tail_point(doc_id: str, version: str, number: int, tenant: str | None) -> str:
@@ -66,10 +68,10 @@ def tail_points(doc_id: str, passages: object, tenant: str | None) -> list[str]:
 
 
 def head_stored(entry: Entry, tenant: str | None) -> dict[str, Any]:
-    """The payload of a document's only point, or of its head."""
+    """The payload of a document's only point, or of its head: the entry is one of to_write()."""
     stored = to_stored(entry.doc_id, entry.payload, entry.content_hash, tenant)
     if entry.passages:
-        stored[PASSAGES_FIELD] = {"version": version_of(entry, stored), "spans": [list(span) for span in entry.spans]}
+        stored[PASSAGES_FIELD] = {"version": entry.version, "spans": [list(span) for span in entry.spans]}
     return stored
 
 
@@ -100,11 +102,6 @@ def facets_only(entry: Entry, tenant: str | None) -> dict[str, Any]:
 def place_of(stored: Mapping[str, Any]) -> Place | None:
     """Tells base.Store.search() that a hit is one of several passages; which one, best_documents() finds out."""
     return SOMEWHERE if PASSAGE_FIELD in stored or PASSAGES_FIELD in stored else None
-
-
-def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
-    """Of several entries of one document the last."""
-    return list({entry.doc_id: entry for entry in entries}.values())
 
 
 def asks_for_text(filter: ParsedFilter) -> bool:

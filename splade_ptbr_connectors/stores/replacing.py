@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .base import Entry, Refusal
 from .calls import Operation
-from .passages import LEFT_OVER_S, is_stale, last_of_each
+from .passages import LEFT_OVER_S, is_stale, to_write
 
 
 class Passages(Protocol):
@@ -38,19 +38,14 @@ class Passages(Protocol):
 
 def replace_documents(engine: Passages, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
     """Write documents of which some may have, or have had, several passages. Returns those that were refused, which stay as they were."""
-    entries = last_of_each(entries)
+    entries = to_write(entries)
     before = yield from engine.tails_there([entry.doc_id for entry in entries])
     refusals = yield from engine.write_tails([entry for entry in entries if entry.passages])
     refused = {refusal.doc_id for refusal in refusals}
     refusals = refusals + (yield from engine.write_heads([entry for entry in entries if entry.doc_id not in refused]))
     refused = {refusal.doc_id for refusal in refusals}
-    kept, stale = set[Any](), list[Any]()
-    for entry in entries:
-        new, old = engine.tail_keys(entry), before.get(entry.doc_id, [])
-        lasting, gone = (old, new) if entry.doc_id in refused else (new, old)
-        kept.update(lasting)
-        stale += gone
-    if stale := [key for key in stale if key not in kept]:
+    stale = [key for entry in entries for key in (engine.tail_keys(entry) if entry.doc_id in refused else before.get(entry.doc_id, []))]
+    if stale:
         yield from engine.remove(stale)
     return refusals
 

@@ -33,10 +33,10 @@ from ..passages import (
     head_stored,
     hit_of,
     immediate,
-    last_of_each,
     point_of,
     rank,
     tails,
+    to_write,
     with_passages,
 )
 from ..payloads import (
@@ -284,7 +284,7 @@ class EdgeStore(Store):
         entries, refusals = datatypes.split(entries, self.settings.datatype)
         several = any([entry.passages for entry in entries])
         if several or self._contents.passages:
-            entries = last_of_each(entries)
+            entries = to_write(entries)
         points = [point for entry in entries for point in self._to_points(entry)]
         expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(map(bytes_of, entries))
         added = {point.id: point.payload[CHECK_FIELD] for point in points}

@@ -30,6 +30,24 @@ def test_on_qdrant(monkeypatch: pytest.MonkeyPatch) -> None:
     client.close()
 
 
+def test_a_deletion_that_is_late_meets_no_passage_of_another_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process stands still before it deletes what it replaced, and others write the same contents again meanwhile."""
+    client = QdrantClient(":memory:")
+    delete, late = client.delete, list[Any]()
+    with QdrantStore.from_client(client, "all", encoder=ENCODER) as store:
+        first, other = of_length(4, 1.0), of_length(3, 2.0)
+        store.upsert_vectors([first])
+        monkeypatch.setattr(client, "delete", lambda *args, **arguments: late.append((args, arguments)))
+        store.upsert_vectors([other])
+        monkeypatch.undo()
+        store.upsert_vectors([first])
+        before = state(store)
+        [(args, arguments)] = late
+        delete(*args, **arguments)
+        assert state(store) == before and before is not None
+    client.close()
+
+
 def test_what_another_process_may_be_writing_is_not_swept() -> None:
     client = QdrantClient(":memory:")
     with QdrantStore.from_client(client, "all", encoder=ENCODER) as store:
