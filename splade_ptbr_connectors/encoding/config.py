@@ -112,6 +112,24 @@ class WordSettings(ModelFile):
     average_length: float = Field(gt=0)
 
 
+class ConceptSettings(ModelFile):
+    """The last `size` terms of a model of words, which say what a text is about: concepts.py.
+
+    The subfolder `concepts` holds the sentence encoder: tokenizer.json of `pieces` tokens, model.onnx (described by `onnx`), which
+    takes `max_length` tokens and gives `dimensions` numbers, and head.safetensors.
+    """
+
+    size: int = Field(gt=0)
+    dimensions: int = Field(gt=0)
+    pieces: int = Field(gt=0)
+    max_length: int = Field(256, gt=2)
+    top_query: int = Field(gt=0)
+    top_document: int = Field(gt=0)
+    prompt_query: str = ""
+    prompt_document: str = ""
+    onnx: OnnxSettings
+
+
 class EncoderConfig(ModelFile):
     """Lengths are in tokens, special ones included; None for a pruning limit means none.
 
@@ -134,6 +152,7 @@ class EncoderConfig(ModelFile):
     query: QuerySettings = QuerySettings()
     lexical: LexicalSettings | None = None
     words: WordSettings | None = None
+    concepts: ConceptSettings | None = None
     max_active_terms_query: int | None = Field(None, gt=0)
     max_active_terms_document: int | None = Field(None, gt=0)
     min_weight_query: float = Field(0.0, ge=0)
@@ -150,6 +169,8 @@ class EncoderConfig(ModelFile):
             raise ValueError("a model of words has no lexical channel, and its query kind is 'table' or 'expansion'")
         if self.query.kind == "expansion" and self.words is None:
             raise ValueError("query kind 'expansion' is for a model of words")
+        if self.concepts is not None and (self.words is None or self.concepts.size >= self.vocab_size):
+            raise ValueError("concepts are further terms of a model of words: there are fewer of them than of all terms")
         if self.query.kind == "separate" and self.lexical is not None:
             raise ValueError("query kind 'separate' goes without a lexical channel")
         if self.query.kind != "separate" and self.query.onnx is not None:
@@ -178,11 +199,12 @@ class EncoderConfig(ModelFile):
         for prompt in ("prompt_query", "prompt_document"):
             if not values[prompt]:
                 del values[prompt]
-        if self.words is None:
-            del values["words"]
+        for channel in ("words", "concepts"):
+            if values[channel] is None:
+                del values[channel]
         if self.query.onnx is None:
             del values["query"]["onnx"]
-        for graph in (values["onnx"], values["query"].get("onnx")):
+        for graph in (values["onnx"], values["query"].get("onnx"), values.get("concepts", {}).get("onnx")):
             if graph and graph["seal"] is None:
                 del graph["seal"]
         return values
@@ -190,7 +212,8 @@ class EncoderConfig(ModelFile):
     def identity(self) -> dict[str, Any]:
         """The settings that change a vector, as they enter the fingerprint."""
         values = {name: value for name, value in self.settings().items() if name not in ("onnx", "format_version")}
-        values["query"].pop("onnx", None)
+        for part in (values["query"], values.get("concepts", {})):
+            part.pop("onnx", None)
         return values
 
     @property

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..batches import batched
 from ..errors import ConfigError, ModelFormatError, TextError
 from ..validation import Positive, check
 from ..vectors import SparseVector
+from .concepts import Concepts, Side
 from .config import EncoderConfig
 from .expansion import QueryExpansion
 from .explain import Explanation, explain
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
-Side = Literal["query", "document"]
 T = TypeVar("T")
 BUILT_IN = ("pooling", "pool_special_tokens")  # settings that an exported graph cannot change any more
 
@@ -87,6 +87,8 @@ class SpladeEncoder:
         dropped = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
         self._forward = ForwardPasses(self.config, pad_id=padding_id(self._vocabulary), dropped=dropped)
         self._without_network = _without_network(folder, self._vocabulary)
+        concepts = self.config.concepts
+        self._concepts = Concepts.read(folder, concepts, lambda: self.runtime, on_long) if concepts else None
         self.fingerprint = folder.fingerprint(tokenizer_json, on_long=on_long)
         self.load_arguments: dict[str, Any] = {"model": _absolute(folder.name), "on_long": on_long}
         self._load_network = load_network
@@ -210,11 +212,11 @@ class SpladeEncoder:
     @property
     def document_room(self) -> int:
         """Tokens of a document that one window takes, beside special ones and the prompt."""
-        return self._tokenizers["document"].room
+        return self._cuts_documents.room
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many of these tokens each of these documents has, whatever the windows. Needs no network. Raises TextError."""
-        return self._tokenizers["document"].count([self._rule.apply(text, f"text {n}") for n, text in enumerate(texts)])
+        return self._cuts_documents.count([self._rule.apply(text, f"text {n}") for n, text in enumerate(texts)])
 
     def export_onnx(self, out: str | Path, *, storage: Storage = "float32") -> Path:
         """Write a new model folder that runs without torch; returns it. Needs the torch runtime and the extra [export].
@@ -246,6 +248,11 @@ class SpladeEncoder:
     def query_runtime(self) -> Runtime:
         """What runs the network of the queries: the documents', or one of their own; unused where they have a table."""
         return self._runtime("query", self._folder.query) if self._folder.query else self.runtime
+
+    @property
+    def _cuts_documents(self) -> TextTokenizer:
+        """The tokenizer whose limit a document meets first."""
+        return self._concepts.documents if self._concepts else self._tokenizers["document"]
 
     def _tokenizer(self, side: Side, on_long: OnLong) -> TextTokenizer:
         from tokenizers import Tokenizer
@@ -283,8 +290,13 @@ class SpladeEncoder:
             found = self._without_network[side].vectors(tokenized)
         else:
             found = self._forward.vectors(tokenized, self.query_runtime if side == "query" else self.runtime, self.batch_size)
+        joined = [maximum(windows) for windows in found]
+        if self._concepts:
+            tokenized = self._concepts.tokenize(texts, side)
+            about = self._concepts.vectors(tokenized, side, self.batch_size)
+            joined = [_beside(words, concepts) for words, concepts in zip(joined, about, strict=True)]
         limit, least = self._pruning(side)
-        vectors = [maximum(windows).prune(max_terms=limit, min_weight=least) for windows in found]
+        vectors = [vector.prune(max_terms=limit, min_weight=least) for vector in joined]
         self._count(tokenized, vectors)
         return vectors
 
@@ -307,6 +319,11 @@ class SpladeEncoder:
             )
 
 
+def _beside(words: SparseVector, concepts: SparseVector) -> SparseVector:
+    """One vector of two whose terms are not the same."""
+    return SparseVector(np.concatenate([words.term_ids, concepts.term_ids]), np.concatenate([words.weights, concepts.weights]))
+
+
 class _WithoutNetwork(Protocol):
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]: ...
 
@@ -323,7 +340,7 @@ def _without_network(folder: ModelFolder, vocabulary: Tokenizer) -> dict[Side, _
 
 
 def _with_settings(config: EncoderConfig, settings: dict[str, Any]) -> EncoderConfig:
-    fixed = {"format_version", "vocab_size", "lexical", "words", "onnx", "query"} & settings.keys()
+    fixed = {"format_version", "vocab_size", "lexical", "words", "concepts", "onnx", "query"} & settings.keys()
     if fixed:
         raise ConfigError(f"{', '.join(sorted(fixed))} belongs to the checkpoint and cannot be set when loading it.")
     if not settings:

@@ -34,7 +34,8 @@ def write_exported_folder(
         ModelError: the graph's activations differ from the network's.
     """
     if folder.config.words is not None:
-        raise ConfigError(f"model {folder.name!r} has no network to export, and needs neither torch nor onnxruntime: copy its folder.")
+        what = "is exported already" if folder.config.concepts else "has no network to export, and needs neither torch nor onnxruntime"
+        raise ConfigError(f"model {folder.name!r} {what}: copy its folder.")
     if {runtime.name, query_runtime.name} != {"torch"}:
         raise ConfigError(f"model {folder.name!r} was loaded as an exported graph: load it with runtime='torch' to export it.")
     if storage not in TOLERANCE:

@@ -25,9 +25,11 @@ from .sentence_transformers_reader import read_sentence_transformers_folder
 SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
 QUERY_FOLDER = "query"  # of a network for queries alone
+CONCEPTS_FOLDER = "concepts"  # of the sentence encoder beside words
 _LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
-_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors", f"{QUERY_FOLDER}/*.onnx"]
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors"]
+_HUB_FILES += [f"{QUERY_FOLDER}/*.onnx", f"{CONCEPTS_FOLDER}/*"]
 _TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
 
 
@@ -62,6 +64,16 @@ class ModelFolder:
         return ModelFolder(self.name, self.path / QUERY_FOLDER, self.config.model_copy(update=changes))
 
     @property
+    def concepts(self) -> ModelFolder | None:
+        """The subfolder with the sentence encoder, as a network of so many outputs; None for a model that has none."""
+        settings = self.config.concepts
+        if settings is None:
+            return None
+        changes = {"vocab_size": settings.dimensions, "max_length_document": settings.max_length, "onnx": settings.onnx}
+        config = self.config.model_copy(update=changes | {"words": None, "concepts": None, "query": QuerySettings()})
+        return ModelFolder(self.name, self.path / CONCEPTS_FOLDER, config)
+
+    @property
     def query_table(self) -> Path | None:
         """The file with the table of query weights; None when queries go through a network."""
         file = self.config.query.file
@@ -76,7 +88,8 @@ class ModelFolder:
     def weights_sha256(self) -> str:
         """Identity of the network, the same for a checkpoint and for its export; see fingerprint.py. Raises ModelFormatError."""
         if self.config.words is not None:
-            return sha256_of([self.path / self.config.words.file])
+            parts = sorted((self.path / CONCEPTS_FOLDER).iterdir()) if self.config.concepts else []
+            return sha256_of([self.path / self.config.words.file, *parts])
         if self.has_weights:
             return network_sha256(self.path)
         exported = self.config.onnx
@@ -140,6 +153,8 @@ def find_model(model: str | Path, *, revision: str | None = None, local_files_on
     _check_weights(folder)
     if folder.query is not None:
         _check_query_network(folder.query)
+    if folder.concepts is not None:
+        _check_concepts(folder.concepts)
     return folder
 
 
@@ -191,6 +206,12 @@ def _check_query_network(query: ModelFolder) -> None:
             f"{query.path} has a vocabulary of {size} terms, the documents' network one of {query.config.vocab_size}: "
             "both must have the same, since they share a tokenizer and their vectors are multiplied."
         )
+
+
+def _check_concepts(concepts: ModelFolder) -> None:
+    if not concepts.has_onnx:
+        raise ModelFormatError(f"{concepts.path} has no {ONNX_FILE}, the network of its concepts: the download is incomplete.")
+    _check_safetensors(concepts)
 
 
 def _check_weights(folder: ModelFolder) -> None:

@@ -51,15 +51,17 @@ def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32
     """
     check_storage(storage)
     target = Path(path)
-    graph = _features_graph(model.eval())
-    network = model.backbone.config
-    if network.model_type in MASKED_BY_PADDING_ALONE:
-        fuse_attention(graph, network.num_attention_heads)
+    graph = _with_attention(_features_graph(model.eval()), model.backbone)
     _PoolingBuilder(graph.graph, model, tied=storage != "int8-dynamic").add_pooling()
     if storage == "int8-dynamic":
         graph = quantise(graph)
     elif storage != "float32":
         shrink(graph.graph, storage)
+    write_graph(graph, target)
+
+
+def write_graph(graph: ModelProto, target: Path) -> None:
+    """Write a graph that is in order, whole or not at all."""
     onnx.checker.check_model(graph)
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
@@ -67,22 +69,41 @@ def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32
     os.replace(partial, target)
 
 
+def exported_graph(network: nn.Module, backbone: Any, output: str) -> ModelProto:
+    """The graph of a network over a backbone, with dynamic batch and length, and attention as one operator.
+
+    Args:
+        network: takes ids and mask [B, L].
+        output: its output's name.
+    """
+    return _with_attention(_as_onnx(network, backbone, output), backbone)
+
+
 def _features_graph(model: SpladeModel) -> ModelProto:
-    """The backbone up to the features, with dynamic batch and length."""
-    positions = getattr(model.backbone.config, "max_position_embeddings", None)  # None: relative positions, no limit (T5)
+    return _as_onnx(_FeatureNetwork(model), model.backbone, "features")
+
+
+def _with_attention(graph: ModelProto, backbone: Any) -> ModelProto:
+    if backbone.config.model_type in MASKED_BY_PADDING_ALONE:
+        fuse_attention(graph, backbone.config.num_attention_heads)
+    return graph
+
+
+def _as_onnx(network: nn.Module, backbone: Any, output: str) -> ModelProto:
+    positions = getattr(backbone.config, "max_position_embeddings", None)  # None: relative positions, no limit (T5)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=positions)
-    example = torch.randint(5, min(50, model.vocab_size), (2, 7))
+    example = torch.randint(5, min(50, backbone.config.vocab_size), (2, 7))
     mask = torch.ones_like(example)
     mask[1, 4:] = 0
-    exportable = getattr(model.backbone, "exportable", contextlib.nullcontext)
+    exportable = getattr(backbone, "exportable", contextlib.nullcontext)
     with exportable(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "features.onnx"
         torch.onnx.export(
-            _FeatureNetwork(model),
+            network,
             (example, mask),
             str(file),
             input_names=["input_ids", "attention_mask"],
-            output_names=["features"],
+            output_names=[output],
             dynamic_shapes={"input_ids": {0: batch, 1: length}, "attention_mask": {0: batch, 1: length}},
             opset_version=OPSET,
             dynamo=True,

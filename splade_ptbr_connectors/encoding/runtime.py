@@ -53,6 +53,10 @@ def load_runtime(
         raise ConfigError(f"runtime is {runtime!r}: use one of {', '.join(get_args(RuntimeName))}.")
     if dtype not in get_args(DType):
         raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
+    if folder.concepts is not None:
+        if runtime == "torch":
+            raise ConfigError(f"model {folder.name!r} has an exported graph and no weights for torch: use runtime='auto' or 'onnx'.")
+        return _load_onnx(folder.concepts, device, dtype)
     if folder.config.words is not None:
         if runtime != "auto" or device not in (None, "cpu") or dtype != "float32":
             given = {"runtime": (runtime, "auto"), "device": (device, None), "dtype": (dtype, "float32")}

@@ -42,7 +42,7 @@ def train(
 
 
 def _train_words(recipe: WordsRecipe, data: Path, out: Path, *, dry_run: bool, resume: bool) -> None:
-    if resume:
+    if resume and recipe.concepts is None:
         raise ConfigError("a recipe of words takes minutes and has no checkpoints: delete its folder and train it again, without --resume.")
     if dry_run:
         typer.echo(json.dumps(recipe_table(recipe), indent=2, ensure_ascii=False))
@@ -50,4 +50,4 @@ def _train_words(recipe: WordsRecipe, data: Path, out: Path, *, dry_run: bool, r
         return
     from training.words.run import train_words
 
-    typer.echo(train_words(recipe, data, out))
+    typer.echo(train_words(recipe, data, out, resume=resume))

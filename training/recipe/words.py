@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from splade_ptbr_connectors.errors import ConfigError
+from training.recipe.concepts import Concepts
 from training.recipe.messages import suggestion
 from training.recipe.types import Count, Natural, NotNegative, Number, Positive, Section
 
@@ -100,6 +101,7 @@ class WordsRecipe(Section):
     data: WordsData
     model: WordsModel
     expansion: Gate | Blind | None = Field(None, discriminator="kind")
+    concepts: Concepts | None = None
     validation: WordsValidation = Field(default_factory=WordsValidation)
     threads: Count = 1
     note: str = ""

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from splade_ptbr_connectors.encoding.thesaurus import Integers
 from splade_ptbr_connectors.evaluation.files import read_lines
+from splade_ptbr_connectors.vectors import SparseVector
 from training.data.bm25 import inverse_document_frequency
 from training.models.embeddings import truncated_svd
 
@@ -32,6 +33,13 @@ def term_matrix(rows: Sequence[Integers], size: int) -> sparse.csr_matrix:
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
+
+
+def vectors_matrix(vectors: Sequence[SparseVector], size: int) -> sparse.csr_matrix:
+    """[N, V] the vectors as rows."""
+    weights = np.concatenate([np.zeros(0, np.float32), *(vector.weights for vector in vectors)])
+    terms = np.concatenate([np.zeros(0, np.int64), *(vector.term_ids.astype(np.int64) for vector in vectors)])
+    return sparse.csr_matrix((weights, terms, np.cumsum([0, *map(len, vectors)])), shape=(len(vectors), size))
 
 
 def idf(matrix: sparse.csr_matrix) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.thesaurus import Integers
 from training.recipe.words import Gate as GateSection
+from training.words.counts import vectors_matrix
 from training.words.gate import Gate, Prepared, Tables, prepare
 from training.words.material import Material, TrainCollection
 
@@ -45,16 +46,7 @@ class Epoch:
 
 def searched(material: Material, collection: TrainCollection, describer: Describer) -> Searched:
     """The vectors of a collection's documents, and its queries."""
-    rows = material.terms(list(collection.documents.values()))
-    vectors = material.words.counted(rows)
-    matrix = sparse.csr_matrix(
-        (
-            np.concatenate([vector.weights for vector in vectors]),
-            np.concatenate([vector.term_ids for vector in vectors]).astype(np.int64),
-            np.cumsum([0, *map(len, vectors)]),
-        ),
-        shape=(len(vectors), len(material.weights)),
-    )
+    matrix = vectors_matrix(material.words.counted(material.terms(list(collection.documents.values()))), len(material.weights))
     place = {document: n for n, document in enumerate(collection.documents)}
     relevant = [np.array([place[document] for document in documents], np.int64) for _, documents in collection.queries]
     queries = [prepare(terms, describer, material.thesaurus) for terms in material.terms([query for query, _ in collection.queries])]

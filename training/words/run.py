@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,12 @@ from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings,
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.expansion import unit_vectors
+from splade_ptbr_connectors.encoding.folder import CONCEPTS_FOLDER
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
 from splade_ptbr_connectors.text import MAX_CHARACTERS
+from training.concepts.learn import Learned, learn_concepts
+from training.concepts.save import save_concepts
 from training.data.held_out import held_out_collection
 from training.measure.saved_models import evaluate
 from training.measure.validation import Measured
@@ -32,6 +36,7 @@ from training.runlog.surroundings import surroundings
 from training.words.fit import Epoch, fit, searched
 from training.words.gate import Gate, Tables, blind_gate
 from training.words.material import Material, gather
+from training.words.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 METRIC = "nDCG@10"
@@ -40,18 +45,23 @@ QUERY_FILE = "expansion.safetensors"
 Tensors = dict[str, NDArray[Any]]
 
 
-def train_words(recipe: WordsRecipe, data_dir: Path, out: Path) -> Path:
+def train_words(recipe: WordsRecipe, data_dir: Path, out: Path, *, resume: bool = False) -> Path:
     """Makes the model of a recipe in the folder `out`; the model's folder.
 
+    Args:
+        resume: `out` may hold a run that was cut off: what it learned of concepts, which takes hours, is not learned again.
+
     Raises:
-        ConfigError: `out` holds a run already.
+        ConfigError: `out` holds a run already, or a run to go on with that was of another recipe.
         InputFileError: a file of the data that is missing or broken.
     """
     if (out / FILE_NAME).exists():
-        raise ConfigError(f"{out} holds a run already: choose another --out, or delete it")
+        if not resume:
+            raise ConfigError(f"{out} holds a run already: choose another --out, go on with it (--resume), or delete it")
+        (out / FILE_NAME).unlink()
     torch.set_num_threads(recipe.threads)
     material = gather(recipe, data_dir)
-    run = _Run(recipe, material, validation_collections(recipe, material, data_dir), out)
+    run = _Run(recipe, material, validation_collections(recipe, material, data_dir), data_dir, out)
     with RunLog(out / FILE_NAME) as run.log:
         run.begin()
         run.make()
@@ -61,8 +71,9 @@ def train_words(recipe: WordsRecipe, data_dir: Path, out: Path) -> Path:
 class _Run:
     log: RunLog
 
-    def __init__(self, recipe: WordsRecipe, material: Material, validation: Sequence[JudgedCollection], out: Path) -> None:
-        self.recipe, self.material, self.validation, self.out = recipe, material, validation, out
+    def __init__(self, recipe: WordsRecipe, material: Material, validation: Sequence[JudgedCollection], data_dir: Path, out: Path) -> None:
+        self.recipe, self.material, self.validation, self.data_dir, self.out = recipe, material, validation, data_dir, out
+        self._gate: Tensors = {}
 
     def begin(self) -> None:
         """Logs what the run is, and measures the model that adds nothing to queries."""
@@ -84,6 +95,10 @@ class _Run:
             tables = Tables(torch.from_numpy(self.material.weights), torch.from_numpy(describer.expressions))
             fit(collections, tables, section, self.recipe.data.share, seed=self.recipe.seed, after_epoch=self._after_epoch)
             step = self.step
+        if self.recipe.concepts is not None:
+            self._validate(step)
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+            self._save(self._gate, learn_concepts(self.recipe, self.recipe.concepts, self.material, self.data_dir, self.out))
         self._validate(step, packed=True)
         self.log.append({"event": "end", "reason": "every step was done", "step": step, "best_step": step})
 
@@ -104,9 +119,10 @@ class _Run:
         if epoch.number % self.recipe.validation.every == 0:
             self._validate(epoch.step)
 
-    def _save(self, gate: Tensors) -> None:
-        """Writes the model folder with a gate, or without one: a table of weights."""
-        save_model(self.recipe, self.material, gate, self.out / MODEL)
+    def _save(self, gate: Tensors, learned: Learned | None = None) -> None:
+        """Writes the model folder with a gate, or without one: a table of weights; and with concepts, once they are learned."""
+        self._gate = gate
+        save_model(self.recipe, self.material, gate, self.out / MODEL, learned)
 
     def _validate(self, step: int, *, packed: bool = False) -> None:
         if not self.validation:
@@ -134,24 +150,30 @@ def validation_collections(recipe: WordsRecipe, material: Material, data_dir: Pa
     return found
 
 
-def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: Path) -> None:
+def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: Path, learned: Learned | None = None) -> None:
     """Writes the folder of a model, beside its place, then moves it there: whole or not at all."""
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
+    concepts, vocabulary, weights = None, material.vocabulary, material.weights
+    if learned is not None and recipe.concepts is not None:
+        concepts = save_concepts(learned, recipe.concepts, partial / CONCEPTS_FOLDER)
+        vocabulary = Vocabulary([*vocabulary.tokens, *learned.names], [*vocabulary.terms, *[-1] * len(learned.names)])
+        weights = np.append(weights, np.zeros(len(learned.names), np.float32))
     settings = WordSettings(k1=recipe.model.k1, b=recipe.model.b, average_length=recipe.model.average_length)
     config = EncoderConfig(
-        vocab_size=len(material.vocabulary.tokens),
+        vocab_size=len(vocabulary.tokens),
         max_length_query=MAX_CHARACTERS,
         max_length_document=MAX_CHARACTERS,
         query=QuerySettings(kind="expansion" if gate else "table", file=QUERY_FILE),
         words=settings,
+        concepts=concepts,
         max_active_terms_query=recipe.model.max_terms_query,
         min_weight_query=recipe.model.min_weight_query,
     )
     config.write(partial)
-    material.tokenizer.save(str(partial / "tokenizer.json"), pretty=False)
-    save_file({"terms": np.array(material.vocabulary.terms, np.int32)}, partial / settings.file)
-    queries: Tensors = {"weights": material.weights.astype(np.float16)}
+    vocabulary.tokenizer().save(str(partial / "tokenizer.json"), pretty=False)
+    save_file({"terms": np.array(vocabulary.terms, np.int32)}, partial / settings.file)
+    queries: Tensors = {"weights": weights.astype(np.float16)}
     if gate:
         queries |= {"vectors": material.vectors} | material.thesaurus.tensors() | gate
     save_file(queries, partial / QUERY_FILE)

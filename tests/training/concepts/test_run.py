@@ -1,0 +1,103 @@
+"""Concepts from a recipe to a folder that the package loads, cut off on the way and gone on with."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+
+from splade_ptbr_connectors import SpladeEncoder
+from splade_ptbr_connectors.errors import ConfigError
+from tests.training.concepts.teacher import make_teacher
+from training.concepts import student
+from training.recipe.file import load_recipe
+from training.words.run import train_words
+
+RECIPE = """
+kind = "words"
+name = "tiny"
+seed = 1
+[data]
+collections = ["toy"]
+texts = "text"
+[model]
+pieces = "vocab/vocab.txt"
+thesaurus = "thesaurus.tsv"
+vector_size = 4
+average_length = 10.0
+[expansion]
+kind = "blind"
+[concepts]
+teacher = "teacher"
+pairs = "weak.jsonl"
+layers = [0, 3]
+pieces = 150
+max_length_document = 48
+steps = 24
+checkpoint_every = 10
+batch_tokens = 512
+size = 12
+top_query = 4
+top_document = 6
+directions_steps = 20
+"""
+
+
+@pytest.fixture(scope="module")
+def data(data_dir: Path) -> Path:
+    make_teacher(data_dir / "teacher")
+    (data_dir / "thesaurus.tsv").write_text("bicho do mar\tpeixe\toceano, água\nmestre\tprofessor\taula, escola\n", encoding="utf-8")
+    lines = [{"query": f"o mestre {n}", "positive": f"a casa do professor fica na rua {n} da cidade."} for n in range(30)]
+    (data_dir / "weak.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(recipe: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter has several to say
+        return train_words(load_recipe(recipe), data, tmp_path_factory.mktemp("run"))
+
+
+def test_texts_have_words_and_concepts(made: Path) -> None:
+    encoder = SpladeEncoder.load(made)
+    first = encoder.vocab_size - 12
+    for vector, most in ((encoder.encode_query("o mestre"), 4), (encoder.encode_document("a casa do professor"), 6)):
+        concepts = vector.term_ids >= first
+        assert 0 < concepts.sum() <= most and (~concepts).sum() > 0
+        assert all(encoder.token(int(term)).startswith("≈ ") for term in vector.term_ids[concepts])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
+    made: Path, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = student._save, list[int]()
+
+    def interrupted(*arguments: object) -> None:
+        calls.append(1)
+        save(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(student, "_save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_words(load_recipe(recipe), data, tmp_path)
+    with pytest.raises(ConfigError, match="--resume"):
+        train_words(load_recipe(recipe), data, tmp_path)
+    monkeypatch.undo()
+    resumed = SpladeEncoder.load(train_words(load_recipe(recipe), data, tmp_path, resume=True))
+    assert calls and resumed.fingerprint == SpladeEncoder.load(made).fingerprint
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(made: Path, recipe: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match="recipe with other concepts"):
+        train_words(load_recipe(recipe, ["concepts.size = 13"]), data, made.parent, resume=True)

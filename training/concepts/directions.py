@@ -1,0 +1,124 @@
+"""The directions that embeddings are spelled in, so that the scores of a few concepts follow the similarities of whole embeddings.
+
+They begin as what tells the passages of a common term from the others (ridge regression), and learn by distillation alone: for a query
+and passages near to it and far from it, KL(softmax(cosines / temperature) || softmax(scores)). Judgments are too few for so many
+weights: trained on them, the concepts of unseen subjects got worse.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.measure.progress import bar
+from training.recipe.concepts import Concepts
+
+logger = logging.getLogger(__name__)
+RIDGE = 3.0
+START_LENGTH = 4.0
+START_BIAS = -0.5
+BATCH_QUERIES = 96
+NEAR_EACH = 3
+_LOGGED_EVERY = 200
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Training texts: the student's embeddings, which are spelled, and the teacher's, which are followed; centred unit rows."""
+
+    queries: Floats
+    documents: Floats
+    taught_queries: Floats
+    taught_documents: Floats
+
+
+class Directions(nn.Module):
+    """Concepts of queries and documents: relu(W e + b), the largest kept; queries are turned by a matrix before."""
+
+    def __init__(self, start: Floats, section: Concepts) -> None:
+        super().__init__()
+        size, width = start.shape
+        self.weight = nn.Parameter(torch.from_numpy(start) * START_LENGTH)
+        self.matrix = nn.Parameter(torch.eye(width))
+        self.bias_query = nn.Parameter(torch.full((size,), START_BIAS))
+        self.bias_document = nn.Parameter(torch.full((size,), START_BIAS))
+        self.scale = nn.Parameter(torch.tensor(0.1))
+        """Of the scores."""
+        self._top_query, self._top_document = section.top_query, section.top_document
+
+    def queries(self, rows: Tensor) -> Tensor:
+        """[B, C]."""
+        return _largest(functional.relu(rows @ self.matrix @ self.weight.T + self.bias_query), self._top_query)
+
+    def documents(self, rows: Tensor) -> Tensor:
+        """[B, C]."""
+        return _largest(functional.relu(rows @ self.weight.T + self.bias_document), self._top_document)
+
+
+def _largest(values: Tensor, top: int) -> Tensor:
+    found = values.topk(min(top, values.shape[1]), dim=1)
+    return torch.zeros_like(values).scatter(1, found.indices, found.values)
+
+
+def start_directions(documents: Floats, terms: sparse.csr_matrix, size: int) -> Floats:
+    """[C, H] unit rows: of each of the commonest terms, where its weight grows fastest.
+
+    Args:
+        documents: [N, H] unit rows.
+        terms: [N, V] weights of the terms of the same documents.
+    """
+    common = np.argsort(-np.bincount(terms.indices, minlength=terms.shape[1]), kind="stable")[:size]
+    weights = terms[:, common]
+    gram = documents.T @ documents + RIDGE * np.eye(documents.shape[1], dtype=np.float32)
+    found = np.linalg.solve(gram, np.asarray((weights.T @ documents).T)).T
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+def fit_directions(start: Floats, texts: Embedded, section: Concepts) -> Directions:
+    """Trained directions."""
+    generator = torch.Generator().manual_seed(section.seed)
+    directions = Directions(start, section)
+    groups = [
+        {"params": [directions.weight, directions.bias_query, directions.bias_document], "lr": section.directions_lr},
+        {"params": [directions.matrix], "lr": section.directions_lr / 3},
+        {"params": [directions.scale], "lr": 1e-2},
+    ]
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / section.directions_steps) + 1e-3)
+    queries, documents, taught_queries, taught_documents = (
+        torch.from_numpy(rows) for rows in (texts.queries, texts.documents, texts.taught_queries, texts.taught_documents)
+    )
+    near = _neighbours(taught_queries, taught_documents, section.neighbours)
+    losses = list[float]()
+    for step in bar(range(section.directions_steps), "directions", True, total=section.directions_steps):
+        chosen = torch.randint(len(queries), (BATCH_QUERIES,), generator=generator)
+        picked = torch.randint(near.shape[1], (BATCH_QUERIES, NEAR_EACH), generator=generator)
+        others = torch.randint(len(documents), (BATCH_QUERIES,), generator=generator)
+        shown = torch.cat([near[chosen].gather(1, picked).flatten(), others]).unique()
+        scores = directions.scale * (directions.queries(queries[chosen]) @ directions.documents(documents[shown]).T)
+        wanted = taught_queries[chosen] @ taught_documents[shown].T / section.temperature
+        loss = functional.kl_div(
+            functional.log_softmax(scores, 1), functional.log_softmax(wanted, 1), log_target=True, reduction="batchmean"
+        )
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % _LOGGED_EVERY == 0:
+            logger.info("directions, step %d: loss %.4f", step + 1, float(np.mean(losses[-_LOGGED_EVERY:])))
+    return directions
+
+
+def _neighbours(queries: Tensor, documents: Tensor, count: int) -> Tensor:
+    """[Q, count] nearest documents of each query."""
+    count = min(count, len(documents))
+    return torch.cat([(queries[start : start + 1024] @ documents.T).topk(count).indices for start in range(0, len(queries), 1024)])

@@ -1,0 +1,115 @@
+"""All of a model's concepts: texts, the teacher's embeddings, the student, the directions and their names."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from tokenizers import Tokenizer
+
+from splade_ptbr_connectors.errors import ConfigError
+from training.concepts.directions import Directions, Embedded, fit_directions, start_directions
+from training.concepts.names import names_of
+from training.concepts.pieces import fewer_pieces
+from training.concepts.student import Side, distil, round_student, student_of
+from training.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
+from training.concepts.texts import Texts, gather_texts
+from training.recipe.concepts import Concepts
+from training.recipe.file import recipe_table
+from training.recipe.words import WordsRecipe
+from training.words.counts import vectors_matrix
+from training.words.material import Material
+
+logger = logging.getLogger(__name__)
+FOLDER = "concepts"
+_IDENTITY = "recipe.json"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What save_concepts() writes, and a name for each concept."""
+
+    student: SentenceEncoder
+    tokenizer: Tokenizer
+    directions: Directions
+    centres: tuple[NDArray[np.float32], NDArray[np.float32]]
+    names: list[str]
+
+
+def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, data_dir: Path, out: Path) -> Learned:
+    """Everything from texts to names; what `out` holds of an earlier run of the same recipe is not done again.
+
+    Raises:
+        ConfigError: `out` holds what another recipe has learned, or the teacher is not there.
+        InputFileError: a file of the data that is missing or broken.
+        TrainingError: the student diverges.
+    """
+    folder, teacher = out / FOLDER, data_dir / section.teacher
+    if not (teacher / "config.json").is_file():
+        raise ConfigError(f"no sentence encoder in {teacher}: see training/README.md for how to get one, or set concepts.teacher")
+    _same_recipe(recipe, folder)
+    thesaurus = data_dir / recipe.model.thesaurus if recipe.model.thesaurus else None
+    texts = gather_texts(section, material.collections, thesaurus, data_dir / recipe.data.texts, data_dir)
+    logger.info("%d queries and %d passages to learn from", len(texts.queries), len(texts.documents))
+    whole = Tokenizer.from_file(str(teacher / "tokenizer.json"))
+    taught = [
+        embed_all(rows, lambda: SentenceEncoder.read(teacher), folder, what=f"teacher-{side}")
+        for side, rows in zip(("queries", "documents"), _rows(whole, texts, section), strict=True)
+    ]
+    pieces, ids = fewer_pieces(teacher, [*texts.queries, *texts.documents], section.pieces)
+    rows = _rows(pieces, texts, section)
+    sides = Side(rows[0], taught[0]), Side(rows[1], taught[1])
+    torch.manual_seed(section.seed)
+    student = student_of(teacher, ids, section.layers)
+    distil(student, sides, section, folder)
+    round_student(student)
+    found = [embed_all(side.rows, lambda: student, folder, what=f"student-{n}") for n, side in enumerate(sides)]
+    centres = _mean(found[0]), _mean(found[1])
+    embedded = Embedded(
+        _centred(found[0], centres[0]), _centred(found[1], centres[1]), *(_centred(side.taught, side.centre) for side in sides)
+    )
+    terms = vectors_matrix(material.words.counted(material.terms(texts.documents)), len(material.weights))
+    directions = fit_directions(start_directions(embedded.documents, terms, section.size), embedded, section)
+    codes = _codes(directions, embedded.documents)
+    names = names_of(codes, terms @ sparse.diags(material.weights), material.vocabulary.tokens)
+    return Learned(student, pieces, directions, centres, names)
+
+
+def _same_recipe(recipe: WordsRecipe, folder: Path) -> None:
+    path, table = folder / _IDENTITY, recipe_table(recipe)["concepts"]
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != table:
+        raise ConfigError(f"{folder} holds what a recipe with other concepts has learned: choose another --out, or delete it")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def _rows(tokenizer: Tokenizer, texts: Texts, section: Concepts) -> tuple[list[list[int]], list[list[int]]]:
+    return (
+        tokenized(tokenizer, texts.queries, section.prompt_query, section.max_length_query),
+        tokenized(tokenizer, texts.documents, section.prompt_document, section.max_length_document),
+    )
+
+
+def _mean(rows: Embeddings) -> NDArray[np.float32]:
+    return np.asarray(rows.astype(np.float32).mean(axis=0))
+
+
+def _centred(rows: Embeddings, centre: NDArray[np.float32]) -> NDArray[np.float32]:
+    moved = rows.astype(np.float32) - centre
+    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+@torch.inference_mode()
+def _codes(directions: Directions, documents: NDArray[np.float32]) -> sparse.csr_matrix:
+    parts: Sequence[sparse.csr_matrix] = [
+        sparse.csr_matrix(directions.documents(torch.from_numpy(documents[start : start + 1024])).numpy())
+        for start in range(0, len(documents), 1024)
+    ]
+    return sparse.vstack(parts).tocsr()

@@ -1,0 +1,51 @@
+"""[concepts] of a recipe of words: how its second channel is learned from a large sentence encoder (training/concepts)."""
+
+from __future__ import annotations
+
+from training.recipe.types import Count, Natural, NotNegative, Positive, Section
+
+
+class Concepts(Section):
+    """Texts, the student, its directions."""
+
+    teacher: str
+    """Folder of a BERT-like sentence encoder (transformers' layout), relative to the data folder."""
+    prompt_query: str = "query: "
+    prompt_document: str = "passage: "
+    seed: int = 7
+
+    pairs: str | None = None
+    """JSONL of {"query", "positive"}."""
+    pair_queries: Natural = 60_000
+    pair_documents: Natural = 20_000
+    paragraphs: Count = 12_000
+    """Of each text file, from the first; passages and sentences are drawn from them."""
+    passages: Natural = 14_000
+    sentences: Natural = 50_000
+
+    layers: tuple[Natural, ...] = (0, 3, 7, 11)
+    """Of the teacher, which the student begins with."""
+    pieces: Count = 20_000
+    """Of the teacher's vocabulary, the commonest in the texts."""
+    max_length_query: Count = 64
+    max_length_document: Count = 256
+    steps: Count = 5_000
+    batch_tokens: Count = 4_096
+    lr: Positive = 4e-4
+    similarities: NotNegative = 0.3
+    """Weight of the loss on similarities within a batch."""
+    distance: NotNegative = 2.0
+    """Weight of the loss on the distance from the teacher's embedding."""
+
+    size: Count = 4_096
+    """Concepts."""
+    top_query: Count = 24
+    top_document: Count = 160
+    directions_steps: Count = 2_400
+    directions_lr: Positive = 1e-3
+    temperature: Positive = 0.05
+    """Of the teacher's similarities, which the scores of concepts learn to follow."""
+    neighbours: Count = 48
+    scale: Positive = 1.0
+    """Factor on what concepts add to a score, beside that of words."""
+    checkpoint_every: Count = 100
