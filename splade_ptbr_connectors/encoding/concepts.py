@@ -119,7 +119,7 @@ class _Headed:
 def _read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
     tensors = read_tensors(path)
     size, width = settings.size, settings.dimensions
-    expected = {"directions": (size, width), "directions.scale": (size,), "query.matrix": (width, width), "query.scale": (1,)}
+    expected = {"directions": (size, width), "directions.scale": (size,), "query.matrix": (width, width)}
     for side in ("query", "document"):
         expected |= {f"{side}.centre": (width,), f"{side}.bias": (size,)}
     for name, shape in expected.items():
@@ -128,7 +128,7 @@ def _read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
     directions = tensors["directions"].astype(np.float32) * tensors["directions.scale"].astype(np.float32)[:, None]
     of_queries = np.asarray(directions @ tensors["query.matrix"].astype(np.float32).T, np.float32)
     return {
-        "query": _head(tensors, "query", of_queries, float(tensors["query.scale"][0]), settings.top_query),
+        "query": _head(tensors, "query", of_queries, settings.scale_query, settings.top_query),
         "document": _head(tensors, "document", directions, 1.0, settings.top_document),
     }
 

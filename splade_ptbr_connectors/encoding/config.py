@@ -116,7 +116,7 @@ class ConceptSettings(ModelFile):
     """The last `size` terms of a model of words, which say what a text is about: concepts.py.
 
     The subfolder `concepts` holds the sentence encoder: tokenizer.json of `pieces` tokens, model.onnx (described by `onnx`), which
-    takes `max_length` tokens and gives `dimensions` numbers, and head.safetensors.
+    takes `max_length` tokens and gives `dimensions` numbers, and head.safetensors. `scale_query` is a factor on the weights of queries.
     """
 
     size: int = Field(gt=0)
@@ -125,6 +125,7 @@ class ConceptSettings(ModelFile):
     max_length: int = Field(256, gt=2)
     top_query: int = Field(gt=0)
     top_document: int = Field(gt=0)
+    scale_query: float = Field(gt=0)
     prompt_query: str = ""
     prompt_document: str = ""
     onnx: OnnxSettings

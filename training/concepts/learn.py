@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tokenizers import Tokenizer
 
+from splade_ptbr_connectors.encoding.config import ConceptSettings
 from splade_ptbr_connectors.errors import ConfigError
 from training.concepts.directions import Directions, Embedded, fit_directions, start_directions
 from training.concepts.names import names_of
 from training.concepts.pieces import fewer_pieces
+from training.concepts.save import save_concepts
 from training.concepts.student import Side, distil, round_student, student_of
 from training.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
 from training.concepts.texts import Texts, gather_texts
@@ -29,18 +31,20 @@ from training.words.material import Material
 
 logger = logging.getLogger(__name__)
 FOLDER = "concepts"
-_IDENTITY = "recipe.json"
+_IDENTITY, _FILES = "recipe.json", "files"
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What save_concepts() writes, and a name for each concept."""
+    """A folder of files for a model's subfolder `concepts`, what they are, and a name for each concept."""
 
-    student: SentenceEncoder
-    tokenizer: Tokenizer
-    directions: Directions
-    centres: tuple[NDArray[np.float32], NDArray[np.float32]]
+    folder: Path
+    settings: ConceptSettings
     names: list[str]
+
+    def times(self, factor: float) -> Learned:
+        """The same with a factor on the weights of queries."""
+        return replace(self, settings=self.settings.model_copy(update={"scale_query": self.settings.scale_query * factor}))
 
 
 def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, data_dir: Path, out: Path) -> Learned:
@@ -79,7 +83,7 @@ def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, d
     directions = fit_directions(start_directions(embedded.documents, terms, section.size), embedded, section)
     codes = _codes(directions, embedded.documents)
     names = names_of(codes, terms @ sparse.diags(material.weights), material.vocabulary.tokens)
-    return Learned(student, pieces, directions, centres, names)
+    return Learned(folder / _FILES, save_concepts(student, pieces, directions, centres, section, folder / _FILES), names)
 
 
 def _same_recipe(recipe: WordsRecipe, folder: Path) -> None:

@@ -47,5 +47,5 @@ class Concepts(Section):
     """Of the teacher's similarities, which the scores of concepts learn to follow."""
     neighbours: Count = 48
     scale: Positive = 1.0
-    """Factor on what concepts add to a score, beside that of words."""
+    """Factor on what concepts add to a score, beside that of words; a gate learns it from there."""
     checkpoint_every: Count = 100

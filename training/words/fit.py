@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
 from splade_ptbr_connectors.encoding.edge_features import Describer
+from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.thesaurus import Integers
 from training.recipe.words import Gate as GateSection
 from training.words.counts import vectors_matrix
@@ -30,6 +32,7 @@ class Searched:
     postings: sparse.csr_matrix  # [V, D]
     queries: list[Prepared]
     relevant: list[Integers]  # columns
+    concepts: NDArray[np.float32] | None  # [Q, D] scores by concepts
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,28 @@ class Epoch:
     loss: float
     l1: float
     scale: float
+    concepts: float
     seconds: float
 
 
-def searched(material: Material, collection: TrainCollection, describer: Describer) -> Searched:
+def searched(
+    material: Material, collection: TrainCollection, describer: Describer, *, concepts: NDArray[np.float32] | None = None
+) -> Searched:
     """The vectors of a collection's documents, and its queries."""
     matrix = vectors_matrix(material.words.counted(material.terms(list(collection.documents.values()))), len(material.weights))
     place = {document: n for n, document in enumerate(collection.documents)}
     relevant = [np.array([place[document] for document in documents], np.int64) for _, documents in collection.queries]
     queries = [prepare(terms, describer, material.thesaurus) for terms in material.terms([query for query, _ in collection.queries])]
-    return Searched(collection.folder.name, matrix.T.tocsr(), queries, relevant)
+    return Searched(collection.folder.name, matrix.T.tocsr(), queries, relevant, concepts)
+
+
+def concept_scores(encoder: SpladeEncoder, collection: TrainCollection) -> NDArray[np.float32]:
+    """[Q, D] scores of a collection's queries and documents by their concepts alone, as `encoder` gives them."""
+    size = encoder.vocab_size
+    queries = vectors_matrix(list(encoder.encode_queries(query for query, _ in collection.queries)), size)
+    documents = vectors_matrix(list(encoder.encode_documents(collection.documents.values())), size)
+    first = size - (encoder.config.concepts.size if encoder.config.concepts else 0)
+    return np.asarray((queries[:, first:] @ documents[:, first:].T).toarray(), np.float32)
 
 
 def fit(
@@ -81,7 +96,8 @@ def fit(
             found, ends = gate(queries, tables)
             l1 = (found * _is_added(queries)).sum() / len(queries)
             kept = _heaviest(found, ends, section.terms if epoch >= section.cut_after else section.terms_at_first)
-            loss = _loss(found * gate.scale, kept, queries, collection, chosen, section.power)
+            scores = gate.scale * (_scores(found, kept, queries, collection) + _of_concepts(gate, collection, chosen))
+            loss = _loss(scores, [collection.relevant[query] for query in chosen], section.power)
             optimizer.zero_grad()
             (loss + section.l1 * l1).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -90,7 +106,8 @@ def fit(
         mean = np.mean(losses, axis=0)
         seconds = time.monotonic() - began
         gate.eval()
-        after_epoch(gate, Epoch(epoch + 1, per_epoch * (epoch + 1), float(mean[0]), float(mean[1]), gate.scale.item(), seconds))
+        factor = gate.concepts.exp().item()
+        after_epoch(gate, Epoch(epoch + 1, per_epoch * (epoch + 1), float(mean[0]), float(mean[1]), gate.scale.item(), factor, seconds))
     return gate
 
 
@@ -125,14 +142,8 @@ def _heaviest(weights: Tensor, ends: Sequence[int], limit: int) -> Integers:
     return np.concatenate(kept)
 
 
-def _loss(
-    weights: Tensor, kept: Integers, queries: Sequence[Prepared], collection: Searched, chosen: Sequence[int], power: float
-) -> Tensor:
-    """Mean over the queries of (1 - p^power) / power, p the share of the relevant documents in the softmax over all.
-
-    Near power 0 it is cross entropy; the larger it is, the less are queries heard for which nothing helps (generalised cross
-    entropy, arXiv 1805.07836). Only `kept` terms are scored.
-    """
+def _scores(weights: Tensor, kept: Integers, queries: Sequence[Prepared], collection: Searched) -> Tensor:
+    """[B, D] scores by words; only `kept` terms are scored."""
     documents = collection.postings.shape[1]
     terms = np.concatenate([query.terms for query in queries])[kept]
     of_query = np.repeat(np.arange(len(queries)), [len(query.terms) for query in queries])[kept]
@@ -140,9 +151,24 @@ def _loss(
     lengths = np.diff(rows.indptr)
     place = torch.from_numpy(np.repeat(of_query, lengths) * documents + rows.indices)
     posting = weights[torch.from_numpy(np.repeat(kept, lengths))] * torch.from_numpy(rows.data)
-    scores = torch.zeros(len(queries) * documents).index_add(0, place, posting).view(len(queries), documents)
-    relevant = torch.zeros(len(queries), documents, dtype=torch.bool)
-    for row, query in enumerate(chosen):
-        relevant[row, collection.relevant[query]] = True
-    share = torch.logsumexp(scores.masked_fill(~relevant, -torch.inf), dim=1) - torch.logsumexp(scores, dim=1)
+    return torch.zeros(len(queries) * documents).index_add(0, place, posting).view(len(queries), documents)
+
+
+def _of_concepts(gate: Gate, collection: Searched, chosen: Sequence[int]) -> Tensor:
+    """[B, D] scores by concepts: they were learned without judgments, so that here they are as far from perfect as elsewhere."""
+    if collection.concepts is None:
+        return torch.zeros(())
+    return gate.concepts.exp() * torch.from_numpy(collection.concepts[list(chosen)])
+
+
+def _loss(scores: Tensor, relevant: Sequence[Integers], power: float) -> Tensor:
+    """Mean over the queries of (1 - p^power) / power, p the share of the relevant documents in the softmax over all.
+
+    Near power 0 it is cross entropy; the larger it is, the less are queries heard for which nothing helps (generalised cross
+    entropy, arXiv 1805.07836).
+    """
+    right = torch.zeros(scores.shape, dtype=torch.bool)
+    for row, documents in enumerate(relevant):
+        right[row, documents] = True
+    share = torch.logsumexp(scores.masked_fill(~right, -torch.inf), dim=1) - torch.logsumexp(scores, dim=1)
     return (-torch.expm1(power * share) / power).mean()

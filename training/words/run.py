@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,16 +25,16 @@ from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
 from splade_ptbr_connectors.text import MAX_CHARACTERS
 from training.concepts.learn import Learned, learn_concepts
-from training.concepts.save import save_concepts
 from training.data.held_out import held_out_collection
 from training.measure.saved_models import evaluate
 from training.measure.validation import Measured
 from training.models.pack import RECIPE_FILE, put
+from training.recipe.concepts import Concepts
 from training.recipe.file import recipe_table
 from training.recipe.words import Blind, WordsRecipe
 from training.runlog import FILE_NAME, RunLog
 from training.runlog.surroundings import surroundings
-from training.words.fit import Epoch, fit, searched
+from training.words.fit import Epoch, concept_scores, fit, searched
 from training.words.gate import Gate, Tables, blind_gate
 from training.words.material import Material, gather
 from training.words.vocabulary import Vocabulary
@@ -73,7 +74,7 @@ class _Run:
 
     def __init__(self, recipe: WordsRecipe, material: Material, validation: Sequence[JudgedCollection], data_dir: Path, out: Path) -> None:
         self.recipe, self.material, self.validation, self.data_dir, self.out = recipe, material, validation, data_dir, out
-        self._gate: Tensors = {}
+        self._learned: Learned | None = None
 
     def begin(self) -> None:
         """Logs what the run is, and measures the model that adds nothing to queries."""
@@ -85,22 +86,33 @@ class _Run:
 
     def make(self) -> None:
         """Trains what is to be trained, and saves and measures the result."""
-        section, step = self.recipe.expansion, 0
+        section, step, concepts = self.recipe.expansion, 0, None
+        if self.recipe.concepts is not None:
+            concepts = self._learn_concepts(self.recipe.concepts)
         if isinstance(section, Blind):
             self._save(blind_gate(section.equivalents, section.related, self.material.vectors.shape[1]))
         elif section is not None:
             self._section = section
             describer = Describer(self.material.thesaurus, self.material.weights, unit_vectors(self.material.vectors))
-            collections = [searched(self.material, collection, describer) for collection in self.material.collections]
+            collections = [
+                searched(self.material, one, describer, concepts=concept_scores(concepts, one) if concepts else None)
+                for one in self.material.collections
+            ]
             tables = Tables(torch.from_numpy(self.material.weights), torch.from_numpy(describer.expressions))
             fit(collections, tables, section, self.recipe.data.share, seed=self.recipe.seed, after_epoch=self._after_epoch)
             step = self.step
-        if self.recipe.concepts is not None:
-            self._validate(step)
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
-            self._save(self._gate, learn_concepts(self.recipe, self.recipe.concepts, self.material, self.data_dir, self.out))
         self._validate(step, packed=True)
         self.log.append({"event": "end", "reason": "every step was done", "step": step, "best_step": step})
+
+    def _learn_concepts(self, section: Concepts) -> SpladeEncoder:
+        """Learns them, on all cores, and gives the model that has them and adds no words."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self._learned = learn_concepts(self.recipe, section, self.material, self.data_dir, self.out)
+        torch.set_num_threads(threads)
+        self._save({})
+        self._validate(0)
+        return SpladeEncoder.load(self.out / MODEL)
 
     def _after_epoch(self, gate: Gate, epoch: Epoch) -> None:
         self.step = epoch.step
@@ -110,19 +122,19 @@ class _Run:
             "loss": epoch.loss,
             "l1_query": epoch.l1,
             "scale": epoch.scale,
+            "concepts": epoch.concepts,
             "seconds": epoch.seconds,
         }
         self.log.append(row)
         if not np.isfinite(epoch.loss):
             raise TrainingError(f"the loss of epoch {epoch.number} is {epoch.loss}: the run has diverged; train with a lower expansion.lr")
-        self._save(gate.tensors(self._section.added))
+        self._save(gate.tensors(self._section.added), epoch.concepts)
         if epoch.number % self.recipe.validation.every == 0:
             self._validate(epoch.step)
 
-    def _save(self, gate: Tensors, learned: Learned | None = None) -> None:
+    def _save(self, gate: Tensors, factor: float = 1.0) -> None:
         """Writes the model folder with a gate, or without one: a table of weights; and with concepts, once they are learned."""
-        self._gate = gate
-        save_model(self.recipe, self.material, gate, self.out / MODEL, learned)
+        save_model(self.recipe, self.material, gate, self.out / MODEL, self._learned and self._learned.times(factor))
 
     def _validate(self, step: int, *, packed: bool = False) -> None:
         if not self.validation:
@@ -155,8 +167,9 @@ def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: P
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     concepts, vocabulary, weights = None, material.vocabulary, material.weights
-    if learned is not None and recipe.concepts is not None:
-        concepts = save_concepts(learned, recipe.concepts, partial / CONCEPTS_FOLDER)
+    if learned is not None:
+        concepts = learned.settings
+        shutil.copytree(learned.folder, partial / CONCEPTS_FOLDER, dirs_exist_ok=True)
         vocabulary = Vocabulary([*vocabulary.tokens, *learned.names], [*vocabulary.terms, *[-1] * len(learned.names)])
         weights = np.append(weights, np.zeros(len(learned.names), np.float32))
     settings = WordSettings(k1=recipe.model.k1, b=recipe.model.b, average_length=recipe.model.average_length)

@@ -28,7 +28,11 @@ thesaurus = "thesaurus.tsv"
 vector_size = 4
 average_length = 10.0
 [expansion]
-kind = "blind"
+kind = "gate"
+hidden = 6
+projected = 2
+epochs = 2
+batch_queries = 8
 [concepts]
 teacher = "teacher"
 pairs = "weak.jsonl"

@@ -41,7 +41,6 @@ def head() -> dict[str, np.ndarray]:
         "directions": rng.integers(-127, 128, (SIZE, WIDTH)).astype(np.int8),
         "directions.scale": (0.01 * rng.random(SIZE)).astype(np.float32),
         "query.matrix": rng.normal(size=(WIDTH, WIDTH)).astype(np.float16),
-        "query.scale": np.float32([2.5]),
     }
     for side in ("query", "document"):
         tensors[f"{side}.centre"] = 0.1 * rng.normal(size=WIDTH).astype(np.float32)
@@ -89,6 +88,7 @@ def make_concepts_model(folder: Path, *, tensors: dict[str, np.ndarray] | None =
         "max_length": 128,
         "top_query": TOP["query"],
         "top_document": TOP["document"],
+        "scale_query": 2.5,
         "prompt_query": "qual ",
         "prompt_document": "casa ",
         "onnx": OnnxSettings.of_export(digest, digest).model_dump(),
