@@ -79,14 +79,11 @@ class Concepts:
     @classmethod
     def read(cls, folder: ModelFolder, settings: ConceptSettings, network: Callable[[], Runtime], on_long: OnLong) -> Concepts:
         """Read the subfolder of a model. Raises ModelFormatError."""
-        from tokenizers import Tokenizer
-
         path = folder.path / CONCEPTS_FOLDER
         vocabulary = load_tokenizer(path, settings.pieces)
         prompts: dict[Side, str] = {"query": settings.prompt_query, "document": settings.prompt_document}
-        text = vocabulary.to_str()
-        tokenizers = {side: TextTokenizer(Tokenizer.from_str(text), settings.max_length, on_long, prompts[side]) for side in prompts}
         passes = ForwardPasses(folder.config, pad_id=padding_id(vocabulary), dropped=np.zeros(0, np.int64))
+        tokenizers = {side: TextTokenizer(vocabulary, settings.max_length, on_long, prompts[side]) for side in prompts}
         return cls(tokenizers, _read_heads(path / HEAD_FILE, settings), network, passes, folder.config.vocab_size - settings.size)
 
     @property

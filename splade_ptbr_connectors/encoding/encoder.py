@@ -83,9 +83,9 @@ class SpladeEncoder:
         self._tokenizer_json = tokenizer_json
         self._rule = self.config.text_rule
         self._vocabulary = Tokenizer.from_str(tokenizer_json)
-        self._tokenizers = {side: self._tokenizer(side, on_long) for side in get_args(Side)}
         dropped = np.asarray(special_ids(self._vocabulary) if self.config.drop_special_tokens else [], np.int64)
         self._forward = ForwardPasses(self.config, pad_id=padding_id(self._vocabulary), dropped=dropped)
+        self._tokenizers = {side: self._tokenizer(side, on_long) for side in get_args(Side)}
         self._without_network = _without_network(folder, self._vocabulary)
         concepts = self.config.concepts
         self._concepts = Concepts.read(folder, concepts, lambda: self.runtime, on_long) if concepts else None
@@ -255,11 +255,9 @@ class SpladeEncoder:
         return self._concepts.documents if self._concepts else self._tokenizers["document"]
 
     def _tokenizer(self, side: Side, on_long: OnLong) -> TextTokenizer:
-        from tokenizers import Tokenizer
-
         length, prompt = getattr(self.config, f"max_length_{side}"), getattr(self.config, f"prompt_{side}")
         prompt = self._rule.apply(prompt, f"prompt_{side}")
-        return TextTokenizer(Tokenizer.from_str(self._tokenizer_json), length, on_long, prompt)
+        return TextTokenizer(self._vocabulary, length, on_long, prompt)
 
     def _runtime(self, side: Side, folder: ModelFolder) -> Runtime:
         with self._lock:

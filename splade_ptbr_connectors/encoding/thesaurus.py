@@ -101,7 +101,8 @@ class Thesaurus:
         self._found = _index(expressions)
         of_sense, places = expressions.places(senses.values)
         owner = np.repeat(np.arange(len(senses.sizes)), senses.sizes)[of_sense]
-        pairs = np.unique(owner * size + expressions.values[places])
+        pairs = np.sort(owner * size + expressions.values[places])  # np.unique hashes, and takes ten times as long
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         self.sense_terms = Rows.of(pairs % size, np.bincount(pairs // size, minlength=len(senses.sizes)))
         self.senses_of_term = self.sense_terms.inverted(size)
 

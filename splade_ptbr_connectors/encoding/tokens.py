@@ -40,7 +40,7 @@ class TextTokenizer:
     The windows are cut here, because what the library returns of a text that it cuts differs between its versions.
 
     Args:
-        tokenizer: is changed (padding and truncation are switched off) and must not be shared.
+        tokenizer: is changed: padding and truncation are switched off.
         on_long: what to do with longer texts: overlapping windows, cut, or raise TextError.
         prompt: is put in front of every text that is not blank, and repeated in each of its windows.
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-MARK = "≈"
+MARK, BETWEEN = "≈", "·"
 FEWEST_TEXTS = 5
 WORDS_EACH = 2
 _AT_ONCE = 256
 
 
 def names_of(codes: sparse.csr_matrix, terms: sparse.csr_matrix, tokens: Sequence[str]) -> list[str]:
-    """A name for each concept, no two the same, such as "≈ insonia dormir"; with blanks, so that no word of a text is one.
+    """A name for each concept, no two the same, such as "≈insonia·dormir": what texts are split at is in it, so that no word is one.
 
     Args:
         codes: [N, C] concepts of texts.
@@ -29,7 +29,7 @@ def names_of(codes: sparse.csr_matrix, terms: sparse.csr_matrix, tokens: Sequenc
     for start in range(0, codes.shape[1], _AT_ONCE):
         for row in np.asarray((codes[:, start : start + _AT_ONCE].T @ of_texts).todense()):
             words = [tokens[common[n]] for n in np.argsort(-row, kind="stable")[:WORDS_EACH]]
-            name = " ".join([MARK, *words])
+            name = MARK + BETWEEN.join(words)
             while name in names:
                 name += "'"
             names[name] = None

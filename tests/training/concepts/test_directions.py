@@ -44,12 +44,12 @@ def test_names_are_the_words_of_a_concepts_texts() -> None:
     terms[:6, [0, 1]], terms[6:, [2, 3]] = 1, 1
     terms[6, 3] = terms[0, 1] = 3
     found = names_of(sparse.csr_matrix(codes), sparse.csr_matrix(terms), ["sono", "noite", "carro", "rua"])
-    assert found[:2] == ["≈ sono noite", "≈ carro rua"] and len(set(found)) == 3
+    assert found[:2] == ["≈sono·noite", "≈carro·rua"] and len(set(found)) == 3
 
 
 def test_names_that_are_taken_get_a_mark() -> None:
     codes, terms = sparse.csr_matrix(np.ones((9, 3), np.float32)), sparse.csr_matrix(np.ones((9, 2), np.float32))
-    assert names_of(codes, terms, ["sono", "noite"]) == ["≈ sono noite", "≈ sono noite'", "≈ sono noite''"]
+    assert names_of(codes, terms, ["sono", "noite"]) == ["≈sono·noite", "≈sono·noite'", "≈sono·noite''"]
 
 
 @pytest.mark.parametrize("count", [1, 255, 256, 257])

@@ -20,7 +20,7 @@ from tests.unit.encoding.words_model import TERMS, TOKENS, WEIGHTS, gate, make_w
 
 SIZE, WIDTH, FIRST = 10, 6, len(TOKENS)
 TOP = {"query": 3, "document": 4}
-NAMES = [f"≈ concept {n}" for n in range(SIZE)]
+NAMES = [f"≈concept·{n}" for n in range(SIZE)]
 TABLE_SEED = 5
 
 

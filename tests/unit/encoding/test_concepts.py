@@ -86,7 +86,7 @@ def test_long_texts_are_met_by_the_limit_of_the_network(encoder: SpladeEncoder, 
 
 def test_terms_have_the_names_of_concepts_and_no_word_is_one(encoder: SpladeEncoder) -> None:
     assert [encoder.token(model.FIRST + n) for n in range(model.SIZE)] == model.NAMES
-    assert all(term < model.FIRST for term, _, _ in encoder.pieces("≈ concept 1"))
+    assert all(term < model.FIRST for term, _, _ in encoder.pieces("≈concept·1"))
 
 
 def test_pruning_is_of_words_and_concepts_together(folder: Path) -> None:
