@@ -1,4 +1,4 @@
-"""[concepts] of a recipe of words: how its second channel is learned from a large sentence encoder (training/concepts)."""
+"""[concepts] of a recipe of words: how its second channel is learned from a large sentence encoder (training/words/concepts)."""
 
 from __future__ import annotations
 

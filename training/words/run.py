@@ -24,7 +24,6 @@ from splade_ptbr_connectors.encoding.folder import CONCEPTS_FOLDER
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
 from splade_ptbr_connectors.text import MAX_CHARACTERS
-from training.concepts.learn import Learned, learn_concepts
 from training.data.held_out import held_out_collection
 from training.measure.saved_models import evaluate
 from training.measure.validation import Measured
@@ -34,6 +33,7 @@ from training.recipe.file import recipe_table
 from training.recipe.words import Blind, WordsRecipe
 from training.runlog import FILE_NAME, RunLog
 from training.runlog.surroundings import surroundings
+from training.words.concepts.learn import Learned, learn_concepts
 from training.words.fit import Epoch, concept_scores, fit, searched
 from training.words.gate import Gate, Tables, blind_gate
 from training.words.material import Material, gather

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from training.concepts.directions import Embedded, fit_directions, start_directions
-from training.concepts.names import names_of
 from training.recipe.concepts import Concepts
+from training.words.concepts.directions import Embedded, fit_directions, start_directions
+from training.words.concepts.names import names_of
 
 rng = np.random.default_rng(0)
 CENTRES = rng.normal(size=(20, 12)).astype(np.float32)

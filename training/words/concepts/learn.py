@@ -16,16 +16,16 @@ from tokenizers import Tokenizer
 
 from splade_ptbr_connectors.encoding.config import ConceptSettings
 from splade_ptbr_connectors.errors import ConfigError
-from training.concepts.directions import Directions, Embedded, fit_directions, start_directions
-from training.concepts.names import names_of
-from training.concepts.pieces import fewer_pieces
-from training.concepts.save import save_concepts
-from training.concepts.student import Side, distil, round_student, student_of
-from training.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
-from training.concepts.texts import Texts, gather_texts
 from training.recipe.concepts import Concepts
 from training.recipe.file import recipe_table
 from training.recipe.words import WordsRecipe
+from training.words.concepts.directions import Directions, Embedded, fit_directions, start_directions
+from training.words.concepts.names import names_of
+from training.words.concepts.pieces import fewer_pieces
+from training.words.concepts.save import save_concepts
+from training.words.concepts.student import Side, distil, round_student, student_of
+from training.words.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
+from training.words.concepts.texts import Texts, gather_texts
 from training.words.counts import vectors_matrix
 from training.words.material import Material
 

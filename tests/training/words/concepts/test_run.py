@@ -10,9 +10,9 @@ import pytest
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError
-from tests.training.concepts.teacher import make_teacher
-from training.concepts import student
+from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.file import load_recipe
+from training.words.concepts import student
 from training.words.run import train_words
 
 RECIPE = """

@@ -16,9 +16,9 @@ from splade_ptbr_connectors.encoding.fingerprint import sha256_of
 from splade_ptbr_connectors.encoding.folder import ONNX_FILE
 from splade_ptbr_connectors.encoding.onnx_graph import exported_graph, write_graph
 from splade_ptbr_connectors.encoding.storage import shrink
-from training.concepts.directions import Directions
-from training.concepts.teacher import SentenceEncoder
 from training.recipe.concepts import Concepts
+from training.words.concepts.directions import Directions
+from training.words.concepts.teacher import SentenceEncoder
 
 _OUTPUT = "embeddings"
 Centres = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -8,9 +8,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from splade_ptbr_connectors.errors import ConfigError
-from tests.training.concepts.teacher import make_teacher
+from tests.training.words.concepts.teacher import make_teacher
 from tests.unit.encoding.tiny import LETTERS
-from training.concepts.pieces import fewer_pieces
+from training.words.concepts.pieces import fewer_pieces
 
 TEXTS = ["a casa de imposto", "imposto de renda", "qual é a casa?"]
 

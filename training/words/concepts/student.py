@@ -23,9 +23,9 @@ from torch.nn import functional
 
 from splade_ptbr_connectors.encoding.storage import round_rows
 from splade_ptbr_connectors.errors import TrainingError
-from training.concepts.teacher import Embeddings, SentenceEncoder, TokenIds
 from training.measure.progress import bar
 from training.recipe.concepts import Concepts
+from training.words.concepts.teacher import Embeddings, SentenceEncoder, TokenIds
 
 logger = logging.getLogger(__name__)
 IN_BATCH_TEMPERATURE = 0.1
