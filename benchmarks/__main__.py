@@ -7,6 +7,7 @@ import typer
 from benchmarks.comparison.prune import prune
 from benchmarks.comparison.run import run
 from benchmarks.encoding.encode import encode
+from benchmarks.encoding.models import models
 from benchmarks.index.index import index
 from benchmarks.passages.long import long
 from benchmarks.stores.embedded import embedded
@@ -29,6 +30,7 @@ app.command("head")(head)
 app.command("index")(index)
 app.command("load")(load)
 app.command("long")(long)
+app.command("models")(models)
 app.command("passages")(passages)
 app.command("prune")(prune)
 app.command("room")(room)

@@ -1,4 +1,4 @@
-"""The checkpoints that `encode` measures, as each runner reads them: `mini`, and a BERT of base size with random weights."""
+"""The checkpoints that `encode` measures, as each runner reads them: `mini-bert`, and a BERT of base size with random weights."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def sentence_transformers_folder(name: str, place: Path) -> Path:
 
 
 def random_bert(place: Path, *, layers: int = 12, hidden: int = 768, length: int = 256) -> Checkpoint:
-    """A BERT with random weights, the vocabulary of `mini` and plain SPLADE pooling: one folder that both runners read."""
+    """A BERT with random weights, the vocabulary of `mini-bert` and plain SPLADE pooling: one folder that both runners read."""
     import torch
     from transformers import BertConfig, BertForMaskedLM
 
-    mini = find_model("mini")
+    mini = find_model("mini-bert")
     folder = place / "base"
     folder.mkdir(parents=True)
     torch.manual_seed(0)

@@ -34,7 +34,7 @@ THEIRS = "sentence-transformers"
 class Size(StrEnum):
     """Which checkpoints."""
 
-    mini = "mini"
+    small = "small"
     base = "base"
     both = "both"
 
@@ -49,7 +49,7 @@ class Device(StrEnum):
 def encode(
     collections: Annotated[list[Path] | None, typer.Option("--collection", help="BEIR folder; may be given several times.")] = None,
     split: Annotated[str, typer.Option(help="File below qrels/ that says which queries count.")] = "test",
-    size: Annotated[Size, typer.Option(help="The shipped model, a BERT of base size with random weights, or both.")] = Size.both,
+    size: Annotated[Size, typer.Option(help="The shipped mini-bert, a BERT of base size with random weights, or both.")] = Size.both,
     rounds: Annotated[int, typer.Option(help="Rounds; in each, every runner runs once, in a process of its own.", min=1)] = 3,
     base_rounds: Annotated[int, typer.Option(help="The same for the base size, on the first collection.", min=1)] = 1,
     base_documents: Annotated[int, typer.Option(help="Documents for the base size: of the collection, and of 256 tokens.", min=1)] = 32,
@@ -66,10 +66,10 @@ def encode(
     with tempfile.TemporaryDirectory(prefix="splade-benchmark-") as name:
         place = Path(name)
         if size is not Size.base:
-            _say("mini: exporting it with products in int8")
-            checkpoint = shipped("mini", place)
+            _say("mini-bert: exporting it with products in int8")
+            checkpoint = shipped("mini-bert", place)
             cases += [measure_case(checkpoint, texts, device, rounds, place) for texts in found]
-        if size is not Size.mini:
+        if size is not Size.small:
             _say("base: making and exporting a checkpoint")
             checkpoint = random_bert(place, layers=layers, hidden=hidden)
             cases.append(measure_case(checkpoint, with_fixed(found[0], base_documents), device, base_rounds, place))

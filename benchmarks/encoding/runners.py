@@ -85,6 +85,11 @@ def best_batch(runner: Runner, texts: list[str], candidates: tuple[int, ...]) ->
     return int(max(rates, key=lambda size: rates[size]))
 
 
+def query_times(runner: Runner, queries: list[str]) -> list[float]:
+    """Milliseconds of each query encoded alone, in a fresh process that has one core."""
+    return list(map(float, _in_process(runner, "one_by_one", {"texts": queries})))
+
+
 def _in_process(runner: Runner, function: str, job: dict[str, Any]) -> Any:
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "true", "PYTHONWARNINGS": "ignore"}
     code = f"from benchmarks.encoding.runners import {function}; {function}()"
@@ -125,6 +130,22 @@ def try_batches() -> None:
     model, texts = _sparse_encoder(Runner(**given["runner"])), given["texts"]
     rates = {size: _timed(_calls(model, size)[1], texts)[0]["rate"] for size in given["candidates"]}
     sys.stdout.write("\n" + json.dumps(rates) + "\n")
+
+
+def one_by_one() -> None:
+    """The milliseconds of each query, as JSON; see query_times."""
+    given = json.load(sys.stdin)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    encode, _, _ = _ours(Runner(**given["runner"]))
+    for text in given["texts"][: WARM_UP[1]]:
+        encode([text])
+    times = []
+    for text in given["texts"]:
+        started = time.perf_counter()
+        encode([text])
+        times.append(1000 * (time.perf_counter() - started))
+    sys.stdout.write("\n" + json.dumps(times) + "\n")
 
 
 def _timed(encode: Encode, texts: list[str]) -> tuple[dict[str, float], Any]:

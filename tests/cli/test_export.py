@@ -34,7 +34,7 @@ def test_the_exported_folder_encodes_as_the_model_does(
 
 def test_places_and_models_that_cannot_be_used(cli: Command, tmp_path: Path) -> None:
     assert_fails(cli("export", "onnx", "no-such-model", "fora"), 4, "no-such-model")
-    assert_fails(cli("export", "onnx", "mini", "fora", "--storage", "int4"), 2, "int4")
+    assert_fails(cli("export", "onnx", "mini-bert", "fora", "--storage", "int4"), 2, "int4")
     assert not (tmp_path / "fora").exists()
 
 

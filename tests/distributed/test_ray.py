@@ -59,7 +59,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 def opened(url: str) -> SqliteStore:
-    store = open_store(url, encoder=SpladeEncoder.load("mini", preload=False))
+    store = open_store(url, encoder=SpladeEncoder.load("mini-bert", preload=False))
     assert isinstance(store, SqliteStore)
     return store
 

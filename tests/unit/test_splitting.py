@@ -15,7 +15,7 @@ from splade_ptbr_connectors.errors import ConfigError, TextError
 from splade_ptbr_connectors.splitting import Passage, PassageSettings, Splitter, default_settings
 from tests.support.encoders import HashingEncoder
 
-MINI = SpladeEncoder.load("mini", preload=False)
+MINI = SpladeEncoder.load("mini-bert", preload=False)
 ENCODERS: dict[str, Encoder] = {"by tokens": MINI, "by words": HashingEncoder()}
 words = st.sampled_from("o prazo recurso inconstitucionalidade art. R$ 1.234,56 Sr. nº x ção 漢字 😀 § a\u0301".split()) | st.text(
     min_size=1, max_size=9
@@ -72,7 +72,7 @@ def test_a_passage_is_not_split_again(text: str, tokens: int) -> None:
 
 def test_the_network_plays_no_part() -> None:
     text = "O prazo para recorrer é de trinta dias. " * 60
-    assert Splitter(SpladeEncoder.load("mini")).split(text) == Splitter(MINI).split(text)
+    assert Splitter(SpladeEncoder.load("mini-bert")).split(text) == Splitter(MINI).split(text)
 
 
 def test_paragraphs_and_sentences_stay_whole() -> None:
@@ -86,7 +86,7 @@ def test_paragraphs_and_sentences_stay_whole() -> None:
 
 
 def test_the_limit_of_the_model_is_the_limit() -> None:
-    encoder = SpladeEncoder.load("mini", preload=False, max_length_document=64)
+    encoder = SpladeEncoder.load("mini-bert", preload=False, max_length_document=64)
     text = "palavra muito longa e sem fim " * 200
     assert all(encoder.count_tokens([passage.text])[0] <= encoder.document_room for passage in Splitter(encoder).split(text))
 

@@ -107,9 +107,9 @@ class TestTexts:
 
 class TestSides:
     def test_sentence_transformers_with_our_modules_gives_the_vectors_of_mini(self, tmp_path: Path) -> None:
-        folder = sentence_transformers_folder("mini", tmp_path)
-        queries, documents, to_batch = _sentence_transformers(Runner("st", "sentence-transformers", str(folder), channel="mini"))
-        ours = SpladeEncoder.load("mini", on_long="truncate")
+        folder = sentence_transformers_folder("mini-bert", tmp_path)
+        queries, documents, to_batch = _sentence_transformers(Runner("st", "sentence-transformers", str(folder), channel="mini-bert"))
+        ours = SpladeEncoder.load("mini-bert", on_long="truncate")
         for theirs, own in ((queries, ours.encode_queries), (documents, ours.encode_documents)):
             like = compare_vectors(to_batch(theirs(TEXTS)), SparseBatch.from_vectors(own(TEXTS)), ours.vocab_size, ())
             assert like.largest_difference <= 1e-5
@@ -117,12 +117,12 @@ class TestSides:
 
     def test_a_fresh_process_measures_and_leaves_its_vectors(self, tmp_path: Path) -> None:
         (tmp_path / "texts.json").write_text(json.dumps({QUERIES: TEXTS[:2], DOCUMENTS: TEXTS}), encoding="utf-8")
-        found = measure_runner(Runner("onnx", "ours", "mini", "onnx"), tmp_path / "texts.json", tmp_path / "vectors")
+        found = measure_runner(Runner("onnx", "ours", "mini-bert", "onnx"), tmp_path / "texts.json", tmp_path / "vectors")
         assert list(found.steps) == [QUERIES, DOCUMENTS]
         assert 0 < found.before_bytes < found.steps[QUERIES].peak_bytes <= found.steps[DOCUMENTS].peak_bytes
         assert min(min(step.rate, step.rate_of_core) for step in found.steps.values()) > 0
         read = command.read_vectors(tmp_path / "vectors" / DOCUMENTS)
-        expected = SparseBatch.from_vectors(SpladeEncoder.load("mini").encode_documents(TEXTS))
+        expected = SparseBatch.from_vectors(SpladeEncoder.load("mini-bert").encode_documents(TEXTS))
         assert compare_vectors(read, expected, 29_794, ()).largest_difference <= 1e-5
 
     def test_a_side_that_fails_says_why(self, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ class TestSides:
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
         (tmp_path / "texts.json").write_text(json.dumps({QUERIES: TEXTS[:2], DOCUMENTS: TEXTS}), encoding="utf-8")
-        runner = Runner("torch bfloat16", "ours", "mini", "torch", "cuda", "bfloat16")
+        runner = Runner("torch bfloat16", "ours", "mini-bert", "torch", "cuda", "bfloat16")
         assert measure_runner(runner, tmp_path / "texts.json").steps[DOCUMENTS].peak_bytes > 0
 
 
@@ -145,7 +145,7 @@ def case(rates: dict[str, float], peaks: dict[str, int], differences: dict[str, 
     found = {name: [Measured(1, 0.1, {DOCUMENTS: Step(rates[name], rates[name], peaks[name])})] for name in rates}
     likeness = {name: {DOCUMENTS: Likeness(differences[name], 1.0, 1.0, 1.0)} for name in rates}
     baseline, tuned, *_ = rates
-    return Case("mini", "c", {DOCUMENTS: 3}, {DOCUMENTS: [1.0]}, baseline, tuned, found, likeness, quality)
+    return Case("mini-bert", "c", {DOCUMENTS: 3}, {DOCUMENTS: [1.0]}, baseline, tuned, found, likeness, quality)
 
 
 class TestGoals:
@@ -185,7 +185,7 @@ class TestGoals:
         show(cases, {"rounds": 1}, as_json=True)
         content = json.loads(capsys.readouterr().out)
         assert content["cases"][0]["loss"]["int8"] == pytest.approx(0.001)
-        assert content["means"]["mini"]["loss"]["int8"] == pytest.approx(0.002)
+        assert content["means"]["mini-bert"]["loss"]["int8"] == pytest.approx(0.002)
 
     def test_random_weights_have_no_quality(self, capsys: pytest.CaptureFixture[str]) -> None:
         show([self.make(None)], {}, as_json=False)
@@ -209,13 +209,13 @@ def test_a_case_runs_every_side_in_every_round(tmp_path: Path, monkeypatch: pyte
         ran.append(runner.name)
         steps = json.loads(file.read_text(encoding="utf-8"))
         for name, many in steps.items() if vectors else ():
-            own = SparseBatch.from_vectors(SpladeEncoder.load("mini").encode_documents(many))
+            own = SparseBatch.from_vectors(SpladeEncoder.load("mini-bert").encode_documents(many))
             write_vectors(vectors / name, own)
         return Measured(1, 0.1, {name: Step(1.0, 1.0, 2) for name in steps})
 
     monkeypatch.setattr(command, "measure_runner", stand_in)
     monkeypatch.setattr(command, "best_batch", lambda *_: 8)
-    found = measure_case(Checkpoint("mini", "mini", "mini", "int8", "st", (), judged=False), texts, Device.cpu, 2, tmp_path)
+    found = measure_case(Checkpoint("mini-bert", "mini-bert", "mini-bert", "int8", "st", (), judged=False), texts, Device.cpu, 2, tmp_path)
     once = ["sentence-transformers", "sentence-transformers, batch 8", "torch float32", "onnx float32", "onnx int8"]
     assert ran == [*once, *reversed(once)]
     assert found.lengths[FIXED][0] >= WORDS_OF_FIXED
@@ -233,8 +233,8 @@ def test_a_gpu_has_its_own_sides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_best_batch_size_is_one_of_those_that_were_tried(tmp_path: Path) -> None:
-    folder = sentence_transformers_folder("mini", tmp_path)
-    runner = Runner("st", "sentence-transformers", str(folder), channel="mini")
+    folder = sentence_transformers_folder("mini-bert", tmp_path)
+    runner = Runner("st", "sentence-transformers", str(folder), channel="mini-bert")
     assert best_batch(runner, TEXTS[:2], (1, 2, 64)) in (1, 2)
 
 

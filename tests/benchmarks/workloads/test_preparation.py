@@ -116,7 +116,7 @@ def test_ready_vectors_from_a_file(tmp_path: Path) -> None:
         for name, held in (("ptr", "indptr"), ("term", "term_ids"), ("weight", "weights"))
     }
     np.savez(tmp_path / "vectors.npz", **arrays)
-    prepared = workload_of(str(tmp_path / "vectors.npz"), tmp_path / "workload", "mini")
+    prepared = workload_of(str(tmp_path / "vectors.npz"), tmp_path / "workload", "mini-bert")
     assert list(prepared.documents) == list(documents)
     assert list(prepared.queries) == list(queries)
     assert (prepared.qrels, prepared.has_texts, prepared.about.vocab_size) == ({}, False, 10)

@@ -12,7 +12,7 @@ from splade_ptbr_connectors import SparseVector, SpladeEncoder
 from splade_ptbr_connectors.encoding.explain_words import WordExplanation, explain_words, marked
 from tests.support.encoders import HashingEncoder
 
-MINI = SpladeEncoder.load("mini")
+MINI = SpladeEncoder.load("mini-bert")
 SOME = "O prazo para recorrer da multa na Caatinga é de 30 dias: recém-nascido, inconstitucionalidade, ações e coração.".split()
 words = st.sampled_from(SOME) | st.text(min_size=1, max_size=6)
 texts = st.lists(words, max_size=25).map(" ".join).filter(lambda text: "\0" not in text and _encodable(text))

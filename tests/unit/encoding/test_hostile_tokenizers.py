@@ -109,4 +109,4 @@ class TestTokenizerOfARepository:
 
     def test_the_tokenizer_of_a_shipped_model(self, model: Path) -> None:
         with pytest.raises(ModelFormatError, match="do not belong together"):
-            SpladeEncoder.load(model, tokenizer="mini")
+            SpladeEncoder.load(model, tokenizer="mini-bert")

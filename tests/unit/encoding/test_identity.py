@@ -93,7 +93,7 @@ def test_a_bert_as_it_usually_is_keeps_the_fingerprint_of_its_weights_alone(tiny
 
 def test_the_fingerprint_of_the_shipped_model_stays() -> None:
     expected = "5523d3b201cb24c69ed3133d428a4b197644a03c668e3439962742f32db6d3d5"
-    assert {SpladeEncoder.load("mini", runtime=runtime).fingerprint for runtime in ("onnx", "torch")} == {expected}
+    assert {SpladeEncoder.load("mini-bert", runtime=runtime).fingerprint for runtime in ("onnx", "torch")} == {expected}
 
 
 class TestGraphs:

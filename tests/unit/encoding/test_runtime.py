@@ -69,7 +69,7 @@ def test_a_batch_in_pieces_equals_its_rows_alone(runtime: OnnxRuntime, lengths: 
 _FORKED = """
 import os, signal, sys
 from splade_ptbr_connectors import SpladeEncoder
-encoder, texts = SpladeEncoder.load("mini"), [f"imposto de renda e prazo {n} " * 20 for n in range(32)]
+encoder, texts = SpladeEncoder.load("mini-bert"), [f"imposto de renda e prazo {n} " * 20 for n in range(32)]
 encoder.runtime._parallel = 2
 before = list(encoder.encode_documents(texts))
 child = os.fork()

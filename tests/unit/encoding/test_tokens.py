@@ -111,7 +111,7 @@ class TestVocabulary:
             load_tokenizer(tmp_path, 9)
 
 
-WORDPIECE = load_tokenizer(find_model("mini").path, 29_794)
+WORDPIECE = load_tokenizer(find_model("mini-bert").path, 29_794)
 WORDS = load_tokenizer(find_model("mini-lexico").path, find_model("mini-lexico").config.vocab_size)
 any_text = st.lists(
     st.text(max_size=8) | st.sampled_from(["[CLS]", "[UNK]x", "guarda-chuva", "x" * 101, "\xa0", "\x1c", "\u200b", " "])

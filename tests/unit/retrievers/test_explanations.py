@@ -14,7 +14,7 @@ from splade_ptbr_connectors.encoding.explain_words import marked
 from splade_ptbr_connectors.stores.base import Hit, Store
 
 pytest.importorskip("numba")
-MINI = SpladeEncoder.load("mini")
+MINI = SpladeEncoder.load("mini-bert")
 SAMPLE = list(read_corpus())[:40]
 LONG = [
     {"_id": f"longo{n}", "title": SAMPLE[n]["title"], "text": "\n\n".join(each["text"] for each in SAMPLE[n : n + 5])}

@@ -13,11 +13,11 @@ TEXTS = [record["text"] for record in read_corpus()][:24]
 
 @pytest.fixture(scope="module")
 def mini() -> SpladeEncoder:
-    return SpladeEncoder.load("mini")
+    return SpladeEncoder.load("mini-bert")
 
 
 def test_both_runtimes_are_one_model(mini: SpladeEncoder) -> None:
-    other = SpladeEncoder.load("mini", runtime="torch")
+    other = SpladeEncoder.load("mini-bert", runtime="torch")
     assert (mini.runtime.name, other.runtime.name) == ("onnx", "torch")
     assert mini.fingerprint == other.fingerprint
     for ours, theirs in zip(mini.encode_documents(TEXTS), other.encode_documents(TEXTS), strict=True):
