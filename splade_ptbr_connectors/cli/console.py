@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from ..encoding.explain_words import marked
 from .snippet import text_lines
+from .wording import Wording
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,11 +53,24 @@ def note(message: str) -> None:
     sys.stderr.write(f"splade-ptbr: {message}\n")
 
 
+def speak_as(wording: Wording) -> None:
+    """From now on show messages of the package in the words of the command that runs."""
+    _wording[:] = [wording]
+
+
+def worded(message: str) -> str:
+    """A message of the package as the command that runs says it."""
+    return _wording[-1](message)
+
+
+_wording = [Wording()]
+
+
 def warnings_to_stderr() -> None:
     """Show each of the package's warnings as one line, without the place in its code."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        note(f"warning: {' '.join(str(message).split())}")
+        note(f"warning: {' '.join(worded(str(message)).split())}")
 
     warnings.showwarning = show
 
@@ -91,10 +104,15 @@ def _stdout() -> Any:
     return _real_stdout[-1] if _real_stdout else sys.stdout
 
 
+class _Worded(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return worded(super().format(record))
+
+
 def log_to_stderr(*, debug: bool) -> None:
     """Show this package's warnings on stderr, and its details with --debug."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("splade-ptbr: %(levelname)s: %(message)s"))
+    handler.setFormatter(_Worded("splade-ptbr: %(levelname)s: %(message)s"))
     logger = logging.getLogger(PACKAGE)
     logger.handlers = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
@@ -138,6 +156,8 @@ def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, lines: int
 
 def _show_heading(console: Console, rank: int, hit: Mapping[str, Any]) -> None:
     from rich.markup import escape
+
+    from ..encoding.explain_words import marked
 
     title, doc_id = (escape(marked(hit[name], [])) for name in ("title", "doc_id"))  # without control characters
     title = f"[bold]{title}[/bold] " if title else ""

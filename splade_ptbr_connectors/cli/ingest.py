@@ -13,7 +13,7 @@ import typer
 
 from ..errors import ConfigError
 from ..stores import engine_of
-from .console import emit, note
+from .console import emit, note, worded
 from .exit_codes import exit_if_rejected
 from .options import (
     PREFIX,
@@ -203,7 +203,7 @@ def show_ingest(document: dict[str, Any], console: Console) -> None:
         refused = f", {document['refused']:,} of them refused by the store" if name == "rejected" and document["refused"] else ""
         console.print(f"{document[name]:>12,} {name}{refused}")
     for reason, count in document["reasons"].items():
-        console.print(f"{count:>16,} {reason}", markup=False)
+        console.print(f"{count:>16,} {worded(reason)}", markup=False)
     encoding = document["encoding"] or {}
     if encoding.get("truncated"):
         console.print(f"{encoding['truncated']:,} texts were cut ({encoding['tokens_cut']:,} tokens): see --on-long", markup=False)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..encoding.explain_words import Style, marked
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from ..encoding.explain_words import Style
 
 CUT = "..."
 LINES = 2
@@ -77,6 +77,8 @@ def _best(marks: Sequence[Mark], room: int) -> tuple[int, int]:
 
 def _wrapped(text: str, marks: Sequence[Mark], part: tuple[int, int], width: int, console: Console) -> list[Text]:
     from rich.text import Text
+
+    from ..encoding.explain_words import marked
 
     start, end = part
     style: Style = "ansi" if console.is_terminal else "plain"
