@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _best(marks: Sequence[Mark], room: int) -> tuple[int, int]:
     """The start of the first and the end of the last of the marks in the room whose words add most to the score; (0, 0) without marks."""
     best, place = 0.0, (0, 0)
     for number, mark in enumerate(marks):
-        near = takewhile(lambda other, start=mark.start: other.start - start <= room, islice(marks, number, None))
+        near = marks[number : bisect_right(marks, mark.start + room, key=lambda other: other.start)]
         inside = [mark, *(other for other in near if other.end - mark.start <= room)]
         score = sum({each.word: each.contribution for each in inside}.values())
         if score > best:
