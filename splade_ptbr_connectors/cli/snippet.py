@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -64,14 +65,17 @@ def stretch(text: str, marks: Sequence[Mark], room: int) -> tuple[int, int]:
 
 
 def _best(marks: Sequence[Mark], room: int) -> tuple[int, int]:
-    """The start of the first and the end of the last of the marks in the room whose words add most to the score; (0, 0) without marks."""
-    best, place = 0.0, (0, 0)
+    """Start and end of the marks in the room whose words add most to the score, the closest together; (0, 0) without marks."""
+    best, place = (0.0, 0), (0, 0)
     for number, mark in enumerate(marks):
-        near = marks[number : bisect_right(marks, mark.start + room, key=lambda other: other.start)]
-        inside = [mark, *(other for other in near if other.end - mark.start <= room)]
-        score = sum({each.word: each.contribution for each in inside}.values())
-        if score > best:
-            best, place = score, (mark.start, max(each.end for each in inside))
+        near = marks[number + 1 : bisect_right(marks, mark.start + room, key=lambda other: other.start)]
+        words, end = {mark.word: mark.contribution}, mark.end
+        for other in near:
+            if other.word not in words and other.end - mark.start <= room:
+                words[other.word], end = other.contribution, max(end, other.end)
+        found = (math.fsum(words.values()), mark.start - end)
+        if found > best:
+            best, place = found, (mark.start, end)
     return place
 
 

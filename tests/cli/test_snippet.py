@@ -76,13 +76,19 @@ def test_the_stretch_holds_the_marks_that_add_most(drawn: list[tuple[int, int, i
 
 
 def test_the_best_words_are_shown_with_what_stands_around_them() -> None:
-    text = "o prazo do edital. " + "nada de novo aqui. " * 300 + "O prazo do recurso da multa é de trinta dias. " + "mais nada aqui. " * 300
+    text = (
+        "o prazo do edital. "
+        + "nada de novo aqui. " * 300
+        + "Um recurso. Uma multa. "
+        + "O prazo do recurso da multa é de trinta dias. "
+        + "mais nada aqui. " * 300
+    )
     lines = shown(explained(text, {"prazo": 2.0, "recurso": 3.0, "multa": 1.0}))
     whole = " ".join(" ".join(lines).split())
     assert len(lines) == EXPLAINED_LINES and whole.startswith(CUT) and whole.endswith(CUT)
     assert "O **prazo** do **recurso** da **multa** é de trinta dias." in whole
     before, _, behind = whole.partition("O **prazo**")
-    assert len(before) > 40 and len(behind) > 80
+    assert min(len(before), len(behind)) > 80
 
 
 def test_without_marks_it_is_the_beginning() -> None:
