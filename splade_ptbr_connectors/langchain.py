@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from .extras import require
 from .filters import parse_filter
-from .retrieval import check_content, combine_filters, content_and_metadata
+from .retrieval import awords_metadata, check_content, combine_filters, content_and_metadata, words_metadata
 from .stores.base import Hit, Store, check_top_k
 from .validation import Positive, check
 
@@ -46,6 +46,9 @@ class SpladeRetriever(BaseRetriever):
         content: what `page_content` is of a document of several passages: the "passage" that was found, the whole "document", or
             "neighbours": the passage with `neighbours` of them before and behind it. Its metadata then hold start and end of that text,
             in characters of the document's, and the number of the passage.
+        explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata().
+            It costs one more read of the k documents from the store, one more encoding of the query, and cutting each passage into
+            tokens. Of a hybrid search it explains the sparse score, not the fused one.
 
     A document's `id` and `metadata["doc_id"]` are the caller's id; its metadata is the rest of the payload, with the
     nested "metadata" mapping merged in flat.
@@ -66,6 +69,7 @@ class SpladeRetriever(BaseRetriever):
     content_key: str = "text"
     content: str = "passage"
     neighbours: int = 1
+    explain: bool = False
 
     @field_validator("k", mode="before")
     @classmethod
@@ -105,34 +109,37 @@ class SpladeRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        both = combine_filters(self.filter, filter)
-        if self.dense is None:
-            return self._documents(self.store.search(query, self._k(k), filter=both))
-        return self._documents(self._hybrid(query, self.dense.embed_query(query), self._k(k), both))
+        hits = self._hits(query, self._k(k), combine_filters(self.filter, filter))
+        return self._documents(hits, words_metadata(self.store, query, hits, self.explain))
 
     # The base class would drop k and filter of ainvoke(): both methods must name them.
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        both = combine_filters(self.filter, filter)
-        if self.dense is None:
-            return self._documents(await self.store.asearch(query, self._k(k), filter=both))
-        embedded = await self.dense.aembed_query(query)
-        return self._documents(
-            await self.store.asearch_hybrid(query, embedded, self._k(k), prefetch=self.prefetch, rrf_k=self.rrf_k, filter=both)
-        )
+        hits = await self._ahits(query, self._k(k), combine_filters(self.filter, filter))
+        return self._documents(hits, await awords_metadata(self.store, query, hits, self.explain))
 
-    def _hybrid(self, query: str, embedded: list[float], k: int, filter: Any | None) -> list[Hit]:
+    def _hits(self, query: str, k: int, filter: Any | None) -> list[Hit]:
+        if self.dense is None:
+            return self.store.search(query, k, filter=filter)
+        embedded = self.dense.embed_query(query)
         return self.store.search_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter)
+
+    async def _ahits(self, query: str, k: int, filter: Any | None) -> list[Hit]:
+        if self.dense is None:
+            return await self.store.asearch(query, k, filter=filter)
+        embedded = await self.dense.aembed_query(query)
+        return await self.store.asearch_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter)
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)
 
-    def _documents(self, hits: list[Hit]) -> list[Document]:
-        return [self._document(hit) for hit in hits]
+    def _documents(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[Document]:
+        return [self._document(hit, added) for hit, added in zip(hits, words, strict=True)]
 
-    def _document(self, hit: Hit) -> Document:
+    def _document(self, hit: Hit, words: dict[str, Any]) -> Document:
         content, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
+        metadata |= words
         metadata["doc_id"] = hit.doc_id
         if self.score_key is not None:
             metadata[self.score_key] = hit.score

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import ConfigError
 from .extras import require
 from .filters import Condition, parse_filter
-from .retrieval import check_content, content_and_metadata
+from .retrieval import awords_metadata, check_content, content_and_metadata, words_metadata
 from .stores.base import Hit, Store, check_is_store, check_top_k
 from .validation import Positive, check
 
@@ -49,6 +49,9 @@ class SpladeRetriever(BaseRetriever):
         content: what a node's text is of a document of several passages: the "passage" that was found, the whole "document", or
             "neighbours": the passage with `neighbours` of them before and behind it. Its metadata then hold start and end of that text,
             in characters of the document's, and the number of the passage.
+        explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata().
+            It costs one more read of the documents from the store, one more encoding of the query, and cutting each passage into
+            tokens. Of a hybrid search it explains the sparse score, not the fused one. Prompts and embeddings leave these metadata out.
         kwargs: what LlamaIndex's BaseRetriever takes (callback_manager, object_map, objects, verbose).
 
     A node's `node_id` is the caller's document id, its metadata the rest of the payload. No filter reaches beyond the tenant
@@ -70,6 +73,7 @@ class SpladeRetriever(BaseRetriever):
         rrf_k: int = 60,
         content: str = "passage",
         neighbours: int = 1,
+        explain: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,33 +87,47 @@ class SpladeRetriever(BaseRetriever):
         self.rrf_k = rrf_k
         check_content(content, neighbours)
         self.content, self.neighbours = content, neighbours
+        check("explain", explain, bool)
+        self.explain = explain
         self._filter = translate_filters(filters)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        query = query_bundle.query_str
-        if self.dense is None:
-            return self._nodes(self.store.search(query, self.similarity_top_k, filter=self._filter))
-        return self._nodes(self._hybrid(query, query_bundle.embedding or self.dense.get_query_embedding(query)))
+        hits = self._hits(query_bundle)
+        return self._nodes(hits, words_metadata(self.store, query_bundle.query_str, hits, self.explain))
 
     # The base class would call _retrieve on the event loop and block it.
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        query = query_bundle.query_str
-        if self.dense is None:
-            return self._nodes(await self.store.asearch(query, self.similarity_top_k, filter=self._filter))
-        embedded = query_bundle.embedding or await self.dense.aget_query_embedding(query)
-        fusion: dict[str, Any] = {"prefetch": self.prefetch, "rrf_k": self.rrf_k}
-        return self._nodes(await self.store.asearch_hybrid(query, embedded, self.similarity_top_k, **fusion, filter=self._filter))
+        hits = await self._ahits(query_bundle)
+        return self._nodes(hits, await awords_metadata(self.store, query_bundle.query_str, hits, self.explain))
 
-    def _hybrid(self, query: str, embedded: list[float]) -> list[Hit]:
-        top_k = self.similarity_top_k
+    def _hits(self, bundle: QueryBundle) -> list[Hit]:
+        query, top_k = bundle.query_str, self.similarity_top_k
+        if self.dense is None:
+            return self.store.search(query, top_k, filter=self._filter)
+        embedded = bundle.embedding or self.dense.get_query_embedding(query)
         return self.store.search_hybrid(query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter)
 
-    def _nodes(self, hits: list[Hit]) -> list[NodeWithScore]:
-        return [self._node(hit) for hit in hits]
+    async def _ahits(self, bundle: QueryBundle) -> list[Hit]:
+        query, top_k = bundle.query_str, self.similarity_top_k
+        if self.dense is None:
+            return await self.store.asearch(query, top_k, filter=self._filter)
+        embedded = bundle.embedding or await self.dense.aget_query_embedding(query)
+        return await self.store.asearch_hybrid(query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter)
 
-    def _node(self, hit: Hit) -> NodeWithScore:
+    def _nodes(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[NodeWithScore]:
+        return [self._node(hit, added) for hit, added in zip(hits, words, strict=True)]
+
+    def _node(self, hit: Hit, words: dict[str, Any]) -> NodeWithScore:
         content, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
-        return NodeWithScore(node=TextNode(id_=hit.doc_id, text=content, metadata=metadata), score=hit.score)
+        unread = list(words)  # a page of numbers is nothing for a prompt
+        node = TextNode(
+            id_=hit.doc_id,
+            text=content,
+            metadata=metadata | words,
+            excluded_embed_metadata_keys=unread,
+            excluded_llm_metadata_keys=unread,
+        )
+        return NodeWithScore(node=node, score=hit.score)
 
 
 def translate_filters(filters: MetadataFilters | Mapping[str, Any] | Any | None) -> Any | None:

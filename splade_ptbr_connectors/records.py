@@ -131,6 +131,14 @@ class EncodedRecord:
         vectors = {PASSAGES_FIELD: written_passages(self.passages)} if self.passages else {VECTOR_FIELD: self.vector.to_opensearch()}
         return {"_id": self.doc_id, **self.payload, **vectors, **dense}
 
+    def to_json(self) -> dict[str, Any] | list[Any]:
+        """As ingest takes it: to_mapping(), or the parts of an Entry in a list where a field of the payload is called as one of them."""
+        taken = {ID_FIELDS[0], VECTOR_FIELD, DENSE_FIELD, FINGERPRINT_FIELD} | ({PASSAGES_FIELD} if self.passages else set())
+        if taken.isdisjoint(self.payload):
+            return self.to_mapping()
+        passages = [[number, start, end, each.to_opensearch()] for number, (start, end, each) in enumerate(self.passages)]
+        return [self.doc_id, self.vector.to_opensearch(), self.payload, None, self.dense, passages]
+
 
 def brings_passages(raw: Mapping[str, Any]) -> bool:
     """Whether a record has the vectors of its passages in the place of one of its own."""

@@ -5,6 +5,7 @@ No ranking happens here: a retriever returns what its store returns, in the same
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ def _conditions(filter: Any) -> tuple[Any, ...]:
 
 
 CONTENTS = ("passage", "document", "neighbours")
+WORDS_KEY = "matched_words"  # of the metadata, with explain=True
 
 
 def check_content(content: object, neighbours: object) -> None:
@@ -82,9 +84,38 @@ def explain_hits(store: Store, query: str | SparseVector, hits: Sequence[Hit]) -
     The vectors are compared as the engine keeps them, so the contributions add up to the hit's score within the engine's precision.
     None stands for a document that is stored no more.
     """
+    return _all_explained(store, query, hits, store.get([hit.doc_id for hit in hits]))
+
+
+async def aexplain_hits(store: Store, query: str | SparseVector, hits: Sequence[Hit]) -> list[WordExplanation | None]:
+    """explain_hits() without blocking the event loop."""
+    return await asyncio.to_thread(_all_explained, store, query, hits, await store.aget([hit.doc_id for hit in hits]))
+
+
+def words_metadata(store: Store, query: str, hits: Sequence[Hit], explain: bool) -> list[dict[str, Any]]:
+    """What a retriever's `explain` adds to the metadata of each hit: the words that made its passage match, largest contribution first.
+
+    Each word is a dict of JSON values: "word", "contribution", "source", "places" and "title_places" (lists of {"start", "end"} in
+    characters of the document's text and of its title) and "query_word", see WordMatch. No words of a document that is stored no more.
+    """
+    return [_words(found) for found in explain_hits(store, query, hits)] if explain else [{} for _ in hits]
+
+
+async def awords_metadata(store: Store, query: str, hits: Sequence[Hit], explain: bool) -> list[dict[str, Any]]:
+    """words_metadata() without blocking the event loop."""
+    return [_words(found) for found in await aexplain_hits(store, query, hits)] if explain else [{} for _ in hits]
+
+
+def _words(explanation: WordExplanation | None) -> dict[str, Any]:
+    words = explanation.to_dict()["words"] if explanation is not None else []
+    return {WORDS_KEY: [{name: value for name, value in word.items() if name != "terms"} for word in words]}
+
+
+def _all_explained(
+    store: Store, query: str | SparseVector, hits: Sequence[Hit], entries: Mapping[str, Entry]
+) -> list[WordExplanation | None]:
     vector = query if isinstance(query, SparseVector) else store.encoder.encode_query(query)
     text = None if isinstance(query, SparseVector) else query
-    entries = store.get([hit.doc_id for hit in hits])
     return [_explained(store, text, vector, entries[hit.doc_id], hit) if hit.doc_id in entries else None for hit in hits]
 
 

@@ -22,6 +22,7 @@ from .records import ID_FIELDS, shown_names
 
 FORMATS = ("jsonl", "csv", "tsv")
 MAX_KEPT_CHARACTERS = 1000  # of a broken line
+_ARRAY = re.compile(rb'\s*\[(?!\s*")')  # of records; ["id", {"17": 0.5}, ...] is one record, an entry
 _FORMAT_OF = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}
 
 
@@ -149,7 +150,7 @@ def _jsonl(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[Row | Brok
     for number, line in lines:
         if not line.strip():
             continue
-        if first and line.lstrip().startswith(b"["):
+        if first and _ARRAY.match(line):
             raise InputFileError(f"{name} is one JSON array: expected one object per line, convert it with jq -c '.[]'.")
         first = False
         yield _json_row(number, line)

@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+from .snippet import text_lines
+from .wording import Wording
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
-    from ..encoding.explain_words import Style
     from ..stores.base import Hit, Store
 
 PACKAGE = "splade_ptbr_connectors"
@@ -27,7 +26,6 @@ PLAIN_WIDTH = 120  # columns of a table that goes into a pipe or a file
 BAR = "▏▎▍▌▋▊▉█"
 BAR_CELLS = 4
 SHOWN_WORDS = 8
-MARKED_LINES = 12
 ORIGINS = {"title": " (title)", "expansion": " (not in the text)"}
 TEXT_WIDTH = 110
 INDENT = "   "
@@ -55,11 +53,24 @@ def note(message: str) -> None:
     sys.stderr.write(f"splade-ptbr: {message}\n")
 
 
+def speak_as(wording: Wording) -> None:
+    """From now on show messages of the package in the words of the command that runs."""
+    _wording[:] = [wording]
+
+
+def worded(message: str) -> str:
+    """A message of the package as the command that runs says it."""
+    return _wording[-1](message)
+
+
+_wording = [Wording()]
+
+
 def warnings_to_stderr() -> None:
     """Show each of the package's warnings as one line, without the place in its code."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        note(f"warning: {' '.join(str(message).split())}")
+        note(f"warning: {' '.join(worded(str(message)).split())}")
 
     warnings.showwarning = show
 
@@ -93,10 +104,15 @@ def _stdout() -> Any:
     return _real_stdout[-1] if _real_stdout else sys.stdout
 
 
+class _Worded(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return worded(super().format(record))
+
+
 def log_to_stderr(*, debug: bool) -> None:
     """Show this package's warnings on stderr, and its details with --debug."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("splade-ptbr: %(levelname)s: %(message)s"))
+    handler.setFormatter(_Worded("splade-ptbr: %(levelname)s: %(message)s"))
     logger = logging.getLogger(PACKAGE)
     logger.handlers = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
@@ -125,14 +141,14 @@ def add_words(hits: list[dict[str, Any]], found: Sequence[Hit], query: str, stor
         hit["words"] = explanation.to_dict()["words"] if explanation is not None else []
 
 
-def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, snippet_lines: int = 2) -> None:
-    """One block per hit: rank, score, title and id, a snippet, and the words that made it match if they are there."""
+def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, lines: int | None = None) -> None:
+    """One block per hit: rank, score, title and id, so many lines of text (0: all), and the words that made it match if they are there."""
     if not hits:
         console.print(f"{INDENT}no document shares a term with this query, or the filter lets none of those pass", style="dim")
     for rank, hit in enumerate(hits, 1):
         _show_heading(console, rank, hit)
         width = min(console.width, TEXT_WIDTH) - len(INDENT)
-        for line in _marked_lines(hit, width, console) or _snippet(hit["text"], width, snippet_lines):
+        for line in text_lines(hit, width, console, lines):
             console.print(INDENT, line, sep="", style="dim", markup=False)
         if "words" in hit:
             console.print(INDENT + word_line(hit["words"], width, bars=console.is_terminal), style="green", markup=False)
@@ -141,34 +157,12 @@ def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, snippet_li
 def _show_heading(console: Console, rank: int, hit: Mapping[str, Any]) -> None:
     from rich.markup import escape
 
-    title = f"[bold]{escape(hit['title'])}[/bold] " if hit["title"] else ""
+    from ..encoding.explain_words import marked
+
+    title, doc_id = (escape(marked(hit[name], [])) for name in ("title", "doc_id"))  # without control characters
+    title = f"[bold]{title}[/bold] " if title else ""
     place = f", passage {hit['passage']['number'] + 1} of {hit['passage']['of']}" if "passage" in hit else ""
-    console.print(f"[bold]{rank:>2}[/bold] [cyan]{hit['score']:7.3f}[/cyan]  {title}[dim]({escape(hit['doc_id'])}{place})[/dim]")
-
-
-def _snippet(text: str, width: int, lines: int) -> list[str]:
-    wrapped = textwrap.wrap(text, width)
-    if len(wrapped) <= lines:
-        return wrapped
-    return [*wrapped[: lines - 1], textwrap.shorten(" ".join(wrapped[lines - 1 :]), width, placeholder=" ...")]
-
-
-def _marked_lines(hit: Mapping[str, Any], width: int, console: Console) -> list[Text]:
-    """The passage with its words marked; of a text of too many lines those from the first mark on. None without a word in the text."""
-    from rich.text import Text
-
-    from ..encoding.explain_words import MARKS, marked
-
-    places = [(place["start"], place["end"]) for word in hit.get("words", ()) for place in word["places"]]
-    if not places:
-        return []
-    style: Style = "ansi" if console.is_terminal else "plain"
-    text = marked(hit["text"], places, start=hit.get("passage", {"start": 0})["start"], style=style)
-    before = sum(map(len, text[: text.index(MARKS[style][0])].split()))  # characters other than blanks, which wrapping takes out
-    lines = list(Text.from_ansi(" ".join(text.split())).wrap(console, width))
-    done = accumulate(len("".join(line.plain.split())) for line in lines)
-    first = min(next(number for number, end in enumerate(done) if end > before), max(0, len(lines) - MARKED_LINES))
-    return lines[first : first + MARKED_LINES]
+    console.print(f"[bold]{rank:>2}[/bold] [cyan]{hit['score']:7.3f}[/cyan]  {title}[dim]({doc_id}{place})[/dim]")
 
 
 def word_line(words: Sequence[Mapping[str, Any]], width: int, *, bars: bool) -> str:

@@ -68,7 +68,7 @@ def _render(document: dict[str, Any], console: Console) -> None:
     _rule(console, "2. Search through the LangChain retriever")
     for asked in document["questions"]:
         console.print(f"\n[bold magenta]? {asked['question']}[/bold magenta]  [dim]{asked['latency_ms']:.1f} ms[/dim]")
-        show_hits(console, asked["hits"], snippet_lines=1)
+        show_hits(console, asked["hits"], lines=2)
     _rule(console, "3. Quality")
     _show_quality(console, document["quality"])
     _rule(console, "4. Your own documents")

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from ..errors import ConfigError, IngestError, InputError, MissingExtraError, ModelError, SpladeConnectorsError, StoreError
-from .console import note
+from .console import note, worded
 
 
 class ExitCode(IntEnum):
@@ -71,4 +71,4 @@ def _first_rejected(dead_letter: str | None) -> str:
         return "use --dead-letter FILE to see which"
     with Path(dead_letter).open(encoding="utf-8") as lines:
         first = json.loads(lines.readline())
-    return f"first: line {first['line']}: {first['reason'].rstrip('.')}"
+    return f"first: line {first['line']}: {worded(first['reason']).rstrip('.')}"

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import ConfigError
 from ..stores import engine_of
-from .console import emit, note
+from .console import emit, note, worded
 from .exit_codes import exit_if_rejected
 from .options import (
     PREFIX,
@@ -108,7 +108,9 @@ def ingest(
         if checkpoint or restart:
             raise ConfigError("--checkpoint and --restart are for --engine local: with Ray every run compares with the store itself.")
         encoder = load(preload=False)
-        document = _with_ray(records, target, encoder, dead_letter, workers=workers, ray_address=ray_address, device=device)
+        document = _with_ray(
+            records, target, encoder, dead_letter, workers=workers, ray_address=ray_address, runtime=runtime, device=device
+        )
     else:
         if workers is not None or ray_address:
             raise ConfigError("--workers and --ray-address are for --engine ray.")
@@ -165,18 +167,20 @@ def _with_ray(
     *,
     workers: int | None,
     ray_address: str | None,
+    runtime: RuntimeChoice,
     device: str | None,
 ) -> dict[str, Any]:
-    from ..distributed import check_ready, ingest_with_ray
+    from ..distributed import check_ready, check_runtime, ingest_with_ray
 
     check_ready(target.url)
+    check_runtime(encoder)
     with target.open(encoder) as opened, run_files(opened, records, dead_letter=dead_letter) as files:
         report = ingest_with_ray(
             records,
             target.url,
             encoder.load_arguments["model"],
             encoder_options={name: value for name, value in encoder.load_arguments.items() if name != "model"}
-            | {"batch_size": encoder.batch_size, "device": device},
+            | {"batch_size": encoder.batch_size, "runtime": runtime.value, "device": device},
             workers=workers,
             gpus_per_worker=1.0 if device and device.startswith("cuda") else 0.0,
             ray_address=ray_address,
@@ -203,7 +207,7 @@ def show_ingest(document: dict[str, Any], console: Console) -> None:
         refused = f", {document['refused']:,} of them refused by the store" if name == "rejected" and document["refused"] else ""
         console.print(f"{document[name]:>12,} {name}{refused}")
     for reason, count in document["reasons"].items():
-        console.print(f"{count:>16,} {reason}", markup=False)
+        console.print(f"{count:>16,} {worded(reason)}", markup=False)
     encoding = document["encoding"] or {}
     if encoding.get("truncated"):
         console.print(f"{encoding['truncated']:,} texts were cut ({encoding['tokens_cut']:,} tokens): see --on-long", markup=False)

@@ -18,7 +18,7 @@ from ..errors import SpladeConnectorsError
 from . import exit_codes
 from .adopt import adopt
 from .alias import alias
-from .console import PACKAGE, clean_stdout, log_to_stderr, warnings_to_stderr, write_json
+from .console import PACKAGE, clean_stdout, log_to_stderr, speak_as, warnings_to_stderr, worded, write_json
 from .convert import convert
 from .demo import demo
 from .doctor import doctor
@@ -31,6 +31,7 @@ from .options import CREDENTIALS
 from .reindex import reindex
 from .search import search
 from .verify import verify
+from .wording import Wording
 
 PROGRAM = "splade-ptbr"
 INTERRUPTED = "interrupted: run the same command again (ingest and reindex resume, the others begin anew)."
@@ -85,6 +86,7 @@ def _flush_stdout() -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line in this process. Returns the exit code; raises nothing deliberately."""
     as_json = "--json" in arguments
+    speak_as(Wording.of(PROGRAM, typer.main.get_command(app), arguments))
     with clean_stdout(as_json=as_json):
         try:
             outcome = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
@@ -94,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         except (KeyboardInterrupt, typer.Abort):
             return _fail(ExitCode.INTERRUPTED, "Interrupted", INTERRUPTED, as_json=as_json)
         except SpladeConnectorsError as error:
-            return _fail(exit_code_of(error), type(error).__name__, str(error), as_json=as_json)
+            return _fail(exit_code_of(error), type(error).__name__, worded(str(error)), as_json=as_json)
         except Exception as error:
             return _foreign(error, as_json=as_json)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..stores.base import Store
 
 PREFIX = "SPLADE_PTBR_"
+OFF = "off"  # in the place of NAME=VALUE of --passages
 
 
 class OnLongChoice(StrEnum):
@@ -100,7 +101,11 @@ def open_filled_store(url: str, model: str | None, tenant: str | None = None) ->
 
 def read_passages(given: Sequence[str] | None) -> dict[str, str | int | float | bool] | bool | None:
     """As open_store() takes them. Raises ConfigError."""
-    return False if given == ["off"] else read_settings(given, "--passages") or None
+    if OFF not in (given or ()):
+        return read_settings(given, "--passages") or None
+    if set(given or ()) != {OFF}:
+        raise ConfigError(f"--passages {OFF} keeps texts whole, so it stands alone: leave it out, or the other --passages.")
+    return False
 
 
 def read_settings(given: Sequence[str] | None, option: str = "--setting") -> dict[str, str | int | float | bool]:
@@ -109,7 +114,7 @@ def read_settings(given: Sequence[str] | None, option: str = "--setting") -> dic
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            example = "passage_tokens=200" if option == "--passages" else "datatype=float16"
+            example = f"passage_tokens=200, or {OFF}" if option == "--passages" else "datatype=float16"
             raise ConfigError(f"{option} {text!r} is not NAME=VALUE, such as {example}.")
         if name in settings:
             raise ConfigError(f"{option} {name} is given twice: leave one out.")

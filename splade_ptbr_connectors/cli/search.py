@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from ..errors import ConfigError
 from .console import add_words, emit, hit_to_dict, show_hits
 from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
+from .snippet import EXPLAINED_LINES, LINES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +26,15 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Mark the words that made each hit match, and show what each adds to the score.")
     ] = False,
+    each_passage: Annotated[
+        bool, typer.Option("--each-passage", help="Show passages as hits of their own, several of one document among them.")
+    ] = False,
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "--lines", min=0, help=f"Lines of text to show of each hit, 0 for all (default: {LINES}, explained {EXPLAINED_LINES})."
+        ),
+    ] = None,
     tenant: Tenant = None,
     model: StoreModel = None,
     as_json: Json = False,
@@ -33,13 +44,13 @@ def search(
     with open_filled_store(store, model, tenant) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
-        found = opened.search(vector, k, filter=conditions)
+        found = opened.search(vector, k, filter=conditions, group=not each_passage)
         hits = [hit_to_dict(hit) for hit in found]
         latency_ms = 1000 * (time.perf_counter() - started)
         if explain:
             add_words(hits, found, query, opened)
         document = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "latency_ms": latency_ms, "hits": hits}
-    emit(document, _render, as_json=as_json)
+    emit(document, partial(_render, lines=lines), as_json=as_json)
 
 
 def _parse(filter: str | None) -> dict[str, Any] | None:
@@ -54,6 +65,6 @@ def _parse(filter: str | None) -> dict[str, Any] | None:
     return parsed
 
 
-def _render(document: dict[str, Any], console: Console) -> None:
-    show_hits(console, document["hits"])
+def _render(document: dict[str, Any], console: Console, lines: int | None) -> None:
+    show_hits(console, document["hits"], lines=lines)
     console.print(f"\n[dim]{len(document['hits'])} hits in {document['latency_ms']:.1f} ms, model {document['model']}[/dim]")

@@ -16,14 +16,13 @@ from ..json_values import checked_copy
 from ..records import (
     DENSE_FIELD,
     FINGERPRINT_FIELD,
-    PASSAGES_FIELD,
     VECTOR_FIELD,
     EncodedRecord,
     Record,
     brings_passages,
     check_doc_id,
     read_dense,
-    written_passages,
+    read_vector,
 )
 from ..sources import Broken, Row
 from ..splitting import Passage, Splitter
@@ -115,7 +114,8 @@ class Item:
     def reject(self, reason: str) -> None:
         """Mark a valid record as rejected."""
         if self.record is not None:
-            self.reason, self.dead_letter_line = reason, dead_letter_line(self.line, reason, self.record.to_mapping())
+            record = self.record.to_mapping() if isinstance(self.record, Record) else self.record.to_json()
+            self.reason, self.dead_letter_line = reason, dead_letter_line(self.line, reason, record)
             self.drop()
 
     def drop(self) -> None:
@@ -210,7 +210,7 @@ class ReadyVectors:
     whole: bool = False
 
     def read(self, raw: object) -> Record | EncodedRecord:
-        """One record: a mapping with "vector" (and "dense"), an Entry, a tuple (doc_id, SparseVector, payload), or a text.
+        """One record: a mapping with "vector" (and "dense"), an Entry, a tuple (doc_id, SparseVector, payload), that in JSON, or a text.
 
         Raises:
             RecordError, TextError, VectorError: it is not one of these, or a part of it is not usable.
@@ -245,26 +245,24 @@ class ReadyVectors:
 
 
 def as_json(raw: object) -> object:
-    """A record as a dead-letter file keeps it, so that it can be read again: an entry becomes a mapping."""
+    """A record as a dead-letter file keeps it, so that it can be read again: an entry becomes a mapping, or a list."""
     if not isinstance(raw, tuple | list) or not 2 <= len(raw) <= MAX_ENTRY_FIELDS or not isinstance(raw[1], SparseVector):
         return raw
-    rest = raw[2] if len(raw) > 2 and isinstance(raw[2], Mapping) else {}
     entry = Entry(*raw)
-    dense = {} if entry.dense is None else {DENSE_FIELD: entry.dense}
-    vectors: dict[str, Any] = {VECTOR_FIELD: entry.vector.to_opensearch()}
+    payload = entry.payload if isinstance(entry.payload, Mapping) else {}
+    if not isinstance(entry.dense, tuple | list | None):
+        return raw
     try:
         passages = as_passages(str(entry.doc_id), entry.passages)
     except InputError:
         return raw
-    if passages:
-        vectors = {PASSAGES_FIELD: written_passages([passage[1:] for passage in passages])}
-    return {"_id": entry.doc_id, **rest, **vectors, **dense}
+    return EncodedRecord(entry.doc_id, entry.vector, payload, entry.dense, tuple([passage[1:] for passage in passages])).to_json()
 
 
 def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
     if not 2 <= len(raw) <= MAX_ENTRY_FIELDS:
         raise VectorError(f"expected (doc_id, SparseVector) or (doc_id, SparseVector, payload), got {raw!r:.80}.")
-    entry = Entry(*raw)
+    entry = _with_vectors(Entry(*raw))
     doc_id = check_doc_id(entry.doc_id)
     if not isinstance(entry.vector, SparseVector):
         raise VectorError(f"the vector of {doc_id!r} is {type(entry.vector).__name__}: it must be a SparseVector.")
@@ -273,6 +271,18 @@ def _from_entry(raw: tuple[Any, ...] | list[Any]) -> EncodedRecord:
     payload = checked_copy(entry.payload, f"the payload of {doc_id!r}")
     passages = tuple([passage[1:] for passage in check_passages(entry, payload)])
     return EncodedRecord(doc_id, entry.vector, payload, read_dense(entry.dense, doc_id), passages)
+
+
+def _with_vectors(entry: Entry) -> Entry:
+    """An entry with its vectors, which in JSON are mappings; what is wrong with it otherwise stays so."""
+
+    def read(raw: Any) -> Any:
+        return read_vector(raw, str(entry.doc_id)) if isinstance(raw, Mapping) else raw
+
+    passages: Any = entry.passages
+    if isinstance(passages, list):
+        passages = [[*each[:3], *map(read, each[3:])] if isinstance(each, list) else each for each in passages]
+    return entry._replace(vector=read(entry.vector), passages=passages)
 
 
 def _text_record(raw: object) -> Record:

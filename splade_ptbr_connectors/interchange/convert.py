@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..batches import batched
 from ..encoding.protocol import Encoder
-from ..errors import ConfigError, InputFileError, ModelMismatchError, VectorError
+from ..errors import ConfigError, InputFileError, ModelMismatchError, RecordError, VectorError
+from ..ingestion.seen_ids import SeenIds
 from ..pruning import Combined, Pruning
 from ..records import EncodedRecord, check_doc_id
 from ..vectors import SparseBatch, SparseVector
@@ -19,6 +21,7 @@ from .vector_encoding import DEFAULT_QUANTISATION, IDS, TOKENS, Progress, TermId
 
 BATCH = 4096  # documents pruned at once
 NO_PRUNING = Combined()
+_PASSAGE_NAME = re.compile(r"(.+)#(0|[1-9][0-9]{0,8})", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,40 @@ class Conversion:
 def one_by_one(records: Iterable[EncodedRecord]) -> Iterator[EncodedRecord]:
     """The records with each of several passages as a document of its own, `doc_id#number`: what reads such a format takes the best.
 
-    Raises RecordError for an id that is too long for that.
+    Raises RecordError for an id that is too long for that, and for a document that is called as a passage of another one is.
     """
+    names = _Names()
     for record in records:
+        names.check(record)
         if not record.passages:
             yield record
         for number, (_, _, vector) in enumerate(record.passages):
             yield EncodedRecord(check_doc_id(f"{record.doc_id}#{number}"), vector)
+
+
+class _Names:
+    """Tells documents whose own id is `doc_id#number`, of which there are few, from passages of other documents, in any order."""
+
+    def __init__(self) -> None:
+        self._passages = SeenIds()  # in the place of lines: how many passages a document has
+        self._documents: dict[str, list[int]] = {}  # of what looks like passages of a document: their numbers
+
+    def check(self, record: EncodedRecord) -> None:
+        """Raise RecordError if a name of this document has come before as that of another one."""
+        if record.passages:
+            self._passages.first_line(record.doc_id, len(record.passages))
+            for number in self._documents.get(record.doc_id, ()):
+                self._check_pair(record.doc_id, number)
+        elif named := _PASSAGE_NAME.fullmatch(record.doc_id):
+            self._documents.setdefault(named[1], []).append(int(named[2]))
+            self._check_pair(named[1], int(named[2]))
+
+    def _check_pair(self, doc_id: str, number: int) -> None:
+        if number < self._passages.line_of(doc_id):
+            raise RecordError(
+                f"the document {f'{doc_id}#{number}'!r} is called as passage {number} of the document {doc_id!r} would be in this format: "
+                "rename one of them, or convert to jsonl, which keeps a document as one."
+            )
 
 
 def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[EncodedRecord]:

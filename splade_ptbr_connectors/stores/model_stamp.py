@@ -149,10 +149,10 @@ def check_passages(asked: Mapping[str, Any] | bool | None, stored: Mapping[str, 
         return
     if isinstance(asked, Mapping) and stored is not None and all(stored.get(name) == value for name, value in asked.items()):
         return
-    kept = "whole documents" if stored is None else f"passages of {dict(stored)}"
+    kept = "whole documents" if stored is None else f"passages of {', '.join(f'{name}={value}' for name, value in stored.items())}"
     raise StoreFormatError(
-        f"the store {url} keeps {kept}, but is opened with passages={asked if isinstance(asked, bool) else dict(asked)}: leave the "
-        "argument out, or ingest into a new store."
+        f"the store {url} keeps {kept}, but is opened with passages={asked if isinstance(asked, bool) else dict(asked)}: leave that "
+        "out, or ingest into a new store."
     )
 
 
@@ -244,10 +244,7 @@ def store_folder(address: str, url: str, engine: str) -> Path:
     except RuntimeError as error:  # ~somebody
         raise ConfigError(f"store URL {url!r} names the home of a user who is not known: write the path without '~'.") from error
     if _SETTINGS.search(path) and not folder.exists():
-        raise ConfigError(
-            f"store URL {url!r} ends in settings, which the URL of a folder cannot hold: give them as settings={{...}}, or as --setting "
-            "NAME=VALUE."
-        )
+        raise ConfigError(f"store URL {url!r} ends in settings, which the URL of a folder cannot hold: give them as settings={{...}}.")
     return folder
 
 

@@ -34,7 +34,7 @@ def test_a_hit_is_four_lines_that_fit(width: int, terminal: bool) -> None:
     assert len(lines) == 4
     assert max(map(len, lines)) <= min(width, 113)
     assert "12.500" in lines[0] and "Título (d1)" in lines[0]
-    assert lines[2].endswith(" ...")
+    assert lines[2].endswith(" ...") and not lines[1].strip().startswith("...")
     assert lines[3].strip().split()[-3 if "more" in lines[3] else 0] is not None and "palavra0 +4.00" in lines[3]
 
 
@@ -53,7 +53,7 @@ def test_bars_are_as_long_as_the_contributions() -> None:
 
 @pytest.mark.parametrize("before", ["", "texto antes " * 400])
 def test_matched_words_are_marked_where_they_are(before: str) -> None:
-    """The passage begins at a place of its document, and the lines shown hold the first matched word."""
+    """The passage begins at a place of its document, and the lines shown hold the matched word."""
     text = before + "o prazo de trinta dias"
     start = 1000 + len(before) + 2
     words = [word("prazo", 2.0, "text", (start, start + 5)), word("multa", 1.0, "title"), word("recurso", 0.5, "expansion")]
@@ -62,7 +62,7 @@ def test_matched_words_are_marked_where_they_are(before: str) -> None:
     show_hits(plain, [hit])
     assert isinstance(plain.file, io.StringIO)
     lines = plain.file.getvalue().splitlines()
-    assert any("**prazo**" in line for line in lines) and len(lines) <= 14
+    assert any("**prazo**" in line for line in lines) and len(lines) <= 6
     assert lines[-1].strip() == "prazo +2.00  multa (title) +1.00  recurso (not in the text) +0.50"
     terminal = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard", highlight=False)
     show_hits(terminal, [hit])
@@ -75,6 +75,13 @@ def test_a_hit_without_a_title_or_text() -> None:
     show_hits(console, [{"doc_id": "só-vetor", "score": 1.0, "title": "", "text": ""}])
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == " 1   1.000  (só-vetor)\n"
+
+
+def test_titles_and_ids_do_not_command_the_terminal() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, highlight=False)
+    show_hits(console, [{"doc_id": "a\x1b]0;x\x07", "score": 1.0, "title": "b\x9b2J", "text": "c\x1b[31m"}])
+    assert isinstance(console.file, io.StringIO)
+    assert not {"\x1b", "\x07", "\x9b"} & set(console.file.getvalue())
 
 
 def test_tables_are_aligned() -> None:

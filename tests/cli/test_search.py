@@ -112,6 +112,35 @@ def test_of_a_long_document_the_passage_is_shown(cli: Command, tmp_path: Path) -
     assert f"Lei (lei, passage {place['number'] + 1} of {place['of']})" in out and len(out) < 1000
 
 
+def test_passages_as_hits_of_their_own(cli: Command, tmp_path: Path) -> None:
+    text = " ".join(f"Frase número {n} trata do prazo{n % 3} e de mais nada que importe aqui." for n in range(200))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "lei", "title": "Lei", "text": text}) + "\n")
+    cli("ingest", "c.jsonl", "--store", "edge:m", "--json")
+    [grouped] = cli("search", "prazo1", "--store", "edge:m", "--json").json["hits"]
+    hits = cli("search", "prazo1", "--store", "edge:m", "--each-passage", "--explain", "--json").json["hits"]
+    with open_store("edge:m", encoder=HashingEncoder("mini")) as store:
+        expected = store.search("prazo1", 10, group=False)
+    assert len(expected) > 1 and hits[0]["passage"] == grouped["passage"]
+    assert [(hit["doc_id"], hit["score"], hit["passage"]["number"], hit["text"]) for hit in hits] == [
+        (hit.doc_id, hit.score, hit.passage.number, hit.passage.text) for hit in expected
+    ]
+    assert all(hit["words"] for hit in hits)
+    out = cli("search", "prazo1", "--store", "edge:m", "--each-passage").out
+    assert out.count("(lei, passage ") == len(expected)
+
+
+def test_as_many_lines_as_asked_for(cli: Command, tmp_path: Path) -> None:
+    text = " ".join(f"frase{n} trata de pouco." for n in range(100))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "lei", "text": text}) + "\n")
+    cli("ingest", "c.jsonl", "--store", "edge:m", "--passages", "off", "--json")
+    asked = ("search", "frase50", "--store", "edge:m", "--explain")
+    for lines, count in (((), 2), (("--lines", 1), 1), (("--lines", 7), 7)):
+        assert len(cli(*asked, *lines).out.splitlines()) == count + 4  # heading, words, blank, summary
+    assert "".join(text.split()) in "".join(cli(*asked, "--lines", 0).out.split()).replace("**", "")
+    assert cli(*asked, "--json", "--lines", 1).json["hits"][0]["text"] == text
+    assert_fails(cli(*asked, "--lines", -1), 2, "--lines")
+
+
 def test_encode_with_record_and_ingest_are_the_same_as_ingest(cli: Command, tmp_path: Path) -> None:
     text = " ".join(f"Frase número {n} trata de palavra{n}." for n in range(200))
     (tmp_path / "c.jsonl").write_text(json.dumps({"_id": "lei", "text": text}) + '\n{"_id": "nota", "text": "texto curto"}\n')

@@ -74,6 +74,46 @@ def write_input(path: Path, *, extra: list[str] | None = None) -> list[dict[str,
     return good
 
 
+ASKED_FOR = {"runtime": "onnx", "device": "cuda"}
+
+
+@pytest.mark.parametrize("option", ASKED_FOR)
+def test_a_network_that_the_model_does_not_have_is_refused_as_without_ray(
+    option: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray")
+    write_input(tmp_path / "in.jsonl")
+    with pytest.raises(ConfigError, match="has no network for") as here:
+        SpladeEncoder.load("mini-lexico", **{option: ASKED_FOR[option]})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as there:
+        ingest_with_ray(tmp_path / "in.jsonl", url, "mini-lexico", encoder_options={option: ASKED_FOR[option]})
+    assert str(there.value) == str(here.value)
+    arguments = ["ingest", str(tmp_path / "in.jsonl"), "--store", url, "--model", "mini-lexico", f"--{option}", ASKED_FOR[option]]
+    codes = [run([*arguments, "--engine", engine]) for engine in ("ray", "local")]
+    first, second = capsys.readouterr().err.splitlines()
+    assert codes == [2, 2] and first == second and str(here.value) in first
+    assert not (tmp_path / "store.db").exists()
+
+
+@pytest.mark.parametrize("runtime", ["auto", "onnx", "torch"])
+def test_the_command_hands_the_runtime_to_the_workers(
+    runtime: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray")
+    write_input(tmp_path / "in.jsonl")
+    monkeypatch.setenv("SPLADE_PTBR_STATE", str(tmp_path / "state"))
+    asked: list[dict[str, Any]] = []
+
+    def stop(*_: object, encoder_options: dict[str, Any], **__: object) -> None:
+        asked.append(encoder_options)
+        raise ConfigError("enough.")
+
+    monkeypatch.setattr("splade_ptbr_connectors.distributed.ingest_with_ray", stop)
+    assert run(["ingest", str(tmp_path / "in.jsonl"), "--store", url, "--engine", "ray", "--runtime", runtime, "--batch-size", "7"]) == 2
+    assert [(each["runtime"], each["batch_size"], each["device"]) for each in asked] == [(runtime, 7, None)]
+    assert "enough." in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_record_is_accounted_for_and_a_second_run_writes_nothing(cluster: None, url: str, tmp_path: Path) -> None:
     good = write_input(tmp_path / "in.jsonl")

@@ -6,15 +6,13 @@ the engine's own files, PATH/splade-ledger the state of the last write and the l
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import qdrant_edge as edge
 
-from ...batches import batched
 from ...errors import ConfigError, StoreWriteError
 from ...filters import AnyOf
 from ...vectors import SparseVector
@@ -30,34 +28,26 @@ from ..passages import (
     fetched,
     fused_documents,
     head_of,
-    head_stored,
     hit_of,
     immediate,
     point_of,
     rank,
-    tails,
-    to_write,
     with_passages,
 )
 from ..payloads import (
-    CHECK_FIELD,
     ID_FIELD,
     TENANT_FIELD,
     from_stored,
     point_id,
 )
-from .checks import Checks, altered, checked_names, checked_payload, checked_vector, checks_of, hex_id, with_check
-from .contents import ENGINE, ONLY_CHECKS, Contents, count, documents_only, every_record
+from .checks import altered, checked_names, checked_payload, checked_vector, hex_id
+from .contents import ENGINE, Contents, count, documents_only, every_record
 from .engine import EdgeEngine, translated
 from .filters import to_edge
 from .points import (
     ONLY_NAMES,
-    WITH_CHECKS,
-    NewPoint,
-    bytes_of,
     bytes_used,
     hit_rank,
-    stale_tails,
     tail_records,
     tails_of,
     to_edge_vector,
@@ -71,13 +61,12 @@ from .points import (
     query as query_points,
 )
 from .settings import DENSE, VECTOR, EdgeSettings, stored_settings
+from .write import EdgeWriter
 
 if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
 logger = logging.getLogger(__name__)
-DELETED_AT_ONCE = 10_000
-BYTES_PER_BYTE = 4  # on disk a write lands in the log, the vector storage, the payload storage and later a merged segment
 
 
 class EdgeStore(Store):
@@ -103,8 +92,8 @@ class EdgeStore(Store):
         self._contents = contents
         self._description = contents.description
         self.settings = EdgeSettings(**stored_settings(contents.description.settings))
-        self._cut_off = contents.passages and contents.left_open
-        self._sweep_if_cut_off()
+        self._writer = EdgeWriter(engine, contents)
+        self._writer.sweep_if_cut_off()
 
     @property
     def identity(self) -> str:
@@ -160,7 +149,7 @@ class EdgeStore(Store):
         request = {"query": nearest, "filter": self._passing(filter)}
         with self._edge.held():
             with self._edge.use("search") as shard:
-                self._sweep_if_cut_off()
+                self._writer.sweep_if_cut_off()
                 candidates = best_passages(partial(with_ties, shard, request), top_k, self._spread if group else None)
                 records = shard.retrieve(list(candidates), ONLY_NAMES, False)
             names = {hex_id(record.id): checked_names(record, self.url) for record in records}
@@ -168,11 +157,6 @@ class EdgeStore(Store):
             best = sorted(points, key=rank)[:top_k]
             heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
         return [hit_of(point, heads.get(point.key)) for point in best]
-
-    def _sweep_if_cut_off(self) -> None:
-        """Within this process a search sees no passage that counts no more, unless a write was interrupted."""
-        if self._cut_off:
-            self._sweep()
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
@@ -282,71 +266,21 @@ class EdgeStore(Store):
             if entry.dense is not None:
                 self.settings.check_dense(f"the dense vector of {entry.doc_id!r}", entry.dense, self.url)
         entries, refusals = datatypes.split(entries, self.settings.datatype)
-        several = any([entry.passages for entry in entries])
-        if several or self._contents.passages:
-            entries = to_write(entries)
-        points = [point for entry in entries for point in self._to_points(entry)]
-        expected = 4 * len(entries) * (self.settings.dense_size or 0) + sum(map(bytes_of, entries))
-        added = {point.id: point.payload[CHECK_FIELD] for point in points}
-        with self._edge.use("write") as shard:
-            self._edge.check_space(BYTES_PER_BYTE * expected)
-            if several:
-                self._contents.begin_passages(shard)
-            replaced, left = self._replaced(shard, list(added))
-            with self._in_one_step(several or bool(left)):
-                with self._contents.writing(shard, replaced, added):
-                    shard.update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
-                self._remove(shard, {point: check for point, check in left.items() if point not in added})
+        self._writer.upsert(entries, self.tenant, self.settings.dense_size or 0)
         return refusals
-
-    def _replaced(self, shard: Any, points: Sequence[str]) -> tuple[Checks, Checks]:
-        """The checks of those of these points that are there, and of the tails of those that are heads."""
-        records = shard.retrieve(list(points), WITH_CHECKS, False)
-        tails = [tail for record in records for tail in tails_of(record)] if self._contents.passages else []
-        return checks_of(records), checks_of(shard.retrieve(tails, ONLY_CHECKS, False)) if tails else {}
 
     def _delete_where(self, filter: ParsedFilter) -> int:
         native = self._documents(filter)
         with self._edge.use("delete") as shard:
-            return self._delete_documents(shard, [hex_id(record.id) for record in every_record(shard, False, filter=native)])
+            return self._writer.delete(shard, [hex_id(record.id) for record in every_record(shard, False, filter=native)])
 
     def _delete(self, doc_ids: list[str]) -> int:
         with self._edge.use("delete") as shard:
-            return self._delete_documents(shard, self._point_ids(doc_ids))
-
-    def _delete_documents(self, shard: Any, heads: Sequence[str]) -> int:
-        """Delete those of these documents that are there, heads first: without its head a passage counts no more."""
-        deleted = 0
-        for batch in batched(heads, DELETED_AT_ONCE):
-            found, tails = self._replaced(shard, batch)
-            with self._in_one_step(bool(tails)):
-                deleted += self._remove(shard, found)
-                self._remove(shard, tails)
-        return deleted
-
-    @contextlib.contextmanager
-    def _in_one_step(self, several: bool) -> Iterator[None]:
-        """Around a write to documents of several passages: if it does not end, passages are left that count no more."""
-        before, self._cut_off = self._cut_off, self._cut_off or several
-        yield
-        self._cut_off = before
+            return self._writer.delete(shard, self._point_ids(doc_ids))
 
     def sweep(self) -> int:
         self._check_open()
-        return self._sweep()
-
-    def _sweep(self) -> int:
-        with self._edge.use("delete") as shard:
-            swept = sum([self._remove(shard, stale) for stale in stale_tails(shard)])
-            self._cut_off = False
-            return swept
-
-    def _remove(self, shard: Any, to_delete: Checks) -> int:
-        if to_delete:
-            self._edge.check_space(0)
-            with self._contents.writing(shard, to_delete, {}):
-                shard.update(edge.UpdateOperation.delete_points(list(to_delete)))
-        return len(to_delete)
+        return self._writer.sweep()
 
     def _close(self) -> None:
         if self._edge.inherited:
@@ -363,7 +297,7 @@ class EdgeStore(Store):
     def _seal(self) -> None:
         try:
             with translated(self.url, "seal"):
-                self._sweep_if_cut_off()  # a sealed store is not swept when it is opened
+                self._writer.sweep_if_cut_off()  # a sealed store is not swept when it is opened
                 self._contents.seal(self._edge)
         except StoreWriteError as error:  # nothing is lost by it
             logger.warning("%s: every document will be counted when the store is opened next: %s", self.url, error)
@@ -391,16 +325,3 @@ class EdgeStore(Store):
 
     def _point_ids(self, doc_ids: list[str]) -> list[str]:
         return [point_id(doc_id, self.tenant) for doc_id in dict.fromkeys(doc_ids)]
-
-    def _to_points(self, entry: Entry) -> list[Any]:
-        """The arguments of the document's points, its head last."""
-        point = point_id(entry.doc_id, self.tenant)
-        head = head_stored(entry, self.tenant)
-        vectors: dict[str, Any] = {VECTOR: to_edge_vector(entry.vector)}
-        if entry.dense is not None:
-            vectors[DENSE] = list(entry.dense)
-        found = [NewPoint(point, vectors, with_check(point, head, entry.vector))]
-        for tail in tails(entry, head, point, self.tenant):
-            stored = with_check(tail.point, tail.stored, tail.vector)
-            found.append(NewPoint(tail.point, {VECTOR: to_edge_vector(tail.vector)}, stored))
-        return found[::-1]

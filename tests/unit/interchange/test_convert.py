@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelMismatchError, SpladeConnectorsError
-from splade_ptbr_connectors.interchange.convert import BATCH, Conversion, pruned
+from splade_ptbr_connectors.interchange.convert import BATCH, Conversion, one_by_one, pruned
 from splade_ptbr_connectors.interchange.formats import FORMATS, format_of
 from splade_ptbr_connectors.interchange.manifest import manifest_path
 from splade_ptbr_connectors.interchange.vector_encoding import VectorEncoding
@@ -237,6 +237,38 @@ def test_formats_without_passages_get_a_document_for_each(tmp_path: Path) -> Non
     assert rows[1]["vector"] == {"2": 25, "3": 100}
     Conversion(source, jsonl, tmp_path / "again.jsonl", jsonl).run()
     assert [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()] == lines
+
+
+SEVERAL = [{"start": n, "end": n + 1, "vector": {"1": 0.5}} for n in range(2)]
+
+
+@pytest.mark.parametrize("format", FOREIGN)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_document_that_is_called_as_a_passage_of_another(format: str, turned: bool, tmp_path: Path) -> None:
+    lines = [{"_id": "lei", "text": "ab", "passages": SEVERAL}, {"_id": "lei#1", "text": "c", "vector": {"1": 1.0}}]
+    source, target = tmp_path / "vectors.jsonl", tmp_path / f"out{TARGET[format]}"
+    source.write_text("".join(json.dumps(line) + "\n" for line in (reversed(lines) if turned else lines)))
+    with pytest.raises(InputError, match=r"'lei#1' is called as passage 1 of the document 'lei'"):
+        conversion(source, "jsonl", target, format).run()
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+    conversion(source, "jsonl", tmp_path / "same.jsonl", "jsonl").run()
+
+
+names = st.lists(
+    st.tuples(st.from_regex(r"a(#(0|1|2|01|x|)){0,3}", fullmatch=True), st.sampled_from([1, 2, 3])), unique_by=lambda one: one[0]
+)
+
+
+@given(names)
+def test_names_of_passages_are_refused_just_where_they_collide(documents: list[tuple[str, int]]) -> None:
+    vector = SparseVector([1], [1.0])
+    records = [EncodedRecord(name, vector, passages=((0, 1, vector),) * count if count > 1 else ()) for name, count in documents]
+    written = [made for name, count in documents for made in ([f"{name}#{n}" for n in range(count)] if count > 1 else [name])]
+    if len(set(written)) < len(written):
+        with pytest.raises(InputError, match="rename one of them"):
+            list(one_by_one(records))
+    else:
+        assert [record.doc_id for record in one_by_one(records)] == written
 
 
 def test_a_passage_whose_id_would_be_too_long_to_be_read_again(tmp_path: Path) -> None:

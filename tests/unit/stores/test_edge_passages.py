@@ -11,7 +11,7 @@ import pytest
 from splade_ptbr_connectors.errors import StoreCorruptError
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.edge import repair
-from splade_ptbr_connectors.stores.edge import store as edge_store
+from splade_ptbr_connectors.stores.edge import write as edge_write
 from splade_ptbr_connectors.stores.edge.checks import with_check
 from splade_ptbr_connectors.stores.passages import tails
 from splade_ptbr_connectors.vectors import SparseVector
@@ -74,7 +74,7 @@ def test_a_repair_leaves_out_documents_of_which_a_passage_is_damaged(tmp_path: P
     with open_store(url, encoder=ENCODER) as store:
         store.upsert_vectors([of_length(4, 1.0)._replace(doc_id="whole"), of_length(1, 1.0)._replace(doc_id="short")])
         with monkeypatch.context() as patch:
-            patch.setattr(edge_store, "tails", lambda *arguments: tails(*arguments)[:-1])
+            patch.setattr(edge_write, "tails", lambda *arguments: tails(*arguments)[:-1])
             store.upsert_vectors([of_length(5, 2.0)])
         with pytest.raises(StoreCorruptError, match="'a'"):
             store.get(["a"])
@@ -101,7 +101,7 @@ def test_a_repair_leaves_nothing_of_documents_whose_head_is_damaged(tmp_path: Pa
         return with_check(point, stored, vector) | ({"_check": 0} if "_passages" in stored else {})
 
     with open_store(url, encoder=ENCODER) as store:
-        monkeypatch.setattr(edge_store, "with_check", damaged)
+        monkeypatch.setattr(edge_write, "with_check", damaged)
         store.upsert_vectors([of_length(5, 2.0)])
     spoil(place)
     assert repair(place)[::2] == (0, 1)

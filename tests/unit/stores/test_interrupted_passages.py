@@ -126,7 +126,7 @@ def test_an_edge_store_that_was_killed_is_swept_when_it_is_opened(tmp_path: Path
         store.upsert_vectors([of_length(3, 1.0)])
         with store._edge.use("delete") as shard:  # type: ignore[attr-defined]
             head = store._point_ids(["a"])  # type: ignore[attr-defined]
-            store._remove(shard, store._replaced(shard, head)[0])  # type: ignore[attr-defined]
+            store._writer.remove(shard, store._writer.replaced(shard, head)[0])  # type: ignore[attr-defined]
         assert store.info()["points"] == 2 and store.count() == 0
         store._seal = lambda: None  # type: ignore[attr-defined,method-assign]
     with open_store(url, encoder=ENCODER) as store:
