@@ -26,7 +26,7 @@ from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
-from .runtime import DType, Runtime, RuntimeName, load_runtime
+from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 from .words import Words
 
@@ -136,6 +136,7 @@ class SpladeEncoder:
         saved, folder = folder.config, replace(folder, config=_with_settings(folder.config, settings))
         changed = any(getattr(saved, name) != getattr(folder.config, name) for name in BUILT_IN)
         folder.check_lengths()
+        check_runtime(folder, runtime, device, dtype)
         tokenizer_folder = _tokenizer_folder(tokenizer, local_files_only) if tokenizer else folder.path
         vocabulary = load_tokenizer(tokenizer_folder, folder.config.vocab_size)
         unpooled = () if folder.config.pool_special_tokens else special_ids(vocabulary)

@@ -49,19 +49,10 @@ def load_runtime(
         unpooled_ids: tokens whose positions are not pooled; an exported graph knows them already.
         graph: False when the settings ask for another pooling than the folder's, which a graph cannot do.
     """
-    if runtime not in get_args(RuntimeName):
-        raise ConfigError(f"runtime is {runtime!r}: use one of {', '.join(get_args(RuntimeName))}.")
-    if dtype not in get_args(DType):
-        raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
+    check_runtime(folder, runtime, device, dtype)
     if folder.concepts is not None:
-        if runtime == "torch":
-            raise ConfigError(f"model {folder.name!r} has an exported graph and no weights for torch: use runtime='auto' or 'onnx'.")
         return _load_onnx(folder.concepts, device, dtype)
     if folder.config.words is not None:
-        if runtime != "auto" or device not in (None, "cpu") or dtype != "float32":
-            given = {"runtime": (runtime, "auto"), "device": (device, None), "dtype": (dtype, "float32")}
-            asked = ", ".join(f"{name} {value!r}" for name, (value, usual) in given.items() if value != usual)
-            raise ConfigError(f"model {folder.name!r} has no network for {asked}: leave that out; there is nothing to run or to export.")
         return WithoutNetwork(folder.name)
     if runtime == "auto":
         plain = device in (None, "cpu") and dtype == "float32" and graph
@@ -81,6 +72,21 @@ def load_runtime(
     except MissingExtraError as error:
         what = f"the torch runtime (model {folder.name!r} has no ONNX export of its weights to run without it)"
         raise MissingExtraError(what, error.extra) from error
+
+
+def check_runtime(folder: ModelFolder, runtime: str, device: str | None, dtype: str) -> None:
+    """Raise ConfigError when the names are none, or the model cannot be run like that; nothing is loaded."""
+    if runtime not in get_args(RuntimeName):
+        raise ConfigError(f"runtime is {runtime!r}: use one of {', '.join(get_args(RuntimeName))}.")
+    if dtype not in get_args(DType):
+        raise ConfigError(f"dtype is {dtype!r}: use one of {', '.join(get_args(DType))}.")
+    if folder.concepts is not None and runtime == "torch":
+        raise ConfigError(f"model {folder.name!r} has an exported graph and no weights for torch: use runtime='auto' or 'onnx'.")
+    if folder.config.words is not None and folder.concepts is None:
+        given = {"runtime": (runtime, "auto"), "device": (device or "cpu", "cpu"), "dtype": (dtype, "float32")}
+        asked = ", ".join(f"{name} {value!r}" for name, (value, usual) in given.items() if value != usual)
+        if asked:
+            raise ConfigError(f"model {folder.name!r} has no network for {asked}: leave that out; there is nothing to run or to export.")
 
 
 def _load_onnx(folder: ModelFolder, device: str | None, dtype: DType) -> Runtime:
