@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from training.recipe.types import Count, Natural, NotNegative, Positive, Section
 
 
@@ -41,8 +45,10 @@ class Concepts(Section):
     """Concepts."""
     top_query: Count = 24
     top_document: Count = 160
-    directions_steps: Count = 2_400
-    directions_lr: Positive = 1e-3
+    directions_steps: Count = 3_000
+    directions_lr: Positive = 4e-3
+    collections: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the queries of collections among those that directions are learned on; the others are of pairs."""
     temperature: Positive = 0.05
     """Of the teacher's similarities, which the scores of concepts learn to follow."""
     neighbours: Count = 48

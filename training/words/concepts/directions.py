@@ -38,6 +38,8 @@ class Embedded:
     documents: Floats
     taught_queries: Floats
     taught_documents: Floats
+    of_collections: int
+    """The first queries are of collections."""
 
 
 class Directions(nn.Module):
@@ -99,7 +101,7 @@ def fit_directions(start: Floats, texts: Embedded, section: Concepts) -> Directi
     near = _neighbours(taught_queries, taught_documents, section.neighbours)
     losses = list[float]()
     for step in bar(range(section.directions_steps), "directions", True, total=section.directions_steps):
-        chosen = torch.randint(len(queries), (BATCH_QUERIES,), generator=generator)
+        chosen = _chosen(len(queries), texts.of_collections, section.collections, generator)
         picked = torch.randint(near.shape[1], (BATCH_QUERIES, NEAR_EACH), generator=generator)
         others = torch.randint(len(documents), (BATCH_QUERIES,), generator=generator)
         shown = torch.cat([near[chosen].gather(1, picked).flatten(), others]).unique()
@@ -116,6 +118,14 @@ def fit_directions(start: Floats, texts: Embedded, section: Concepts) -> Directi
         if (step + 1) % _LOGGED_EVERY == 0:
             logger.info("directions, step %d: loss %.4f", step + 1, float(np.mean(losses[-_LOGGED_EVERY:])))
     return directions
+
+
+def _chosen(count: int, of_collections: int, share: float, generator: torch.Generator) -> Tensor:
+    """Queries of a batch, so many of them from collections; all alike where there is only one kind."""
+    few = round(BATCH_QUERIES * share) if 0 < of_collections < count else 0
+    first = torch.randint(max(1, of_collections), (few,), generator=generator)
+    others = torch.randint(of_collections if few else 0, count, (BATCH_QUERIES - few,), generator=generator)
+    return torch.cat([first, others])
 
 
 def _neighbours(queries: Tensor, documents: Tensor, count: int) -> Tensor:

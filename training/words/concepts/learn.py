@@ -76,8 +76,13 @@ def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, d
     round_student(student)
     found = [embed_all(side.rows, lambda: student, folder, what=f"student-{n}") for n, side in enumerate(sides)]
     centres = _mean(found[0]), _mean(found[1])
+    asked = slice(texts.asked)
     embedded = Embedded(
-        _centred(found[0], centres[0]), _centred(found[1], centres[1]), *(_centred(side.taught, side.centre) for side in sides)
+        _centred(found[0], centres[0])[asked],
+        _centred(found[1], centres[1]),
+        _centred(sides[0].taught, sides[0].centre)[asked],
+        _centred(sides[1].taught, sides[1].centre),
+        texts.of_collections,
     )
     terms = vectors_matrix(material.words.counted(material.terms(texts.documents)), len(material.weights))
     directions = fit_directions(start_directions(embedded.documents, terms, section.size), embedded, section)

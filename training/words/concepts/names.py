@@ -1,4 +1,4 @@
-"""Names of concepts, for people who look at vectors: the words whose texts have them most."""
+"""Names of concepts, for people who look at vectors: the words that come up with them most beyond chance."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def names_of(codes: sparse.csr_matrix, terms: sparse.csr_matrix, tokens: Sequenc
         tokens: [V] how terms read.
     """
     common = np.flatnonzero(np.bincount(terms.indices, minlength=terms.shape[1]) >= FEWEST_TEXTS)
-    of_texts = terms[:, common].tocsc()
-    lengths = np.sqrt(np.asarray(of_texts.multiply(of_texts).sum(axis=0)).ravel())
-    of_texts = (of_texts @ sparse.diags(1 / np.maximum(lengths, 1e-9))).tocsr()
+    of_texts = terms[:, common].tocsr()
+    share = np.asarray(of_texts.sum(axis=0)).ravel() / codes.shape[0]
     names: dict[str, None] = {}
     for start in range(0, codes.shape[1], _AT_ONCE):
-        for row in np.asarray((codes[:, start : start + _AT_ONCE].T @ of_texts).todense()):
+        some = codes[:, start : start + _AT_ONCE]
+        together = np.asarray((some.T @ of_texts).todense())
+        expected = np.asarray(some.sum(axis=0)).reshape(-1, 1) * share  # if the two had nothing to do with each other
+        for row in (together - expected) / np.sqrt(expected + 1e-9):
             words = [tokens[common[n]] for n in np.argsort(-row, kind="stable")[:WORDS_EACH]]
             name = MARK + BETWEEN.join(words)
             while name in names:

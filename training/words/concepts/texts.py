@@ -24,10 +24,17 @@ _RELATED = 4
 
 @dataclass(frozen=True)
 class Texts:
-    """Short texts that stand for queries, and passages."""
+    """Short texts that stand for queries, and passages.
+
+    Attributes:
+        queries: those of the collections first, then those of pairs, then sentences and lines of the thesaurus.
+        of_collections, asked: how many there are of the first kind, and of the first two.
+    """
 
     queries: list[str]
     documents: list[str]
+    of_collections: int
+    asked: int
 
 
 def gather_texts(section: Concepts, collections: Sequence[TrainCollection], thesaurus: Path | None, texts: Path, data_dir: Path) -> Texts:
@@ -38,9 +45,10 @@ def gather_texts(section: Concepts, collections: Sequence[TrainCollection], thes
     paragraphs = [text for text in read_paragraphs(texts, section.paragraphs) if len(text) in PASSAGE_CHARACTERS]
     passages = _some(paragraphs, section.passages, rng)
     weak = [pairs[n] for n in order[: max(section.pair_queries, section.pair_documents)]]
+    of_collections = _distinct(query for one in collections for query, _ in one.queries)
+    asked = _distinct([*of_collections, *(query for query, _ in weak[: section.pair_queries])])
     queries = [
-        *(query for one in collections for query, _ in one.queries),
-        *(query for query, _ in weak[: section.pair_queries]),
+        *asked,
         *_some(_sentences([*paragraphs, *(document for _, document in pairs)], rng), section.sentences, rng),
         *(text for line in (read_thesaurus(thesaurus) if thesaurus else []) for text in _spoken(line)),
     ]
@@ -49,7 +57,7 @@ def gather_texts(section: Concepts, collections: Sequence[TrainCollection], thes
         *(document for _, document in weak[: section.pair_documents]),
         *passages,
     ]
-    return Texts(_distinct(queries), _distinct(documents))
+    return Texts(_distinct(queries), _distinct(documents), len(of_collections), len(asked))
 
 
 def _read_pairs(path: Path) -> Iterator[tuple[str, str]]:
