@@ -45,7 +45,7 @@ def test_models_sample_and_types_are_inside(wheel: zipfile.ZipFile) -> None:
         "sample/corpus.jsonl",
         "sample/qrels/test.tsv",
         "models/mini/splade.json",
-        "models/mini/model.onnx",
+        "models/mini/concepts/model.onnx",
         "models/mini-lexico/expansion.safetensors",
         "plots/templates/page.html",
     ):
