@@ -109,7 +109,7 @@ def test_the_command_hands_the_runtime_to_the_workers(
         raise ConfigError("enough.")
 
     monkeypatch.setattr("splade_ptbr_connectors.distributed.ingest_with_ray", stop)
-    assert run(["ingest", str(tmp_path / "in.jsonl"), "--store", url, "--engine", "ray", "--runtime", runtime, "--batch-size", "7"]) == 2
+    assert run(["ingest", str(tmp_path / "in.jsonl"), "--store", url, "--engine", "ray", "--model", "mini-bert", "--runtime", runtime, "--batch-size", "7"]) == 2
     assert [(each["runtime"], each["batch_size"], each["device"]) for each in asked] == [(runtime, 7, None)]
     assert "enough." in capsys.readouterr().err
 
@@ -118,7 +118,7 @@ def test_the_command_hands_the_runtime_to_the_workers(
 def test_every_record_is_accounted_for_and_a_second_run_writes_nothing(cluster: None, url: str, tmp_path: Path) -> None:
     good = write_input(tmp_path / "in.jsonl")
     dead = tmp_path / "dead.jsonl"
-    first = ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32, dead_letter=dead, workers=2)
+    first = ingest_with_ray(tmp_path / "in.jsonl", url, "mini-bert", max_batch_documents=32, dead_letter=dead, workers=2)
     assert (first.read, first.written, first.unchanged, first.rejected) == (COUNT + 5, COUNT, 0, 5)
     assert first.reconciled is not None and first.reconciled.ok
     assert (first.reconciled.count_expected, first.reconciled.count_found) == (COUNT, COUNT)
@@ -134,7 +134,7 @@ def test_every_record_is_accounted_for_and_a_second_run_writes_nothing(cluster: 
             assert held[record.doc_id].vector.term_ids.tolist() == vector.term_ids.tolist()
             assert held[record.doc_id].vector.weights == pytest.approx(vector.weights, rel=1e-4)
         assert set(store.writes().values()) == {1}
-    again = ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32, dead_letter=dead, workers=2)
+    again = ingest_with_ray(tmp_path / "in.jsonl", url, "mini-bert", max_batch_documents=32, dead_letter=dead, workers=2)
     assert (again.read, again.written, again.unchanged, again.rejected) == (COUNT + 5, 0, COUNT, 5)
     with opened(url) as store:
         assert set(store.writes().values()) == {1}
@@ -146,9 +146,9 @@ def test_it_goes_on_after_a_failure_and_after_a_run_in_one_process(cluster: None
     with opened(url) as store:
         ingest(good[:50], store)
     with pytest.raises(StoreUnavailableError, match="went away"):
-        ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32)
+        ingest_with_ray(tmp_path / "in.jsonl", url, "mini-bert", max_batch_documents=32)
     write_input(tmp_path / "in.jsonl")
-    report = ingest_with_ray(tmp_path / "in.jsonl", url, max_batch_documents=32)
+    report = ingest_with_ray(tmp_path / "in.jsonl", url, "mini-bert", max_batch_documents=32)
     assert report.read == COUNT + 5 and report.rejected == 5
     assert report.written + report.unchanged == COUNT and report.unchanged >= 50
     with opened(url) as store:
@@ -162,7 +162,7 @@ def test_a_damaged_input_loads_what_came_before_the_damage(cluster: None, url: s
     whole = gzip.compress("".join(json.dumps(document) + "\n" for document in documents(2000)).encode())
     (tmp_path / "in.jsonl.gz").write_bytes(whole[: len(whole) // 4])
     with pytest.raises(InputFileError, match="ends early"):
-        ingest_with_ray(tmp_path / "in.jsonl.gz", url, max_batch_documents=32)
+        ingest_with_ray(tmp_path / "in.jsonl.gz", url, "mini-bert", max_batch_documents=32)
     with opened(url) as store:
         assert 0 < store.count() < 2000
 

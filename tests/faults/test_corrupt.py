@@ -13,7 +13,7 @@ from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.edge import repair
-from splade_ptbr_connectors.stores.edge import store as edge_module
+from splade_ptbr_connectors.stores.edge import write as edge_module
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.faults.child import INDEX
 from tests.faults.conftest import Case, Child
