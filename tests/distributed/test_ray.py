@@ -109,7 +109,25 @@ def test_the_command_hands_the_runtime_to_the_workers(
         raise ConfigError("enough.")
 
     monkeypatch.setattr("splade_ptbr_connectors.distributed.ingest_with_ray", stop)
-    assert run(["ingest", str(tmp_path / "in.jsonl"), "--store", url, "--engine", "ray", "--model", "mini-bert", "--runtime", runtime, "--batch-size", "7"]) == 2
+    assert (
+        run(
+            [
+                "ingest",
+                str(tmp_path / "in.jsonl"),
+                "--store",
+                url,
+                "--engine",
+                "ray",
+                "--model",
+                "mini-bert",
+                "--runtime",
+                runtime,
+                "--batch-size",
+                "7",
+            ]
+        )
+        == 2
+    )
     assert [(each["runtime"], each["batch_size"], each["device"]) for each in asked] == [(runtime, 7, None)]
     assert "enough." in capsys.readouterr().err
 
