@@ -17,6 +17,7 @@ from tqdm import tqdm
 from benchmarks.encoding.checkpoints import random_bert
 from benchmarks.encoding.runners import Measured, Runner, measure_runner, query_times
 from benchmarks.encoding.texts import DOCUMENTS, QUERIES, Texts, read_collection
+from benchmarks.harness.latency import latency
 from benchmarks.harness.machine import machine
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.demo.sample import SAMPLE
@@ -80,7 +81,7 @@ def _figures(runners: dict[str, tuple[Runner, dict[str, list[str]]]], rounds: in
 
 
 def _of_model(runner: Runner, steps: dict[str, list[str]], measured: list[Measured], base: float | None) -> Figures:
-    encoder, times = SpladeEncoder.load(runner.model), query_times(runner, steps[QUERIES])
+    encoder, times = SpladeEncoder.load(runner.model), latency([query_times(runner, steps[QUERIES])])
     rate = _rate(measured, DOCUMENTS)
     return Figures(
         runner.name,
@@ -89,8 +90,8 @@ def _of_model(runner: Runner, steps: dict[str, list[str]], measured: list[Measur
         rate,
         rate / base if base else None,
         _rate(measured, QUERIES),
-        float(np.percentile(times, 50)),
-        float(np.percentile(times, 95)),
+        times.p50,
+        times.p95,
         float(np.mean([len(vector) for vector in encoder.encode_queries(steps[QUERIES])])),
         float(np.mean([len(vector) for vector in encoder.encode_documents(steps[DOCUMENTS][:TERMS_OF])])),
     )

@@ -170,10 +170,9 @@ def _with_ray(
     runtime: RuntimeChoice,
     device: str | None,
 ) -> dict[str, Any]:
-    from ..distributed import check_ready, check_runtime, ingest_with_ray
+    from ..distributed import check_ready, ingest_with_ray
 
     check_ready(target.url)
-    check_runtime(encoder)
     with target.open(encoder) as opened, run_files(opened, records, dead_letter=dead_letter) as files:
         report = ingest_with_ray(
             records,

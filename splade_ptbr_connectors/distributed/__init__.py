@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .ray_engine import check_ready, check_runtime, ingest_with_ray
+from .ray_engine import check_ready, ingest_with_ray
 
-__all__ = ["check_ready", "check_runtime", "ingest_with_ray"]
+__all__ = ["check_ready", "ingest_with_ray"]

@@ -30,7 +30,6 @@ from .rows import COLUMN, Outcome, Table, batches
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..encoding.encoder import SpladeEncoder
     from ..stores.base import Store
     from ..stores.credentials import Credentials, HandedOver
 
@@ -208,7 +207,6 @@ def _open(
     from ..encoding.encoder import SpladeEncoder
 
     encoder = SpladeEncoder.load(**encoder_options, preload=preload)
-    check_runtime(encoder)
     taken = credentials.take() if credentials else None
     return open_store(url, encoder=encoder, create=create, tenant=tenant, credentials=taken, settings=settings, passages=passages)
 
@@ -229,12 +227,6 @@ def check_ready(store_url: str) -> Any:
         )
     require("ray.data", "ingestion with Ray")
     return require("ray", "ingestion with Ray")
-
-
-def check_runtime(encoder: SpladeEncoder) -> None:
-    """Raise ConfigError where a model that has no network was asked for one: that costs nothing, and shows before a worker runs."""
-    if encoder.config.words is not None and encoder.config.concepts is None:
-        _ = encoder.runtime
 
 
 def _check_sizes(workers: object, max_batch_documents: object, cpus: object, gpus: object) -> None:

@@ -21,7 +21,7 @@ from .config import ConceptSettings
 from .folder import CONCEPTS_FOLDER, ModelFolder
 from .forward import ForwardPasses, maximum
 from .runtime import Integers, Runtime
-from .tensors import read_tensors
+from .tensors import read_tensors, unit_vectors
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id
 
 HEAD_FILE = "head.safetensors"
@@ -49,7 +49,7 @@ class Head:
 
     def activations(self, embeddings: Floats) -> Floats:
         """[B, H] embeddings of any length to [B, C] weights, most of them 0."""
-        centred = _unit(_unit(embeddings) - self.centre)
+        centred = unit_vectors(unit_vectors(embeddings) - self.centre)
         found = np.maximum(centred @ self.directions.T + self.bias, 0)
         if self.top < found.shape[1]:
             least = np.partition(found, -self.top, axis=1)[:, -self.top, None]
@@ -133,7 +133,3 @@ def _read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
 def _head(tensors: dict[str, NDArray[Any]], side: Side, directions: Floats, scale: float, top: int) -> Head:
     centre, bias = (tensors[f"{side}.{name}"].astype(np.float32) for name in ("centre", "bias"))
     return Head(directions, centre, bias, scale, top)
-
-
-def _unit(rows: Floats) -> Floats:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)

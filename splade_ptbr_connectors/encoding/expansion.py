@@ -16,7 +16,7 @@ from ..errors import ModelFormatError
 from ..vectors import SMALLEST_WEIGHT, SparseVector
 from .edge_features import EDGE_FEATURES, WORD_FEATURES, Described, Describer, Floats
 from .folder import ModelFolder
-from .tensors import read_tensors
+from .tensors import read_tensors, unit_vectors
 from .thesaurus import Integers, Thesaurus
 from .tokens import TokenizedText
 from .words import Words
@@ -124,12 +124,6 @@ class QueryExpansion:
         kept = np.bincount(at, np.log1p(-np.minimum(shares, 0.999))[edge], minlength=len(distinct))
         new = ~np.isin(distinct, query.terms)
         return distinct[new], -np.expm1(kept[new]).astype(np.float32)
-
-
-def unit_vectors(rows: NDArray[np.int8]) -> Floats:
-    """[W, D] rows of int8 as vectors of length 1."""
-    vectors = rows.astype(np.float32)
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def _layers(tensors: dict[str, NDArray[Any]], name: str, width: int) -> Layers:

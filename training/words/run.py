@@ -19,8 +19,8 @@ from safetensors.numpy import save_file
 from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings, WordSettings
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
-from splade_ptbr_connectors.encoding.expansion import unit_vectors
 from splade_ptbr_connectors.encoding.folder import CONCEPTS_FOLDER
+from splade_ptbr_connectors.encoding.tensors import unit_vectors
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
 from splade_ptbr_connectors.text import MAX_CHARACTERS

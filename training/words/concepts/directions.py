@@ -17,6 +17,7 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
+from splade_ptbr_connectors.encoding.tensors import unit_vectors
 from training.measure.progress import bar
 from training.recipe.concepts import Concepts
 
@@ -81,7 +82,7 @@ def start_directions(documents: Floats, terms: sparse.csr_matrix, size: int) -> 
     weights = terms[:, common]
     gram = documents.T @ documents + RIDGE * np.eye(documents.shape[1], dtype=np.float32)
     found = np.linalg.solve(gram, np.asarray((weights.T @ documents).T)).T
-    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9), np.float32)
+    return unit_vectors(found)
 
 
 def fit_directions(start: Floats, texts: Embedded, section: Concepts) -> Directions:

@@ -15,6 +15,7 @@ from scipy import sparse
 from tokenizers import Tokenizer
 
 from splade_ptbr_connectors.encoding.config import ConceptSettings
+from splade_ptbr_connectors.encoding.tensors import unit_vectors
 from splade_ptbr_connectors.errors import ConfigError
 from training.recipe.concepts import Concepts
 from training.recipe.file import recipe_table
@@ -111,8 +112,7 @@ def _mean(rows: Embeddings) -> NDArray[np.float32]:
 
 
 def _centred(rows: Embeddings, centre: NDArray[np.float32]) -> NDArray[np.float32]:
-    moved = rows.astype(np.float32) - centre
-    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9), np.float32)
+    return unit_vectors(rows.astype(np.float32) - centre)
 
 
 @torch.inference_mode()
