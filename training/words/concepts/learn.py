@@ -33,6 +33,8 @@ from training.words.material import Material
 logger = logging.getLogger(__name__)
 FOLDER = "concepts"
 _IDENTITY, _FILES = "recipe.json", "files"
+_LEARNED_FROM = ("data", "model", "concepts")
+"""Sections of a recipe: another text makes other pieces, for which a student's checkpoint is none."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, d
 
 
 def _same_recipe(recipe: WordsRecipe, folder: Path) -> None:
-    path, table = folder / _IDENTITY, recipe_table(recipe)["concepts"]
+    whole = recipe_table(recipe)
+    path, table = folder / _IDENTITY, {name: whole[name] for name in _LEARNED_FROM}
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != table:
-        raise ConfigError(f"{folder} holds what a recipe with other concepts has learned: choose another --out, or delete it")
+        raise ConfigError(f"{folder} holds what a recipe with other concepts or data has learned: choose another --out, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 

@@ -102,6 +102,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
     assert calls and resumed.fingerprint == SpladeEncoder.load(made).fingerprint
 
 
-def test_a_run_of_another_recipe_is_not_gone_on_with(made: Path, recipe: Path, data: Path) -> None:
+@pytest.mark.parametrize("change", ["concepts.size = 13", "data.paragraphs = 9", "model.min_count = 2"])
+def test_a_run_of_another_recipe_is_not_gone_on_with(change: str, made: Path, recipe: Path, data: Path) -> None:
     with pytest.raises(ConfigError, match="recipe with other concepts"):
-        train_words(load_recipe(recipe, ["concepts.size = 13"]), data, made.parent, resume=True)
+        train_words(load_recipe(recipe, [change]), data, made.parent, resume=True)
