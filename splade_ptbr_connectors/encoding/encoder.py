@@ -26,6 +26,7 @@ from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
+from .reloading import pickled, remember
 from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 from .words import Words
@@ -68,6 +69,8 @@ class SpladeEncoder:
         config: its settings.
         fingerprint: identity of the vectors it gives; see fingerprint.py.
         load_arguments: what `load` takes to get an encoder with this fingerprint again; JSON values.
+
+    A copy of an encoder is the same one. A pickle holds how it was loaded, no weights: unpickling loads it again (reloading.py).
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class SpladeEncoder:
         self._concepts = Concepts.read(folder, concepts, lambda: self.runtime, on_long) if concepts else None
         self.fingerprint = folder.fingerprint(tokenizer_json, on_long=on_long)
         self.load_arguments: dict[str, Any] = {"model": _absolute(folder.name), "on_long": on_long}
+        self._how: dict[str, Any] = {}  # it was loaded: what load() takes beside, and the fingerprint does not hold
         self._load_network = load_network
         self._networks: dict[Side, Runtime] = {}
         self._lock = threading.Lock()
@@ -147,6 +151,14 @@ class SpladeEncoder:
         encoder = cls(folder, vocabulary.to_str(), load_network, batch_size=batch_size, on_long=on_long)
         given = {"tokenizer": tokenizer and _absolute(tokenizer), "revision": revision}
         encoder.load_arguments |= settings | {name: value for name, value in given.items() if value}
+        encoder._how = {
+            "runtime": runtime,
+            "device": device,
+            "dtype": dtype,
+            "batch_size": batch_size,
+            "local_files_only": local_files_only,
+        }
+        remember(encoder, encoder._how)
         if preload:
             _ = encoder.runtime, encoder.query_runtime  # a broken network shows now, not at the first text
         return encoder
@@ -265,6 +277,15 @@ class SpladeEncoder:
             if side not in self._networks:
                 self._networks[side] = self._load_network(folder)
             return self._networks[side]
+
+    def __copy__(self) -> SpladeEncoder:
+        return self
+
+    def __deepcopy__(self, memo: object) -> SpladeEncoder:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickled(self, self._how)
 
     def __repr__(self) -> str:
         return f"SpladeEncoder({self.name!r}, runtime={self.runtime.name!r}, fingerprint={self.fingerprint[:12]})"

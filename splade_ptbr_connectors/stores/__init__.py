@@ -97,7 +97,8 @@ def open_store(
         StoreError: StoreNotFoundError, StoreLockedError, StoreFormatError, StoreWriteError, StoreCorruptError, StoreUnavailableError
             or StoreAccessError.
     """
-    from .settings import OpenOptions  # slow to load, and commands that open no store do without
+    from .reopening import remember  # slow to load, and commands that open no store do without
+    from .settings import OpenOptions
 
     engine = engine_of(url)
     options = OpenOptions(
@@ -111,7 +112,7 @@ def open_store(
         settings=settings or {},
         passages=passages,
     )
-    return cast("Store", importlib.import_module(engine.module, __name__).connect(options))
+    return remember(cast("Store", importlib.import_module(engine.module, __name__).connect(options)), options)
 
 
 def _scheme(url: object) -> str:

@@ -45,6 +45,7 @@ from .passages import Spread
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
     from .model_stamp import StoreDescription
+    from .settings import OpenOptions
 
 __all__ = [
     "MAX_TOP_K",
@@ -74,11 +75,14 @@ class Store(EngineMethods):
         batch_size: entries sent to the engine at once.
         tenant: whose documents these are; every read and write is confined to them. None: a collection without tenants.
         max_in_flight: how many loads may run at once.
+
+    A copy of a store, and one unpickled where it is open, is the same store; elsewhere unpickling opens it anew (reopening.py).
     """
 
     engine: ClassVar[str]
     max_in_flight: int = 1
     _description: StoreDescription | None = None  # what the engine keeps beside the vectors
+    _options: OpenOptions | None = None  # what open_store() was given
 
     def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256, tenant: str | None = None) -> None:
         self.url = url
@@ -88,6 +92,11 @@ class Store(EngineMethods):
         self._closed = False
         self._spread = Spread()
         self._met_passages = False  # set by the first hit that is one of several passages
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
 
     @property
     def identity(self) -> str:
@@ -339,6 +348,17 @@ class Store(EngineMethods):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r}, model={self.encoder.name!r}{', closed' if self._closed else ''})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .reopening import pickled
+
+        return pickled(self, self._options)
 
     def _check_open(self) -> None:
         if self._closed:
