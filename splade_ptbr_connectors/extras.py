@@ -19,6 +19,7 @@ EXTRA_OF = {
     "bm25s": "evaluation",
     "Stemmer": "evaluation",
     "langchain_core": "langchain",
+    "langchain_qdrant": "langchain-qdrant",
     "llama_index": "llama-index",
     "qdrant_client": "qdrant",
     "opensearchpy": "opensearch",
@@ -40,4 +41,4 @@ def require(library: str, feature: str) -> ModuleType:
         top = library.split(".")[0]
         if error.name is None or top != error.name.split(".")[0]:
             raise
-        raise MissingExtraError(feature, EXTRA_OF[top]) from error
+        raise MissingExtraError(feature, EXTRA_OF[top]) from None  # one traceback: that of the library's absence adds nothing

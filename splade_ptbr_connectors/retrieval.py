@@ -54,11 +54,11 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     """Split a payload into the text and everything else, the nested "metadata" mapping merged in flat.
 
     Of a document of several passages the text is what `content` says: the passage that was found, the whole document, or the passage
-    with so many neighbours before and behind it. The metadata then hold its "passage_number", and "passage_start" and "passage_end" of
-    what is shown of the document, or of the passage where all of it is.
+    with so many neighbours before and behind it. The metadata of a part then hold the "passage_number", and "passage_start" and
+    "passage_end" of what is shown. A whole document is the same whichever passage was found, and so are its metadata.
 
-    A field beside "metadata" hides one of the same name inside it, unless it is blank. A payload without any fields
-    (vectors loaded without one) has blank content.
+    A field beside "metadata" hides one of the same name inside it, unless it is blank. A blank title is left out. A payload without
+    any fields (vectors loaded without one) has blank content.
 
     Raises:
         ConfigError: the payload has fields, but not this one.
@@ -69,12 +69,12 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     text = payload.pop(content_key, "")
     nested = payload.get("metadata")
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
-    metadata.update({name: value for name, value in payload.items() if value != "" or name not in metadata})
-    if hit.place is not None and content_key == "text":
+    metadata.update({name: value for name, value in payload.items() if value != "" or name not in ("title", *metadata)})
+    if hit.place is not None and content_key == "text" and content != "document":
         shown = hit.passages(neighbours if content == "neighbours" else 0)
         start, end = shown[0].start, shown[-1].end
         place = {"passage_number": hit.place.number, "passage_start": start, "passage_end": end}
-        return str(text) if content == "document" else str(text)[start:end], metadata | place
+        return str(text)[start:end], metadata | place
     return str(text), metadata
 
 

@@ -41,18 +41,17 @@ def ask(store: Store) -> list[dict[str, Any]]:
 
 def _ask(store: Store, retriever: SpladeRetriever, question: str) -> dict[str, Any]:
     started = time.perf_counter()
-    documents = retriever.invoke(question)
+    found = retriever.search_with_scores(question)
     latency_ms = 1000 * (time.perf_counter() - started)
-    hits = [_hit(document) for document in documents]
+    hits = [_hit(document, score) for document, score in found]
     explanations = explain_hits(store, question, [Hit(hit["doc_id"], hit["score"], {}) for hit in hits])
     for hit, explanation in zip(hits, explanations, strict=True):
         hit["words"] = explanation.to_dict()["words"] if explanation is not None else []
     return {"question": question, "latency_ms": latency_ms, "hits": hits}
 
 
-def _hit(document: Document) -> dict[str, Any]:
-    metadata = document.metadata
-    return {"doc_id": document.id, "score": metadata["score"], "title": metadata["title"], "text": document.page_content}
+def _hit(document: Document, score: float) -> dict[str, Any]:
+    return {"doc_id": document.id, "score": score, "title": document.metadata.get("title", ""), "text": document.page_content}
 
 
 def compare(store: Store) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def test_every_extra_that_an_error_names_exists() -> None:
         ("qdrant_client", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_qdrant()", "qdrant"),
         ("scipy", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_scipy(9)", "evaluation"),
         ("langchain_core", "import splade_ptbr_connectors.langchain", "langchain"),
+        ("langchain_qdrant", "from splade_ptbr_connectors.langchain import SpladeSparseEmbeddings", "langchain-qdrant"),
         ("llama_index", "import splade_ptbr_connectors.llama_index", "llama-index"),
     ],
 )
@@ -70,3 +71,4 @@ def test_a_missing_extra_is_named(library: str, code: str, extra: str) -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("splade_ptbr_connectors.errors.MissingExtraError: ")
     assert f'pip install "splade-ptbr-connectors[{extra}]"' in last
+    assert done.stderr.count("Traceback") == 1

@@ -72,7 +72,7 @@ class Recording(MemoryStore):
 
 async def test_langchain_asks_the_store_for_a_hybrid_search_with_its_settings() -> None:
     store, dense = Recording(), LetterEmbeddings()
-    retriever = LangChainRetriever(store=store, k=3, dense=dense, prefetch=7, rrf_k=11)
+    retriever = LangChainRetriever(store=store, k=3, dense=dense, prefetch=7, rrf_k=11, score_key="score")
     found = [retriever.invoke("café", k=2), await retriever.ainvoke("café", k=2)]
     assert [[(document.id, document.metadata["score"]) for document in documents] for documents in found] == [[("d1", 0.5)]] * 2
     assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, ())] * 2
@@ -129,7 +129,7 @@ async def test_hybrid_on_an_embedded_store_is_the_fusion_of_both_rankings(tmp_pa
         dense = sorted(dots, key=lambda name: -dots[name])[:3]
         scores = {name: sum(1 / (k + order.index(name) + 1) for order in (sparse, dense) if name in order) for name in {*sparse, *dense}}
         expected = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
-        retriever = LangChainRetriever(store=store, k=10, dense=LetterEmbeddings(), prefetch=3, rrf_k=k)
+        retriever = LangChainRetriever(store=store, k=10, dense=LetterEmbeddings(), prefetch=3, rrf_k=k, score_key="score")
         nodes = LlamaIndexRetriever(store, 10, dense=LetterEmbedding(), prefetch=3, rrf_k=k)
         for found in (
             [(document.id, document.metadata["score"]) for document in retriever.invoke(query)],

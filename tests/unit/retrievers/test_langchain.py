@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from splade_ptbr_connectors.errors import ConfigError, StoreClosedError, TextError
 from splade_ptbr_connectors.langchain import SpladeRetriever
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.base import MAX_TOP_K
+from splade_ptbr_connectors.stores.base import MAX_TOP_K, Store
 from splade_ptbr_connectors.stores.entries import EngineFilter
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
@@ -46,7 +46,12 @@ class TestStandardSuite(RetrieversIntegrationTests):
 
 
 def pairs(documents: list[Document]) -> list[tuple[str | None, float]]:
+    """Of a retriever that was asked for scores in the metadata."""
     return [(document.id, document.metadata["score"]) for document in documents]
+
+
+def scored(store: Store, **settings: Any) -> SpladeRetriever:
+    return SpladeRetriever(store=store, score_key="score", **settings)
 
 
 def expected(query: str, k: int, filter: dict[str, Any] | None = None) -> list[tuple[str, float]]:
@@ -55,23 +60,52 @@ def expected(query: str, k: int, filter: dict[str, Any] | None = None) -> list[t
 
 @given(k=st.integers(1, 20), query=st.sampled_from(QUERIES))
 def test_same_ids_scores_and_order_as_the_store_for_every_k(k: int, query: str) -> None:
-    assert pairs(SpladeRetriever(store=STORE, k=k).invoke(query)) == expected(query, k)
-    assert pairs(SpladeRetriever(store=STORE).invoke(query, k=k)) == expected(query, k)
-    assert pairs(asyncio.run(SpladeRetriever(store=STORE).ainvoke(query, k=k))) == expected(query, k)
+    assert pairs(scored(STORE, k=k).invoke(query)) == expected(query, k)
+    assert pairs(scored(STORE).invoke(query, k=k)) == expected(query, k)
+    assert pairs(asyncio.run(scored(STORE).ainvoke(query, k=k))) == expected(query, k)
 
 
 def test_a_document_holds_text_id_and_flat_metadata() -> None:
     [document] = SpladeRetriever(store=STORE, k=1).invoke("fubá")
     assert document.page_content == "bolo de fubá"
     assert document.id == "doc-9"
-    assert document.metadata == {"subject": "saúde", "year": 2009, "title": "Título 9", "url": "u9", "doc_id": "doc-9", "score": 1.0}
+    assert document.metadata == {"subject": "saúde", "year": 2009, "title": "Título 9", "url": "u9"}
 
 
-def test_score_key_can_be_renamed_and_left_out() -> None:
-    [renamed] = SpladeRetriever(store=STORE, k=1, score_key="relevância").invoke("fubá")
-    [without] = SpladeRetriever(store=STORE, k=1, score_key=None).invoke("fubá")
-    assert renamed.metadata["relevância"] == 1.0
-    assert "score" not in renamed.metadata and "score" not in without.metadata
+@pytest.mark.parametrize("query", QUERIES)
+async def test_scores_stand_beside_the_documents(query: str) -> None:
+    retriever, health = SpladeRetriever(store=STORE, k=3), {"metadata.subject": "saúde"}
+    found = retriever.search_with_scores(query)
+    assert [(document.id, score) for document, score in found] == expected(query, 3)
+    assert [document for document, _ in found] == retriever.invoke(query)
+    assert found == await retriever.asearch_with_scores(query)
+    narrowed = retriever.search_with_scores(query, 1, health)
+    assert [(document.id, score) for document, score in narrowed] == expected(query, 1, health)
+    assert narrowed == await retriever.asearch_with_scores(query, k=1, filter=health)
+
+
+def test_a_document_is_the_same_for_every_query_that_finds_it() -> None:
+    by_id: dict[str | None, Document] = {}
+    for query in QUERIES:
+        for document in SpladeRetriever(store=STORE, k=12).invoke(query):
+            assert by_id.setdefault(document.id, document) == document
+    assert len(by_id) > 6
+
+
+def test_a_score_in_the_metadata_is_asked_for_and_takes_no_field_of_the_documents() -> None:
+    [document] = SpladeRetriever(store=STORE, k=1, score_key="relevância").invoke("fubá")
+    assert document.metadata["relevância"] == 1.0 and "score" not in document.metadata
+    with pytest.raises(ConfigError, match="'doc-9' has a field 'year' of its own"):
+        SpladeRetriever(store=STORE, k=1, score_key="year").invoke("fubá")
+
+
+def test_the_title_stands_in_front_of_the_text_if_asked_for(store: MemoryStore) -> None:
+    store.upsert_vectors([("sem", store.encoder.encode_query("fubá"), {"title": " ", "text": "só texto"})])
+    found = SpladeRetriever(store=store, title=True).invoke("fubá")
+    assert {document.page_content for document in found} == {"Título 9\n\nbolo de fubá", "só texto"}
+    assert {document.metadata["title"] for document in found} == {"Título 9", " "}
+    [only] = SpladeRetriever(store=store, k=1, title=True, content_key="title").invoke("fubá")
+    assert only.page_content == "Título 9"
 
 
 def test_content_key_names_the_payload_field_and_a_wrong_one_is_an_error() -> None:
@@ -85,15 +119,15 @@ def test_vectors_stored_without_a_payload_give_blank_documents_with_their_ids() 
     store = MemoryStore(HashingEncoder())
     store.upsert_vectors([("só-vetor", store.encoder.encode_query("café"))])
     [document] = SpladeRetriever(store=store).invoke("café")
-    assert (document.id, document.page_content, document.metadata) == ("só-vetor", "", {"doc_id": "só-vetor", "score": 1.0})
+    assert (document.id, document.page_content, document.metadata) == ("só-vetor", "", {})
 
 
-def test_a_blank_title_does_not_hide_one_inside_metadata() -> None:
+@pytest.mark.parametrize("own", [{"title": "de dentro", "doc_id": "deste", "score": "dele"}, {}])
+def test_a_documents_own_metadata_are_all_there_and_a_blank_title_is_none(own: dict[str, Any]) -> None:
     store = MemoryStore(HashingEncoder())
-    payload = {"title": "", "text": "café", "metadata": {"title": "de dentro", "doc_id": "não este"}}
-    store.upsert_vectors([("1", store.encoder.encode_query("café"), payload)])
+    store.upsert_vectors([("1", store.encoder.encode_query("café"), {"title": "", "text": "café", "metadata": own})])
     [document] = SpladeRetriever(store=store).invoke("café")
-    assert document.metadata == {"title": "de dentro", "doc_id": "1", "score": 1.0}
+    assert (document.id, document.metadata) == ("1", own)
 
 
 def test_documents_do_not_share_state_with_the_store() -> None:
@@ -108,11 +142,9 @@ def test_documents_do_not_share_state_with_the_store() -> None:
 
 def test_filters_reach_the_store_from_constructor_and_call() -> None:
     health = {"metadata.subject": "saúde"}
-    assert pairs(SpladeRetriever(store=STORE, filter=health).invoke("prazo vacina")) == expected("prazo vacina", 4, health)
-    assert pairs(SpladeRetriever(store=STORE).invoke("prazo vacina", filter=health)) == expected("prazo vacina", 4, health)
-    assert pairs(asyncio.run(SpladeRetriever(store=STORE).ainvoke("prazo vacina", k=2, filter=health))) == expected(
-        "prazo vacina", 2, health
-    )
+    assert pairs(scored(STORE, filter=health).invoke("prazo vacina")) == expected("prazo vacina", 4, health)
+    assert pairs(scored(STORE).invoke("prazo vacina", filter=health)) == expected("prazo vacina", 4, health)
+    assert pairs(asyncio.run(scored(STORE).ainvoke("prazo vacina", k=2, filter=health))) == expected("prazo vacina", 2, health)
 
 
 def test_a_filter_of_a_call_narrows_the_constructors_and_cannot_widen_it() -> None:
@@ -187,12 +219,12 @@ def test_something_that_is_no_store_is_refused() -> None:
 
 
 def test_batch_gives_each_query_its_own_hits() -> None:
-    answers = SpladeRetriever(store=STORE, k=3).batch(list(QUERIES))
+    answers = scored(STORE, k=3).batch(list(QUERIES))
     assert [pairs(answer) for answer in answers] == [expected(query, 3) for query in QUERIES]
 
 
 async def test_abatch_gives_each_query_its_own_hits() -> None:
-    answers = await SpladeRetriever(store=STORE, k=3).abatch(list(QUERIES))
+    answers = await scored(STORE, k=3).abatch(list(QUERIES))
     assert [pairs(answer) for answer in answers] == [expected(query, 3) for query in QUERIES]
 
 
@@ -200,7 +232,7 @@ async def test_many_queries_at_once_on_an_embedded_store(tmp_path: Path) -> None
     queries = [f"{query} {n % 7}" for n, query in enumerate(QUERIES * 10)]
     with open_store(f"edge:{tmp_path / 'loja'}", encoder=HashingEncoder()) as edge:
         edge.upsert_vectors(STORE.entries.values())
-        retriever = SpladeRetriever(store=edge, k=3)
+        retriever = scored(edge, k=3)
         one_by_one = [[(hit.doc_id, hit.score) for hit in edge.search(query, 3)] for query in queries]
         assert [pairs(answer) for answer in await retriever.abatch(queries)] == one_by_one
         assert [pairs(answer) for answer in retriever.batch(queries)] == one_by_one
@@ -219,12 +251,12 @@ def test_with_retry_calls_again_until_the_store_answers() -> None:
 
     store = Flaky(HashingEncoder())
     store.entries = STORE.entries
-    retriever = SpladeRetriever(store=store, k=2).with_retry(wait_exponential_jitter=False, stop_after_attempt=3)
+    retriever = scored(store, k=2).with_retry(wait_exponential_jitter=False, stop_after_attempt=3)
     assert pairs(retriever.invoke("vacina")) == expected("vacina", 2)
 
 
 def test_configurable_fields_change_k_for_one_call_and_check_it() -> None:
-    retriever = SpladeRetriever(store=STORE, k=1).configurable_fields(k=ConfigurableField(id="k"))
+    retriever = scored(STORE, k=1).configurable_fields(k=ConfigurableField(id="k"))
     assert pairs(retriever.invoke("vacina", config={"configurable": {"k": 3}})) == expected("vacina", 3)
     assert pairs(retriever.invoke("vacina")) == expected("vacina", 1)
     with pytest.raises(ConfigError, match="k is 0"):
@@ -238,7 +270,7 @@ def test_piping_into_the_next_step() -> None:
 
 async def test_async_calls_run_beside_each_other_and_off_the_event_loop() -> None:
     store = make_store(together=3)
-    retriever = SpladeRetriever(store=store)
+    retriever = scored(store)
     answers = await asyncio.gather(*(retriever.ainvoke("vacina") for _ in range(3)))  # each waits for the other two
     assert [pairs(answer) for answer in answers] == [expected("vacina", 10)] * 3
     assert threading.main_thread().name not in store.threads
@@ -251,7 +283,7 @@ async def test_a_stores_own_async_search_is_used() -> None:
 
     store = Native(HashingEncoder())
     store.entries = STORE.entries
-    assert pairs(await SpladeRetriever(store=store).ainvoke("vacina")) == expected("vacina", 1)
+    assert pairs(await scored(store).ainvoke("vacina")) == expected("vacina", 1)
     assert store.threads == {threading.main_thread().name}
 
 

@@ -104,7 +104,7 @@ class Hybrid(MemoryStore):
 def test_hybrid_hits_are_explained_by_their_sparse_score() -> None:
     plain, store = make_store(), Hybrid(HashingEncoder())
     store.upsert_vectors(plain.scan())
-    retriever = LangChainRetriever(store=store, k=9, dense=DeterministicFakeEmbedding(size=4), explain=True)
+    retriever = LangChainRetriever(store=store, k=9, dense=DeterministicFakeEmbedding(size=4), explain=True, score_key="score")
     scores = [hit.score for hit in plain.search("prazo da vacina", 9)]
     for found in (retriever.invoke("prazo da vacina"), asyncio.run(retriever.ainvoke("prazo da vacina"))):
         assert {document.metadata["score"] for document in found} == {0.01}

@@ -1,33 +1,21 @@
-"""LangChain retriever over any store of this package.
-
->>> from splade_ptbr_connectors import SpladeEncoder, open_store  # doctest: +SKIP
->>> store = open_store("edge:meus-documentos", encoder=SpladeEncoder.load("mini"))  # doctest: +SKIP
->>> SpladeRetriever(store=store, k=4).invoke("prazo para recorrer da multa")  # doctest: +SKIP
-"""
+"""SpladeRetriever: a store of this package as LangChain's retriever."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, field_validator
 
-from .extras import require
-from .filters import parse_filter
-from .retrieval import awords_metadata, check_content, combine_filters, content_and_metadata, words_metadata
-from .stores.base import Hit, Store, check_top_k
-from .validation import Positive, check
-
-try:
-    from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
-    from langchain_core.documents import Document
-    from langchain_core.embeddings import Embeddings
-    from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-except ModuleNotFoundError:
-    require("langchain_core", "splade_ptbr_connectors.langchain")  # raises MissingExtraError if that is what is missing
-    raise
-
-__all__ = ["SpladeRetriever"]
+from ..filters import parse_filter
+from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
+from ..stores.base import Hit, Store, check_top_k
+from ..validation import Positive, check
+from .documents import View
 
 
 class SpladeRetriever(BaseRetriever):
@@ -41,20 +29,25 @@ class SpladeRetriever(BaseRetriever):
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
             must be of this model, fused by reciprocal ranks. The score is then the fused one.
         prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
-        score_key: name of the score in a document's metadata (the plain dot product, not 0..1); None leaves it out.
+        score_key: name under which the score (the plain dot product, not 0..1) goes into a document's metadata. By default it does not:
+            documents that several queries find would differ by it, and LangChain's MultiQueryRetriever and ensembles would take them for
+            different ones. search_with_scores() gives the scores beside the documents.
         content_key: payload field that becomes `page_content`.
+        title: True puts the title, where there is one, and a blank line in front of `page_content`: of a passage of a long law a language
+            model then reads which law it is. By default `page_content` is what was stored. The title is in the metadata anyway.
         content: what `page_content` is of a document of several passages: the "passage" that was found, the whole "document", or
-            "neighbours": the passage with `neighbours` of them before and behind it. Its metadata then hold start and end of that text,
-            in characters of the document's, and the number of the passage.
+            "neighbours": the passage with `neighbours` of them before and behind it. Of a part, the metadata hold start and end
+            ("passage_start", "passage_end"), in characters of the document's text, and the number of the passage ("passage_number").
         explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata().
             It costs one more read of the k documents from the store, one more encoding of the query, and cutting each passage into
             tokens. Of a hybrid search it explains the sparse score, not the fused one.
 
-    A document's `id` and `metadata["doc_id"]` are the caller's id; its metadata is the rest of the payload, with the
-    nested "metadata" mapping merged in flat.
+    A document's `id` is the caller's id; its metadata is the rest of the payload, with the nested "metadata" mapping merged in flat.
+    Pickled, it holds no store but how to open it; see Store.
 
     Raises:
-        ConfigError: k out of range, at construction or in a call; an invalid filter or content; no `content_key` in a payload.
+        ConfigError: k out of range, at construction or in a call; an invalid filter or content; no `content_key` in a payload, or a field
+            that is called as `score_key`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -65,8 +58,9 @@ class SpladeRetriever(BaseRetriever):
     dense: Embeddings | None = Field(default=None, exclude=True, repr=False)
     prefetch: int | None = None
     rrf_k: int = 60
-    score_key: str | None = "score"
+    score_key: str | None = None
     content_key: str = "text"
+    title: bool = False
     content: str = "passage"
     neighbours: int = 1
     explain: bool = False
@@ -106,18 +100,26 @@ class SpladeRetriever(BaseRetriever):
             parse_filter(value)
         return value
 
+    def search_with_scores(self, query: str, k: int | None = None, filter: Any | None = None) -> list[tuple[Document, float]]:
+        """What invoke() returns, each document with its score; no callbacks are called."""
+        hits = self._hits(query, self._k(k), combine_filters(self.filter, filter))
+        return self._documents(hits, words_metadata(self.store, query, hits, self.explain))
+
+    async def asearch_with_scores(self, query: str, k: int | None = None, filter: Any | None = None) -> list[tuple[Document, float]]:
+        """search_with_scores() without blocking the event loop."""
+        hits = await self._ahits(query, self._k(k), combine_filters(self.filter, filter))
+        return self._documents(hits, await awords_metadata(self.store, query, hits, self.explain))
+
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        hits = self._hits(query, self._k(k), combine_filters(self.filter, filter))
-        return self._documents(hits, words_metadata(self.store, query, hits, self.explain))
+        return [document for document, _ in self.search_with_scores(query, k, filter)]
 
     # The base class would drop k and filter of ainvoke(): both methods must name them.
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
     ) -> list[Document]:
-        hits = await self._ahits(query, self._k(k), combine_filters(self.filter, filter))
-        return self._documents(hits, await awords_metadata(self.store, query, hits, self.explain))
+        return [document for document, _ in await self.asearch_with_scores(query, k, filter)]
 
     def _hits(self, query: str, k: int, filter: Any | None) -> list[Hit]:
         if self.dense is None:
@@ -134,16 +136,9 @@ class SpladeRetriever(BaseRetriever):
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)
 
-    def _documents(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[Document]:
-        return [self._document(hit, added) for hit, added in zip(hits, words, strict=True)]
-
-    def _document(self, hit: Hit, words: dict[str, Any]) -> Document:
-        content, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
-        metadata |= words
-        metadata["doc_id"] = hit.doc_id
-        if self.score_key is not None:
-            metadata[self.score_key] = hit.score
-        return Document(id=hit.doc_id, page_content=content, metadata=metadata)
+    def _documents(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[tuple[Document, float]]:
+        view = View(self.content_key, self.content, self.neighbours, self.title, self.score_key)
+        return [(view.document(hit, added), hit.score) for hit, added in zip(hits, words, strict=True)]
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
