@@ -11,6 +11,7 @@ from benchmarks.encoding.models import models
 from benchmarks.index.index import index
 from benchmarks.passages.long import long
 from benchmarks.stores.embedded import embedded
+from benchmarks.stores.faces import faces
 from benchmarks.stores.first_use import first_use
 from benchmarks.stores.ingest import ingest
 from benchmarks.stores.load import load
@@ -25,6 +26,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 app.command("ingest")(ingest)
 app.command("embedded")(embedded)
 app.command("encode")(encode)
+app.command("faces")(faces)
 app.command("first-use")(first_use)
 app.command("head")(head)
 app.command("index")(index)
