@@ -1,4 +1,4 @@
-"""What the READMEs and the pages about long documents and servers show runs as it stands."""
+"""What the READMEs and the pages about LangChain, long documents and servers show runs as it stands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(code: list[str], folder: Path) -> str:
 def test_the_python_of_the_readme_runs(name: str, tmp_path: Path) -> None:
     code = [block for block in blocks(name) if "import" in block]
     assert len(code) == 3
-    checks = 'assert [h.doc_id for h in store.search(query)] == ["1"]\nassert len(documents) == len(nodes) == 1\n'
+    checks = 'assert [h.doc_id for h in store.search(query)] == ["1"]\nassert len(documents) == len(scored) == len(nodes) == 1\n'
     assert "30 dias" in run([*code, checks], tmp_path)
 
 
@@ -55,6 +55,14 @@ def test_both_readmes_show_the_same_code() -> None:
 def test_the_python_of_the_page_about_long_documents_runs(tmp_path: Path) -> None:
     output = run(blocks("docs/long-documents.md"), tmp_path)
     assert output.startswith("lei ") and "do **recurso** da **infração** **41** é" in output
+
+
+def test_the_python_of_the_page_about_langchain_runs(tmp_path: Path) -> None:
+    code, shared = blocks("docs/langchain.md")
+    output = run([code], tmp_path)
+    assert "'num_added': 1" in output and "ctb.pdf O prazo" in output and output.endswith("Multas\n\nO prazo para recorrer é de 30 dias.\n")
+    with stand_in() as server:
+        assert "30 dias" in run([shared.replace(QDRANT, f"{server.url}/")], tmp_path)
 
 
 def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -> None:
@@ -80,6 +88,7 @@ def test_the_page_about_servers_names_every_setting(settings: type[StoreSettings
         "README.md",
         "README.pt-BR.md",
         "CONTRIBUTING.md",
+        "docs/langchain.md",
         "docs/servers.md",
         "docs/one-hundred-million.md",
         "docs/interchange.md",

@@ -40,7 +40,7 @@ class SpladeRetriever(BaseRetriever):
             ("passage_start", "passage_end"), in characters of the document's text, and the number of the passage ("passage_number").
         explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata().
             It costs one more read of the k documents from the store, one more encoding of the query, and cutting each passage into
-            tokens. Of a hybrid search it explains the sparse score, not the fused one.
+            tokens. Of a hybrid search it explains the sparse score, not the fused one. Documents then differ by query.
 
     A document's `id` is the caller's id; its metadata is the rest of the payload, with the nested "metadata" mapping merged in flat.
     Pickled, it holds no store but how to open it; see Store.
