@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from ..errors import ModelFormatError
 from ..vectors import SparseVector
 from .config import ConceptSettings
-from .folder import CONCEPTS_FOLDER, ModelFolder
+from .folder import CONCEPTS_FOLDER, HEAD_FILE, ModelFolder
 from .forward import ForwardPasses, maximum
 from .runtime import Integers, Runtime
 from .tensors import read_tensors, unit_vectors
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id
 
-HEAD_FILE = "head.safetensors"
 Side = Literal["query", "document"]
 Floats = NDArray[np.float32]
 

@@ -26,6 +26,8 @@ SHIPPED = Path(__file__).parent.parent / "models"
 ONNX_FILE = "model.onnx"
 QUERY_FOLDER = "query"  # of a network for queries alone
 CONCEPTS_FOLDER = "concepts"  # of the sentence encoder beside words
+HEAD_FILE = "head.safetensors"
+CONCEPTS_FILES = (HEAD_FILE, ONNX_FILE, "tokenizer.json")  # all that is read of it, and its identity
 _LOGIN = re.compile(r"(://)[^/\s@]*@")  # of a mirror's or proxy's URL, which the hub client repeats
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.onnx", "*/config.json", "*/*.safetensors"]
@@ -88,7 +90,7 @@ class ModelFolder:
     def weights_sha256(self) -> str:
         """Identity of the network, the same for a checkpoint and for its export; see fingerprint.py. Raises ModelFormatError."""
         if self.config.words is not None:
-            parts = sorted((self.path / CONCEPTS_FOLDER).iterdir()) if self.config.concepts else []
+            parts = [self.path / CONCEPTS_FOLDER / name for name in CONCEPTS_FILES] if self.config.concepts else []
             return sha256_of([self.path / self.config.words.file, *parts])
         if self.has_weights:
             return network_sha256(self.path)
@@ -209,8 +211,9 @@ def _check_query_network(query: ModelFolder) -> None:
 
 
 def _check_concepts(concepts: ModelFolder) -> None:
-    if not concepts.has_onnx:
-        raise ModelFormatError(f"{concepts.path} has no {ONNX_FILE}, the network of its concepts: the download is incomplete.")
+    missing = next((name for name in CONCEPTS_FILES if not (concepts.path / name).is_file()), None)
+    if missing is not None:
+        raise ModelFormatError(f"{concepts.path} has no {missing}, a part of the model's concepts: the download is incomplete.")
     _check_safetensors(concepts)
 
 

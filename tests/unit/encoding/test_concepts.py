@@ -103,6 +103,14 @@ def test_the_fingerprint_knows_every_file(folder: Path, tmp_path: Path) -> None:
     assert SpladeEncoder.load(changed).fingerprint != known
 
 
+def test_what_else_lies_beside_its_files_is_no_part_of_a_model(folder: Path, tmp_path: Path) -> None:
+    other = model.make_concepts_model(tmp_path / "model")
+    (other / "concepts" / ".DS_Store").write_bytes(b"of a file manager")
+    (other / "concepts" / ".cache").mkdir()
+    (other / "concepts" / "lost").symlink_to("nowhere")
+    assert SpladeEncoder.load(other).fingerprint == SpladeEncoder.load(folder).fingerprint
+
+
 def test_there_is_nothing_for_torch_and_nothing_to_export(folder: Path, encoder: SpladeEncoder, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no weights for torch"):
         SpladeEncoder.load(folder, runtime="torch")

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from splade_ptbr_connectors.encoding.concepts import HEAD_FILE
 from splade_ptbr_connectors.encoding.config import ConceptSettings, OnnxSettings
 from splade_ptbr_connectors.encoding.fingerprint import sha256_of
-from splade_ptbr_connectors.encoding.folder import ONNX_FILE
+from splade_ptbr_connectors.encoding.folder import HEAD_FILE, ONNX_FILE
 from splade_ptbr_connectors.encoding.onnx_graph import exported_graph, write_graph
 from splade_ptbr_connectors.encoding.storage import shrink
 from training.recipe.concepts import Concepts
