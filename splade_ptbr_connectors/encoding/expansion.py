@@ -84,6 +84,8 @@ class QueryExpansion:
         """Read a folder's expansion. Raises ModelFormatError: missing, broken, or arrays that do not belong together."""
         path, size = folder.path / str(folder.config.query.file), folder.config.vocab_size
         tensors = read_tensors(path)
+        if endless := next((name for name, values in tensors.items() if not np.isfinite(values).all()), None):
+            raise ModelFormatError(f"{path} has NaN or infinity in the tensor {endless!r}: download or make the model again.")
         try:
             weights, vectors = tensors["weights"].astype(np.float32), unit_vectors(tensors["vectors"])
             added = float(tensors["added"].sum())
@@ -94,8 +96,8 @@ class QueryExpansion:
             raise ModelFormatError(f"{path} has no tensor {error}: download or make the model again.") from error
         except ModelFormatError as error:
             raise ModelFormatError(f"{path}: {error}") from error
-        if weights.shape != (size,) or not np.isfinite(weights).all() or len(vectors) > size:
-            raise ModelFormatError(f"{path} must hold finite tensors 'weights' of {size:,} entries and 'vectors' of no more rows.")
+        if weights.shape != (size,) or vectors.ndim != 2 or len(vectors) > size:
+            raise ModelFormatError(f"{path} must hold tensors 'weights' of {size:,} entries and 'vectors' of no more rows.")
         if len({projection.shape for projection in projections.values()} | {(len(projections["target"]), vectors.shape[1])}) > 1:
             raise ModelFormatError(f"{path}: the projections of its gate do not fit its vectors: download or make the model again.")
         describer = Describer(thesaurus, weights, vectors)

@@ -113,6 +113,8 @@ class Thesaurus:
             terms, terms_each, members, roles, members_each = (tensors[PREFIX + name] for name in _NAMES)
         except KeyError as error:
             raise ModelFormatError(f"the tensor {error} of a thesaurus is missing: download or make the model again.") from error
+        if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in (terms, terms_each, members, roles, members_each)):
+            raise ModelFormatError("the tensors of a thesaurus must be lists of whole numbers: download or make the model again.")
         fits = terms_each.sum() == len(terms) and members_each.sum() == len(members) == len(roles)
         inside = _within(terms, size) and _within(members, len(terms_each)) and _within(roles, 3)
         if not (fits and inside and terms_each.min(initial=1) > 0):
@@ -171,7 +173,7 @@ def is_among(values: Integers, known: Integers) -> NDArray[np.bool_]:
 
 
 def _within(values: NDArray[Any], size: int) -> bool:
-    return values.dtype.kind in "iu" and (not len(values) or bool(0 <= values.min() and values.max() < size))
+    return not len(values) or bool(0 <= values.min() and values.max() < size)
 
 
 def _ranks(senses: Rows, roles: Integers) -> Integers:

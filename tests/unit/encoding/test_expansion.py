@@ -92,8 +92,13 @@ def test_the_heaviest_terms_stay_within_the_limit(tmp_path: Path) -> None:
         {"edge_gate.1.weight": np.zeros((5, 4), np.float32)},
         {"edge_gate.rest": np.zeros((3, 4), np.float32)},
         {"vectors": np.zeros((4, 3), np.int8)},
+        {"vectors": np.zeros((4, 4, 1), np.int8)},
         {"thesaurus.members": np.full(9, 99, np.int32)},
+        {"thesaurus.terms_each": thesaurus().tensors()["thesaurus.terms_each"][:, None]},
         {"thesaurus.roles": np.zeros(3, np.uint8)},
+        {"added": np.array([np.nan], np.float32)},
+        {"edge_gate.0.bias": np.full(5, np.nan, np.float32)},
+        {"word_gate.2.weight": np.full((1, 5), np.inf, np.float32)},
     ],
     ids=lambda broken: next(iter(broken)),
 )
