@@ -83,7 +83,7 @@ class Concepts:
         prompts: dict[Side, str] = {"query": settings.prompt_query, "document": settings.prompt_document}
         passes = ForwardPasses(folder.config, pad_id=padding_id(vocabulary), dropped=np.zeros(0, np.int64))
         tokenizers = {side: TextTokenizer(vocabulary, settings.max_length, on_long, prompts[side]) for side in prompts}
-        return cls(tokenizers, _read_heads(path / HEAD_FILE, settings), network, passes, folder.config.vocab_size - settings.size)
+        return cls(tokenizers, _read_heads(path / HEAD_FILE, settings), network, passes, folder.config.word_terms)
 
     @property
     def documents(self) -> TextTokenizer:

@@ -218,6 +218,11 @@ class EncoderConfig(ModelFile):
         return values
 
     @property
+    def word_terms(self) -> int:
+        """Number of terms that words have: all but those of concepts, which come last."""
+        return self.vocab_size - (self.concepts.size if self.concepts else 0)
+
+    @property
     def text_rule(self) -> TextRule:
         """The rule applied to every text before tokenisation."""
         return TextRule(self.text.normalization, self.text.lowercase)

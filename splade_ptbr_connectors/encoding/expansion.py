@@ -91,7 +91,7 @@ class QueryExpansion:
             added = float(tensors["added"].sum())
             projections = {name: tensors[f"edge_gate.{name}"].astype(np.float32) for name in PROJECTIONS}
             layers = _layers(tensors, "edge_gate", EDGE_FEATURES + 5 * len(projections["target"]))
-            word_gate, thesaurus = _layers(tensors, "word_gate", WORD_FEATURES), Thesaurus.from_tensors(tensors, size)
+            word_gate, thesaurus = _layers(tensors, "word_gate", WORD_FEATURES), Thesaurus.from_tensors(tensors, folder.config.word_terms)
         except KeyError as error:
             raise ModelFormatError(f"{path} has no tensor {error}: download or make the model again.") from error
         except ModelFormatError as error:

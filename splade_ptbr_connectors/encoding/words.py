@@ -36,10 +36,10 @@ class Words:
     @classmethod
     def read(cls, folder: ModelFolder, settings: WordSettings) -> Words:
         """Read a folder's table of terms. Raises ModelFormatError."""
-        path, size = folder.path / settings.file, folder.config.vocab_size
+        path, size, end = folder.path / settings.file, folder.config.vocab_size, folder.config.word_terms
         terms = read_tensors(path).get("terms")
-        if terms is None or terms.shape != (size,) or terms.dtype.kind != "i" or terms.min(initial=0) < -1 or terms.max(initial=0) >= size:
-            raise ModelFormatError(f"{path} must hold one tensor 'terms' of {size:,} whole numbers from -1 to {size - 1:,}.")
+        if terms is None or terms.shape != (size,) or terms.dtype.kind != "i" or terms.min(initial=0) < -1 or terms.max(initial=0) >= end:
+            raise ModelFormatError(f"{path} must hold one tensor 'terms' of {size:,} whole numbers from -1 to {end - 1:,}.")
         return cls(terms, settings)
 
     def term_of(self, token_id: int) -> int:

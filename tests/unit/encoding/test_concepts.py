@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, TextError
@@ -137,6 +138,16 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 def test_tensors_that_do_not_fit_are_named(tensors: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match=message):
         SpladeEncoder.load(model.make_concepts_model(tmp_path / "model", tensors=tensors))
+
+
+@pytest.mark.parametrize("name", ["words", "expansion"])
+def test_a_word_whose_term_is_a_concept_is_refused(name: str, tmp_path: Path) -> None:
+    made = model.make_concepts_model(tmp_path / "model")
+    tensors = load_file(made / f"{name}.safetensors")
+    tensors["terms" if name == "words" else "thesaurus.terms"][-1] = model.FIRST
+    save_file(tensors, made / f"{name}.safetensors")
+    with pytest.raises(ModelFormatError, match=rf"{name}\.safetensors"):
+        SpladeEncoder.load(made)
 
 
 @pytest.mark.parametrize(
