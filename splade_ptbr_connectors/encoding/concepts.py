@@ -8,7 +8,7 @@ begin with a prompt that says on which side they are (E5, arXiv 2212.03533).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, paddin
 
 Side = Literal["query", "document"]
 Floats = NDArray[np.float32]
+_UNKNOWN = "\ue000"  # of the private use area: no vocabulary knows it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Concepts:
     Args:
         network: what runs the sentence encoder, [B, L] tokens to [B, H] embeddings; asked for at the first text.
         first_term: id of the first concept.
+        unknown: tokens that say nothing, which texts of them alone have no concepts by.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class Concepts:
         network: Callable[[], Runtime],
         passes: ForwardPasses,
         first_term: int,
+        unknown: frozenset[int],
     ) -> None:
         self._tokenizers, self._heads, self._network = tokenizers, heads, network
-        self._passes, self._first_term = passes, first_term
+        self._passes, self._first_term, self._unknown = passes, first_term, unknown
+        self._prompts = {side: self._known(tokenizer.bare) for side, tokenizer in tokenizers.items()}
 
     @classmethod
     def read(cls, folder: ModelFolder, settings: ConceptSettings, network: Callable[[], Runtime], on_long: OnLong) -> Concepts:
@@ -83,7 +87,8 @@ class Concepts:
         prompts: dict[Side, str] = {"query": settings.prompt_query, "document": settings.prompt_document}
         passes = ForwardPasses(folder.config, pad_id=padding_id(vocabulary), dropped=np.zeros(0, np.int64))
         tokenizers = {side: TextTokenizer(vocabulary, settings.max_length, on_long, prompts[side]) for side in prompts}
-        return cls(tokenizers, _read_heads(path / HEAD_FILE, settings), network, passes, folder.config.word_terms)
+        unknown = frozenset(vocabulary.encode(_UNKNOWN, add_special_tokens=False).ids)
+        return cls(tokenizers, _read_heads(path / HEAD_FILE, settings), network, passes, folder.config.word_terms, unknown)
 
     @property
     def documents(self) -> TextTokenizer:
@@ -91,8 +96,12 @@ class Concepts:
         return self._tokenizers["document"]
 
     def tokenize(self, texts: list[str], side: Side) -> list[TokenizedText]:
-        """As the network is given them. Raises TextError, ModelFormatError; see TextTokenizer."""
-        return self._tokenizers[side].tokenize(texts)
+        """As the network is given them, without windows that hold no known token. Raises TextError, ModelFormatError; see TextTokenizer."""
+        prompt, tokenized = self._prompts[side], self._tokenizers[side].tokenize(texts)
+        return [replace(text, windows=[ids for ids in text.windows if self._known(ids) != prompt]) for text in tokenized]
+
+    def _known(self, ids: list[int]) -> list[int]:
+        return [token for token in ids if token not in self._unknown]
 
     def vectors(self, texts: list[TokenizedText], side: Side, batch_size: int) -> list[SparseVector]:
         """The concepts of each text; of one of several windows the nearest of all of them."""

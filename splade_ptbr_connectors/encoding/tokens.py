@@ -28,7 +28,7 @@ _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
 
 @dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """One text as windows of token ids (special tokens included; none for a blank text), and how many tokens were left out."""
+    """One text as windows of token ids (special ones included; none for a text without a token), and how many tokens were left out."""
 
     windows: list[list[int]]
     tokens_cut: int
@@ -46,6 +46,7 @@ class TextTokenizer:
 
     Attributes:
         room: tokens of a text that fit into one window, beside special ones and the prompt.
+        bare: ids of these.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, on_long: OnLong, prompt: str = "") -> None:
@@ -58,6 +59,8 @@ class TextTokenizer:
         # without the blank that often ends a prompt: it is a token of its own, or joins the next one
         with tokenizer_errors("the model's tokenizer cannot take its prompt"):
             self._prompt_tokens = len(tokenizer.encode(prompt.rstrip(), add_special_tokens=False).ids) if prompt else 0
+            self.bare: list[int] = tokenizer.encode(prompt.rstrip()).ids
+            self._of_nothing = [tokenizer.encode("").ids, tokenizer.encode(prompt).ids, self.bare]
         self.room = max_length - self._specials - self._prompt_tokens
         if self.room < 1:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
@@ -105,7 +108,7 @@ class TextTokenizer:
 
     def _windows(self, encoding: Encoding) -> TokenizedText:
         ids = encoding.ids
-        if len(ids) <= self._specials:
+        if ids in self._of_nothing:  # blank, or control characters that the normalizer took out
             return TokenizedText([], 0)
         if len(ids) <= self.max_length:
             return TokenizedText([ids], 0)

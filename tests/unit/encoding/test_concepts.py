@@ -77,6 +77,12 @@ def test_a_long_text_has_the_nearest_concepts_of_all_its_windows(tmp_path: Path)
     assert max(whole.values()) >= max(max(part.values()) for part in windows) - 0.2
 
 
+@pytest.mark.parametrize("unknown", ["\U0001f600", "\u200b", "\U0001f600 \U0001f600 \x01", "\U0001f600 " * 200])
+def test_a_text_without_a_known_token_has_no_concepts(encoder: SpladeEncoder, unknown: str) -> None:
+    assert len(encoder.encode_query(unknown)) == len(encoder.encode_document(unknown)) == 0
+    assert split(encoder.encode_document(f"noite {unknown}").to_dict())[1]
+
+
 def test_long_texts_are_met_by_the_limit_of_the_network(encoder: SpladeEncoder, folder: Path) -> None:
     assert encoder.document_room < 128 and encoder.count_tokens(["imposto de renda"]) == [
         len(model.pieces().encode("imposto de renda").ids) - 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from splade_ptbr_connectors.encoding import tokens
 from splade_ptbr_connectors.encoding.folder import find_model
@@ -83,6 +83,17 @@ def test_the_library_is_never_asked_to_cut() -> None:
 @pytest.mark.parametrize(("prompt", "blank"), [("", ""), ("banco ", ""), ("banco ", " "), ("banco ", "\n\t ")])
 def test_a_blank_text_has_no_window(name: str, prompt: str, blank: str) -> None:
     assert cut(name, blank, 16, "windows", prompt) == ([], 0)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_text_of_which_no_token_is_left_has_no_window(name: str) -> None:
+    tokenizer = Tokenizer.from_str(TOKENIZERS[name].to_str())
+    kept = [tokenizer.normalizer] if tokenizer.normalizer else []
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace("\u200b", ""), *kept])
+    for prompt in ("", "banco "):
+        cutter = TextTokenizer(tokenizer, 16, "windows", prompt)
+        assert [text.windows for text in cutter.tokenize(["\u200b", "\u200b\u200b"])] == [[], []]
+        assert cutter.tokenize(["\u200bcasa"]) == cutter.tokenize(["casa"]) != cutter.tokenize(["\u200b"])
 
 
 def test_a_prompt_needs_room() -> None:
