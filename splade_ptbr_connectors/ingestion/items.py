@@ -27,7 +27,7 @@ from ..records import (
 from ..sources import Broken, Row
 from ..splitting import Passage, Splitter
 from ..stores.base import CheckedEntry, Entry, EntryPassage, Store
-from ..stores.entries import as_passages, check_passages
+from ..stores.entries import as_passages, check_number_of_passages, check_passages
 from ..stores.payloads import check_names
 from ..vectors import SparseVector
 from .dead_letter import dead_letter_line
@@ -76,10 +76,11 @@ class Item:
         return self.record.content if isinstance(self.record, Record) and self.vector is None else None
 
     def split(self, splitter: Splitter | None) -> list[str]:
-        """What is yet to be encoded: the text, or each of its passages behind the title. Raises TextError."""
+        """What is yet to be encoded: the text, or each of its passages behind the title. Raises TextError, RecordError."""
         if not isinstance(self.record, Record) or self.vector is not None:
             return []
         passages = splitter.split(self.record.text, self.record.title or None) if splitter and self.record.text else []
+        check_number_of_passages(self.record.doc_id, len(passages))
         self.pieces, self.vectors = passages if len(passages) > 1 else (), []
         return [self.record.content_of(passage.text) for passage in self.pieces] or [self.record.content]
 

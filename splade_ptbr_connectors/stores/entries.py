@@ -190,12 +190,20 @@ def as_passages(doc_id: str, passages: object) -> tuple[EntryPassage, ...]:
         return ()
     if not isinstance(passages, tuple | list) or not all([isinstance(each, tuple | list) and len(each) == 4 for each in passages]):
         raise RecordError(f"the passages of {doc_id!r} are {passages!r:.80}: they must be a list of (number, start, end, SparseVector).")
-    if len(passages) > MAX_PASSAGES:
-        raise RecordError(f"the document {doc_id!r} has {len(passages):,} passages: at most {MAX_PASSAGES:,} are accepted.")
+    check_number_of_passages(doc_id, len(passages))
     for number, (*_, vector) in enumerate(passages):
         if not isinstance(vector, SparseVector):
             raise VectorError(f"the vector of passage {number} of {doc_id!r} is {type(vector).__name__}: it must be a SparseVector.")
     return tuple([EntryPassage(*passage) for passage in passages])
+
+
+def check_number_of_passages(doc_id: str, number: int) -> None:
+    """Raise RecordError when a document has more passages than a store takes."""
+    if number > MAX_PASSAGES:
+        raise RecordError(
+            f"the document {doc_id!r} has {number:,} passages, at most {MAX_PASSAGES:,} are accepted: "
+            "make passages longer (passage_tokens), or split the document."
+        )
 
 
 def _check_span(doc_id: str, number: int, passage: EntryPassage, length: int) -> None:

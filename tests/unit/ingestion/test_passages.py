@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from splade_ptbr_connectors.errors import ConfigError, IngestError, StoreFormatError
+from splade_ptbr_connectors.errors import ConfigError, IngestError, RecordError, StoreFormatError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.ingestion.verify import verify
-from splade_ptbr_connectors.stores import open_store
+from splade_ptbr_connectors.stores import entries, open_store
 from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.stores.passages import document_and_number, tail_point
 from tests.support.encoders import HashingEncoder
 
 SETTINGS = {"passage_tokens": 12, "overlap": 2}
@@ -75,6 +77,21 @@ def test_a_passage_that_is_refused_rejects_its_whole_record(store: Store, tmp_pa
     assert kept["record"] == LONG
     store.encoder.max_words = None  # type: ignore[attr-defined]
     assert ingest([kept["record"]], store).written == 1
+
+
+def test_a_document_of_too_many_passages_is_rejected_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "MAX_PASSAGES", 2)
+    report = ingest([{"_id": "before", "text": "prazo"}, LONG, {"_id": "behind", "text": "prazo"}], store)
+    assert (report.written, report.rejected, store.count()) == (2, 1, 2)
+    assert "at most 2 are accepted: make passages longer" in report.rejections[0]["reason"]
+
+
+@pytest.mark.parametrize(("number", "accepted"), [(65_536, True), (65_537, False)])
+def test_a_document_has_as_many_passages_as_have_numbers(number: int, accepted: bool) -> None:
+    with nullcontext() if accepted else pytest.raises(RecordError, match="65,537"):
+        entries.check_number_of_passages("a", number)
+    if accepted:
+        assert document_and_number(tail_point("a", "f" * 16, number - 1, None))[1] == number - 1
 
 
 def test_the_longest_text_is_kept_whole_when_it_is_rejected(store: Store, tmp_path: Path) -> None:
