@@ -17,7 +17,8 @@ Style = Literal["plain", "ansi"]
 
 _LETTER = r"[\w\u0300-\u036f]"  # combining accents too: they are letters of a decomposed text
 _WORD = re.compile(rf"{_LETTER}+(?:[-'’]{_LETTER}+)*|[^\w\s]")
-_CONTROL = re.compile(r"[^\S\t\n ]|[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # a document must not command a terminal
+# a document must not command a terminal, nor turn the direction of what stands behind it
+_CONTROL = re.compile(r"[^\S\t\n ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MARKS: dict[Style, tuple[str, str]] = {"plain": ("**", "**"), "ansi": ("\x1b[1;32m", "\x1b[0m")}
 
 

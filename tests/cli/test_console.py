@@ -79,9 +79,9 @@ def test_a_hit_without_a_title_or_text() -> None:
 
 def test_titles_and_ids_do_not_command_the_terminal() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, highlight=False)
-    show_hits(console, [{"doc_id": "a\x1b]0;x\x07", "score": 1.0, "title": "b\x9b2J", "text": "c\x1b[31m"}])
+    show_hits(console, [{"doc_id": "a\x1b]0;x\x07", "score": 1.0, "title": "b\x9b2J", "text": "c\x1b[31m \u202ed"}])
     assert isinstance(console.file, io.StringIO)
-    assert not {"\x1b", "\x07", "\x9b"} & set(console.file.getvalue())
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(console.file.getvalue())
 
 
 def test_tables_are_aligned() -> None:

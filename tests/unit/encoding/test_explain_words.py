@@ -115,6 +115,11 @@ def test_marks_change_nothing_but_control_characters(text: str, spans: list[tupl
     assert "\x1b" not in shown and "\x9b" not in shown
 
 
+@pytest.mark.parametrize("turning", [*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"])
+def test_a_text_does_not_turn_the_direction_of_what_is_shown_behind_it(turning: str) -> None:
+    assert marked(f"prazo {turning}odal", [(0, 5)]) == "**prazo**  odal"
+
+
 def test_an_inflection_of_a_model_of_words_is_in_the_text() -> None:
     encoder = SpladeEncoder.load("mini-lexico")
     text = "Estas multas são altas."
