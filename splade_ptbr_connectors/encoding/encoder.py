@@ -265,7 +265,8 @@ class SpladeEncoder:
     @property
     def _cuts_documents(self) -> TextTokenizer:
         """The tokenizer whose limit a document meets first."""
-        return self._concepts.documents if self._concepts else self._tokenizers["document"]
+        words = self._tokenizers["document"]
+        return min(words, self._concepts.documents, key=lambda each: each.room) if self._concepts else words
 
     def _tokenizer(self, side: Side, on_long: OnLong) -> TextTokenizer:
         length, prompt = getattr(self.config, f"max_length_{side}"), getattr(self.config, f"prompt_{side}")

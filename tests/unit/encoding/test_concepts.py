@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, TextError
+from splade_ptbr_connectors.splitting import Splitter
 from tests.unit.encoding import concepts_model as model
 from tests.unit.encoding.words_model import make_words_model
 
@@ -89,6 +90,13 @@ def test_long_texts_are_met_by_the_limit_of_the_network(encoder: SpladeEncoder, 
     ]
     with pytest.raises(TextError, match="on_long"):
         SpladeEncoder.load(folder, on_long="error").encode_document("imposto " * 140)
+
+
+def test_a_shorter_limit_of_the_words_is_kept_by_passages_too(folder: Path) -> None:
+    encoder = SpladeEncoder.load(folder, max_length_document=12, on_long="error")
+    passages = Splitter(encoder).split("imposto de renda " * 40)
+    assert encoder.document_room <= 12 and len(passages) > 3
+    assert all(len(encoder.encode_document(passage.text)) for passage in passages)
 
 
 def test_terms_have_the_names_of_concepts_and_no_word_is_one(encoder: SpladeEncoder) -> None:
