@@ -94,11 +94,17 @@ def run(arguments: Sequence[str]) -> int:
                 raise KeyboardInterrupt
             return outcome if isinstance(outcome, int) else ExitCode.OK
         except (KeyboardInterrupt, typer.Abort):
-            return _fail(ExitCode.INTERRUPTED, "Interrupted", INTERRUPTED, as_json=as_json)
+            return _interrupted(as_json)
         except SpladeConnectorsError as error:
             return _fail(exit_code_of(error), type(error).__name__, worded(str(error)), as_json=as_json)
         except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # an extension module was being imported: it makes an ImportError of it
+                return _interrupted(as_json)
             return _foreign(error, as_json=as_json)
+
+
+def _interrupted(as_json: bool) -> int:
+    return _fail(ExitCode.INTERRUPTED, "Interrupted", INTERRUPTED, as_json=as_json)
 
 
 def _foreign(error: Exception, *, as_json: bool) -> int:

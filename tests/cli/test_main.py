@@ -111,6 +111,14 @@ def test_ctrl_c_is_exit_code_130(cli: Command, filled: str, monkeypatch: pytest.
     assert cli("search", "gripe", "--store", filled, "--explain", "--json").json["error"]["type"] == "Interrupted"
 
 
+def test_ctrl_c_while_an_extension_module_is_imported_is_no_other_error(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr(search, "add_words", interrupted)
+    assert_fails(cli("search", "gripe", "--store", filled, "--explain"), 130, "interrupted: run the same command again")
+
+
 def test_what_libraries_print_stays_off_stdout_under_json(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "add_words", lambda *_: sys.stdout.write("tagarela"))
     outcome = cli("search", "gripe", "--store", filled, "--explain", "--json")
