@@ -31,8 +31,10 @@ class ModelFile(BaseModel):
             return cls.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            wrong = cls._unknown(key) if first["type"] == "extra_forbidden" else first["msg"]
+            key, reason = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            if first["type"] == "value_error":  # of settings together: the message names them, their values are all there are
+                raise ModelFormatError(f"{': '.join(filter(None, (where, key)))}: {reason}.") from error
+            wrong = cls._unknown(key) if first["type"] == "extra_forbidden" else reason
             raise ModelFormatError(f"{where}: {key}: {wrong}, got {first['input']!r:.60}.") from error
 
     @classmethod

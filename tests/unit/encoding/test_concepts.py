@@ -166,7 +166,11 @@ def test_a_word_whose_term_is_a_concept_is_refused(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"concepts": {"dimensions": 7}}, "shape"), ({"concepts": {"size": 99}}, "fewer of them"), ({"words": None}, "words")],
+    [
+        ({"concepts": {"dimensions": 7}}, "shape"),
+        ({"concepts": {"size": 99}}, r"splade\.json: concepts are further terms .* than of all terms\.$"),
+        ({"words": None}, "words"),
+    ],
 )
 def test_settings_that_do_not_fit_are_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
     made = model.make_concepts_model(tmp_path / "model")
