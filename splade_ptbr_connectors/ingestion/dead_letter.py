@@ -72,10 +72,10 @@ class DeadLetter:
     def warn(self, rejected: int, store: str) -> None:
         """At the end of a run without a file that rejected records."""
         if self.path is None and rejected:
-            first = f", first on line {self.kept[0]['line']}: {self.kept[0]['reason']}" if self._kept else ""
+            first = f", first on line {self.kept[0]['line']}: {self.kept[0]['reason']}" if self._kept else "."
             logger.warning(
-                "%d records were not ingested into %s%s The report's `rejections` are the first %d; dead_letter=FILE keeps all of them.",
-                *(rejected, store, first, len(self._kept)),
+                "%s not ingested into %s%s The report's `rejections` are the first %d; dead_letter=FILE keeps all of them.",
+                *("1 record was" if rejected == 1 else f"{rejected} records were", store, first, len(self._kept)),
             )
 
     def sync(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from splade_ptbr_connectors.errors import ConfigError, IngestError, RecordError, StoreFormatError
+from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.ingestion.verify import verify
 from splade_ptbr_connectors.stores import entries, open_store
@@ -111,6 +112,13 @@ def test_without_a_dead_letter_file_the_report_keeps_the_first_hundred(store: St
     assert "neither title nor text" in str(report.rejections[0]["reason"])
     assert [message for message in caplog.messages if "150 records were not ingested" in message and "line 2" in message]
     assert report.to_dict()["rejections"] == report.rejections
+    ingest([{"_id": "a"}], store)
+    assert caplog.messages[-1].startswith("1 record was not ingested into ")
+
+
+def test_a_warning_without_a_kept_record_is_still_sentences(caplog: pytest.LogCaptureFixture) -> None:
+    DeadLetter(None).warn(2, "edge:./store")
+    assert caplog.messages[0].startswith("2 records were not ingested into edge:./store. The report's")
 
 
 def test_with_a_dead_letter_file_nothing_is_kept_twice(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
