@@ -82,6 +82,15 @@ class Record:
         return {"_id": self.doc_id, **self.payload} | ({} if self.dense is None else {DENSE_FIELD: list(self.dense)})
 
 
+def unique(records: Iterable[Record]) -> list[Record]:
+    """Records of different ids: one that is given twice is there once. Raises RecordError for two different ones of one id."""
+    by_id: dict[str, Record] = {}
+    for record in records:
+        if by_id.setdefault(record.doc_id, record) != record:
+            raise RecordError(f"two different documents have the id {record.doc_id!r}: nothing was stored, give each an id of its own.")
+    return list(by_id.values())
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedRecord:
     """A document that brings its vector: nothing is encoded, and everything else it carries is kept as it is.

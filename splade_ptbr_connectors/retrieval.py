@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .encoding.explain_words import WordExplanation, explain_words
 from .errors import ConfigError
 from .filters import parse_filter
+from .stores.payloads import NODE_FIELD
 from .validation import Natural, check
 from .vectors import SparseVector
 
@@ -67,6 +68,7 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     if payload and content_key not in payload:
         raise ConfigError(f"document {hit.doc_id!r} has no {content_key!r} field: set content_key to one of {', '.join(payload)}.")
     text = payload.pop(content_key, "")
+    payload.pop(NODE_FIELD, None)
     nested = payload.get("metadata")
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
     metadata.update({name: value for name, value in payload.items() if value != "" or name not in ("title", *metadata)})

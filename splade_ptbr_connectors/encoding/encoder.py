@@ -26,6 +26,7 @@ from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
+from .protocol import Encoder
 from .reloading import pickled, remember
 from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
@@ -338,6 +339,15 @@ class SpladeEncoder:
                 empty=old.empty + sum(not len(vector) for vector in vectors),
                 terms=old.terms + sum(map(len, vectors)),
             )
+
+
+def as_encoder(encoder: Encoder | str | Path) -> Encoder:
+    """An encoder as it is, or the one that SpladeEncoder.load() gives for a name or folder. Raises ConfigError for anything else."""
+    if isinstance(encoder, str | Path):
+        return SpladeEncoder.load(encoder)
+    if not callable(getattr(encoder, "encode_documents", None)):
+        raise ConfigError(f"encoder is {encoder!r:.80}: it must be an encoder, or the name or folder of a model, such as 'mini'.")
+    return encoder
 
 
 def _beside(words: SparseVector, concepts: SparseVector) -> SparseVector:

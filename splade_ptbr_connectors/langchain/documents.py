@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from ..errors import ConfigError, RecordError
+from ..errors import ConfigError
 from ..records import Record
 from ..retrieval import check_content, content_and_metadata
 from ..stores.base import Hit
@@ -55,7 +55,7 @@ def to_records(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | No
 
     Raises:
         ConfigError: not as many metadatas or ids as texts.
-        RecordError, TextError: one that cannot be stored, or two different ones of the same id.
+        RecordError, TextError: one that cannot be stored.
     """
     if isinstance(texts, str):
         raise ConfigError(f"texts is {texts!r:.80}: it must be a list of texts, such as [text].")
@@ -63,15 +63,10 @@ def to_records(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | No
     for name, given in (("metadatas", metadatas), ("ids", ids)):
         if given is not None and len(given) != len(texts):
             raise ConfigError(f"{len(texts):,} texts come with {len(given):,} {name}: give one for each text, or none at all.")
-    by_id: dict[str, Record] = {}
-    records = [
+    return [
         _to_record(number, text, (metadatas[number] if metadatas else None) or {}, ids[number] if ids else None)
         for number, text in enumerate(texts)
     ]
-    for record in records:
-        if by_id.setdefault(record.doc_id, record) != record:
-            raise RecordError(f"two different documents have the id {record.doc_id!r}: nothing was stored, give each an id of its own.")
-    return records
 
 
 def _to_record(number: int, text: str, metadata: Mapping[str, Any], doc_id: str | None) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..encoding.encoder import SpladeEncoder
+from ..encoding.encoder import as_encoder
 from ..encoding.protocol import Encoder
 from ..extras import require
 from ..vectors import SparseVector as Vector
@@ -25,7 +25,7 @@ class SpladeSparseEmbeddings(SparseEmbeddings):
     """
 
     def __init__(self, encoder: Encoder | str | Path = "mini") -> None:
-        self.encoder = SpladeEncoder.load(encoder) if isinstance(encoder, str | Path) else encoder
+        self.encoder = as_encoder(encoder)
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
         """One vector per text, in order. Raises TextError."""

@@ -14,7 +14,7 @@ from langchain_core.vectorstores import VectorStore
 from ..encoding.protocol import Encoder
 from ..errors import ConfigError
 from ..ingestion.adding import aadd, add
-from ..records import Record
+from ..records import unique
 from ..stores import open_store
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
 from .diversity import check_lambda, diverse
@@ -74,7 +74,7 @@ class SpladeVectorStore(VectorStore):
             StoreRefusedError: the encoder or the engine refused single documents; the others are stored.
         """
         records = to_records(texts, metadatas, ids)
-        add(_unique(records), self.store)
+        add(unique(records), self.store)
         return [record.doc_id for record in records]
 
     async def aadd_texts(  # type: ignore[override]
@@ -87,7 +87,7 @@ class SpladeVectorStore(VectorStore):
     ) -> list[str]:
         """add_texts() without blocking the event loop."""
         records = await asyncio.to_thread(to_records, texts, metadatas, ids)
-        await aadd(_unique(records), self.store)
+        await aadd(unique(records), self.store)
         return [record.doc_id for record in records]
 
     def delete(self, ids: Sequence[str] | None = None) -> bool:  # type: ignore[override]
@@ -215,10 +215,6 @@ def _opened(store: Store | str, encoder: Encoder | str | None) -> Store:
     if encoder is not None:
         raise ConfigError("embedding and an open store are given: a store brings its encoder, leave embedding out or give the store's URL.")
     return store
-
-
-def _unique(records: Iterable[Record]) -> list[Record]:
-    return list({record.doc_id: record for record in records}.values())
 
 
 def _whole(ids: Sequence[str], entries: Mapping[str, Entry], view: View) -> list[Document]:

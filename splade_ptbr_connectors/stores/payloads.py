@@ -20,6 +20,7 @@ CHECK_FIELD = "_check"
 ADDED_FIELD = "_dotted"  # where second forms of names with dots stand; see dotted_names.py
 PASSAGES_FIELD = "_passages"  # of a document of several passages: {"version": ..., "spans": [[start, end], ...]}
 PASSAGE_FIELD = "_passage"  # of each of its passages from the second on: {"head": point id, "number": 1, "version": ..., "at": seconds}
+NODE_FIELD = "_node"  # of a node of LlamaIndex: {"id": ..., "class": ..., "json": all that is neither text nor vector}
 NUMBER_PATH = f"{PASSAGE_FIELD}.number"  # indexed: what is empty there is a document
 NAMESPACE = uuid.UUID("6a1fd2a4-6b0e-5d0c-9c39-3f2c5f7f1b8e")  # never changes: ids of filled stores depend on it
 _PREFIX = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)

@@ -20,6 +20,7 @@ from ..passages import Point, head_stored, place_of, point_of, tail_points, tail
 from ..payloads import (
     HASH_FIELD,
     ID_FIELD,
+    NODE_FIELD,
     PASSAGE_FIELD,
     PASSAGES_FIELD,
     TENANT_FIELD,
@@ -150,6 +151,8 @@ class LlamaIndexLayout(Layout):
         read: dict[str, Any] = {"text": _text(payload, node), "metadata": node.get("metadata") or metadata}
         if payload.get("ref_doc_id") not in (None, "None"):
             read["ref_doc_id"] = payload["ref_doc_id"]
+        if "id_" in node:
+            read[NODE_FIELD] = {"id": str(point), "class": payload.get("_node_type"), "json": payload["_node_content"]}
         return str(point), read, None
 
     def write(self, entry: Entry, tenant: str | None) -> dict[str, Any]:

@@ -71,6 +71,9 @@ async def test_async_calls_overlap_and_leave_the_event_loop_free() -> None:
         (FilterOperator.LTE, 2003.5, {"lte": 2003.5}),
         (FilterOperator.IN, ["saúde", "direito"], ["saúde", "direito"]),
         (FilterOperator.NIN, ["saúde", "direito"], {"not": ["saúde", "direito"]}),
+        (FilterOperator.CONTAINS, "saúde", "saúde"),
+        (FilterOperator.ANY, ["saúde", "direito"], ["saúde", "direito"]),
+        (FilterOperator.ALL, ["saúde"], "saúde"),
     ],
 )
 def test_each_operator_means_what_our_filter_means(operator: FilterOperator, value: Any, ours: Any) -> None:
@@ -111,11 +114,11 @@ def test_filters_nested_too_deep_are_refused() -> None:
 @pytest.mark.parametrize(
     ("operator", "value"),
     [
-        (FilterOperator.CONTAINS, "saúde"),
+        (FilterOperator.CONTAINS, ["saúde"]),
         (FilterOperator.TEXT_MATCH, "saúde"),
         (FilterOperator.IS_EMPTY, None),
-        (FilterOperator.ANY, ["saúde"]),
-        (FilterOperator.ALL, ["saúde"]),
+        (FilterOperator.ANY, "saúde"),
+        (FilterOperator.ALL, "saúde"),
         (FilterOperator.EQ, ["saúde"]),
         (FilterOperator.IN, "saúde"),
         (FilterOperator.EQ, 1.5),

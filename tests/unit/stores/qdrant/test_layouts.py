@@ -14,8 +14,10 @@ from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from qdrant_client import QdrantClient, models
 
 from splade_ptbr_connectors import errors
+from splade_ptbr_connectors.llama_index import SpladeVectorStore
 from splade_ptbr_connectors.stores import model_stamp
 from splade_ptbr_connectors.stores.base import Entry
+from splade_ptbr_connectors.stores.payloads import NODE_FIELD
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.stores.qdrant.wire import LAYOUTS
 from splade_ptbr_connectors.vectors import SparseVector
@@ -126,8 +128,9 @@ def test_nodes_of_llama_index_are_read(client: QdrantClient, name: str) -> None:
     bare = store.search(QUERY, filter={"metadata.year": {"gte": 2001}}, with_payload=False)
     assert bare == [hit._replace(payload={}) for hit in hits]
     assert [hit.doc_id for hit in hits] == [IDS[2], IDS[1]]
-    assert hits[0].payload == {"text": "texto 2", "metadata": {"year": 2002}, "ref_doc_id": "lei"}
-    assert store.get([IDS[0]])[IDS[0]].payload == {"text": "texto 0", "metadata": {"year": 2000}}
+    kept = [{name: value for name, value in entry.payload.items() if name != NODE_FIELD} for entry in store.get(IDS[:3:2]).values()]
+    assert kept == [{"text": "texto 0", "metadata": {"year": 2000}}, {"text": "texto 2", "metadata": {"year": 2002}, "ref_doc_id": "lei"}]
+    assert SpladeVectorStore(store).get_nodes(IDS[:3]) == nodes
     assert store.content_hashes(IDS) == {}
     assert {entry.doc_id for entry in store.scan(with_vectors=False)} == set(IDS)
     with pytest.raises(errors.ConfigError, match="can be read only"):

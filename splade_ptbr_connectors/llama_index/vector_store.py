@@ -1,0 +1,187 @@
+"""SpladeVectorStore: a store of this package as LlamaIndex's vector store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from ..errors import ConfigError
+from ..filters import parse_filter
+from ..ingestion.adding import aadd, add
+from ..records import check_doc_id
+from ..retrieval import combine_filters
+from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
+from .filters import translate_filters
+from .nodes import ID_PATH, REF_FIELD, View, to_records
+
+_MODES = (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH)
+
+
+class SpladeVectorStore(BasePydanticVectorStore):
+    """Add, delete, look up and search nodes: for VectorStoreIndex and IngestionPipeline, by the text of a query alone.
+
+    A node that is added comes back equal, see nodes.py. What is encoded is what LlamaIndex embeds: the text, behind the metadata that are
+    not in `excluded_embed_metadata_keys`. Dense embeddings of nodes are not kept, but LlamaIndex insists on them: VectorStoreIndex embeds
+    whatever it adds, and IngestionPipeline leaves out nodes without an embedding. `MockEmbedding(embed_dim=1)` of LlamaIndex costs nothing.
+
+    Args:
+        store: an open store; it brings its encoder. It stays yours to close, and keeps what is added without persist().
+        content_key: payload field that becomes the text of a document that is no node.
+        content, neighbours: what a node's text is where the store has split it, see SpladeRetriever; here by default all of it.
+
+    Keys of filters are names of a node's metadata; see translate_filters(). Pickled, it holds no store but how to open it.
+
+    Raises:
+        ConfigError: not an open store, or an argument that is not accepted, here and in calls.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    stores_text: bool = True
+    is_embedding_query: bool = False
+    store: Store = Field(exclude=True, repr=False)
+    content_key: str = "text"
+    content: str = "document"
+    neighbours: int = 1
+    _view: View = PrivateAttr()
+
+    def __init__(self, store: Store, *, content_key: str = "text", content: str = "document", neighbours: int = 1) -> None:
+        check_is_store(store)
+        options: dict[str, Any] = {"content_key": content_key, "content": content, "neighbours": neighbours}
+        view = View(**options)
+        super().__init__(**(options | {"store": store}))
+        self._view = view
+
+    @classmethod
+    def class_name(cls) -> str:
+        """As LlamaIndex calls it where it writes an index down."""
+        return "SpladeVectorStore"
+
+    @property
+    def client(self) -> Store:
+        """The store."""
+        return self.store
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def add(self, nodes: Sequence[BaseNode]) -> list[str]:  # type: ignore[override]  # a misspelt argument is an error
+        """Insert or replace nodes; durable and found when it returns. Returns their ids.
+
+        Raises:
+            RecordError, TextError: a node that cannot be stored, or two different ones of one id; nothing was stored.
+            StoreRefusedError: the encoder or the engine refused single nodes; the others are stored.
+        """
+        add(to_records(nodes), self.store)
+        return [node.node_id for node in nodes]
+
+    async def async_add(self, nodes: Sequence[BaseNode]) -> list[str]:  # type: ignore[override]
+        """add() without blocking the event loop."""
+        await aadd(await asyncio.to_thread(to_records, nodes), self.store)
+        return [node.node_id for node in nodes]
+
+    def delete(self, ref_doc_id: str) -> None:  # type: ignore[override]
+        """Delete the nodes of a document, one that was added whole included; none is no error."""
+        self.store.delete_where({REF_FIELD: check_doc_id(ref_doc_id)})
+
+    async def adelete(self, ref_doc_id: str) -> None:  # type: ignore[override]
+        """delete() without blocking the event loop."""
+        await asyncio.to_thread(self.delete, ref_doc_id)
+
+    def delete_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> None:  # type: ignore[override]
+        """Delete nodes by id, by filter, or those of these ids that a filter lets pass; ids that are not stored are no error."""
+        if filters is None and node_ids is not None:
+            self.store.delete(node_ids)
+        elif filters is not None and (node_ids is None or node_ids):
+            self.store.delete_where(_narrowed(filters, {ID_PATH: node_ids}) or {})
+        elif filters is None:
+            raise ConfigError("delete_nodes() was given neither node_ids nor filters: name the nodes to delete, or call clear().")
+
+    async def adelete_nodes(  # type: ignore[override]
+        self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None
+    ) -> None:
+        """delete_nodes() without blocking the event loop."""
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters)
+
+    def clear(self) -> None:
+        """Delete every document of the store, with a tenant those of the tenant."""
+        self.store.delete([entry.doc_id for entry in self.store.scan(with_vectors=False)])
+
+    async def aclear(self) -> None:
+        """clear() without blocking the event loop."""
+        await asyncio.to_thread(self.clear)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def get_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """The nodes of these ids, whole, in their order, without those that are not stored; without ids all nodes, in no order."""
+        if filters is not None:
+            raise ConfigError("get_nodes() lists nodes by id, or all of them: filters go with a query, or with delete_nodes().")
+        if node_ids is None:
+            return [self._whole(entry) for entry in self.store.scan()]
+        entries = self.store.get(node_ids)
+        return [self._whole(entries[node_id]) for node_id in dict.fromkeys(node_ids) if node_id in entries]
+
+    async def aget_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """get_nodes() without blocking the event loop."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    def query(self, query: VectorStoreQuery) -> VectorStoreQueryResult:  # type: ignore[override]
+        """The best nodes with the store's scores, for the query's `query_str`; its embedding is not looked at.
+
+        A node that shares no term with the query is no hit, so that fewer than `similarity_top_k` may come back.
+        """
+        text, top_k, filter = _read(query)
+        return self._result(self.store.search(text, top_k, filter=filter))
+
+    async def aquery(self, query: VectorStoreQuery) -> VectorStoreQueryResult:  # type: ignore[override]
+        """query() without blocking the event loop."""
+        text, top_k, filter = _read(query)
+        return self._result(await self.store.asearch(text, top_k, filter=filter))
+
+    def _result(self, hits: Sequence[Hit]) -> VectorStoreQueryResult:
+        nodes = [self._view.node(hit).node for hit in hits]
+        return VectorStoreQueryResult(nodes=nodes, similarities=[hit.score for hit in hits], ids=[hit.doc_id for hit in hits])
+
+    def _whole(self, entry: Entry) -> BaseNode:
+        return View(self.content_key, "document").node(Hit(entry.doc_id, 0.0, entry.payload)).node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.store, {name: getattr(self, name) for name in ("content_key", "content", "neighbours")})
+
+
+def _again(kind: type[SpladeVectorStore], store: Store, options: dict[str, Any]) -> SpladeVectorStore:
+    return kind(store, **options)
+
+
+def _read(query: VectorStoreQuery) -> tuple[str, int, Any | None]:
+    """Text, number of nodes and filter of a query. Raises ConfigError."""
+    if query.mode not in _MODES:
+        mode, accepted = getattr(query.mode, "value", query.mode), ", ".join(each.value for each in _MODES)
+        raise ConfigError(
+            f"the query mode {mode!r} is not supported: use {accepted}, which search by terms; SpladeRetriever(store, dense=...) is hybrid."
+        )
+    if query.query_str is None:
+        raise ConfigError("the query has no query_str, only an embedding: terms are searched by the text of a query.")
+    filter = _narrowed(query.filters, {REF_FIELD: query.doc_ids, ID_PATH: query.node_ids})
+    return query.query_str, check_top_k("similarity_top_k", query.similarity_top_k), filter
+
+
+def _narrowed(filters: Any | None, among: dict[str, Sequence[str] | None]) -> Any | None:
+    """Conditions that require the filters, and of each of these fields one of its values; a field without values requires nothing."""
+    chosen = parse_filter({field: list(values) for field, values in among.items() if values})
+    return combine_filters(translate_filters(filters, _of_metadata), chosen)
+
+
+def _of_metadata(key: str) -> str:
+    return key if key.startswith("metadata.") else f"metadata.{key}"
