@@ -21,6 +21,8 @@ EXTRA_OF = {
     "langchain_core": "langchain",
     "langchain_qdrant": "langchain-qdrant",
     "llama_index": "llama-index",
+    "haystack": "haystack",
+    "sentence_transformers": "sentence-transformers",
     "qdrant_client": "qdrant",
     "opensearchpy": "opensearch",
     "ray": "ray",

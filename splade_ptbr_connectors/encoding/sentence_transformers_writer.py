@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 POOLING_FOLDER = "1_SpladePooling"
+MODULES_FILE, MODEL_FILE = "modules.json", "config_sentence_transformers.json"
+OUR_MODULE = "splade_ptbr_connectors.sentence_transformers.SpladeModule"
 _MODULES = "sentence_transformers.sparse_encoder.models"  # the name of versions 5 and 6 alike
+_MODEL = {"model_type": "SparseEncoder", "similarity_fn_name": "dot"}
 _ACTIVATIONS = {"log1p_relu": "relu", "log1p_log1p_relu": "log1p_relu"}  # they name what stands inside log1p
 _ROLES = {
     "cls_token": ("[CLS]", "<s>"),
@@ -74,17 +77,22 @@ def write_sentence_transformers_files(folder: str | Path, config: EncoderConfig)
     settings = _tokenizer_settings(tokenizer, config)
     write_atomically(path / "tokenizer.json", with_text_rule(tokenizer.to_str(), config.text))
     _write(path / "tokenizer_config.json", settings)
-    _write(path / "modules.json", _modules())
+    _write(path / MODULES_FILE, _modules())
     (path / POOLING_FOLDER).mkdir(exist_ok=True)
     pooling = {"pooling_strategy": config.pooling, "activation_function": _ACTIVATIONS[config.activation]}
     _write(path / POOLING_FOLDER / "config.json", pooling)
     _write(path / "sentence_bert_config.json", _lengths(config))
-    prompts = {
-        "prompts": {"query": config.prompt_query, "document": config.prompt_document},
-        "default_prompt_name": None,
-        "similarity_fn_name": "dot",
-    }
-    _write(path / "config_sentence_transformers.json", {"model_type": "SparseEncoder", **prompts})
+    prompts = {"query": config.prompt_query, "document": config.prompt_document}
+    _write(path / MODEL_FILE, _MODEL | {"prompts": prompts, "default_prompt_name": None})
+
+
+def write_reference_to_this_package(folder: str | Path) -> None:
+    """Say in a folder that sentence-transformers cannot compute that this package does; see sentence_transformers.py.
+
+    Without it sentence-transformers takes what is there for a network of its own kind, and gives vectors that mean nothing.
+    """
+    _write(Path(folder) / MODEL_FILE, _MODEL)
+    _write(Path(folder) / MODULES_FILE, [{"idx": 0, "name": "0", "path": "", "type": OUR_MODULE}])
 
 
 def with_text_rule(tokenizer_json: str, text: TextSettings) -> str:

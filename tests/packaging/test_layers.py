@@ -20,7 +20,7 @@ LAYERS = [
     {"splitting"},
     {"sources", "stores"},
     {"ingestion", "retrieval"},
-    {"langchain", "llama_index", "evaluation", "distributed"},
+    {"langchain", "llama_index", "fastembed", "haystack", "sentence_transformers", "evaluation", "distributed"},
     {"demo", "interchange"},
     {"cli"},
     {"__main__"},

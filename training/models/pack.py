@@ -13,7 +13,11 @@ from splade_ptbr_connectors.encoding.config import EncoderConfig, OnnxSettings
 from splade_ptbr_connectors.encoding.fingerprint import network_sha256, sha256_of
 from splade_ptbr_connectors.encoding.folder import ONNX_FILE, QUERY_FOLDER
 from splade_ptbr_connectors.encoding.onnx_graph import export_onnx
-from splade_ptbr_connectors.encoding.sentence_transformers_writer import sentence_transformers_can_read, write_sentence_transformers_files
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import (
+    sentence_transformers_can_read,
+    write_reference_to_this_package,
+    write_sentence_transformers_files,
+)
 from training.data.tokens import TextTokens
 from training.models.base import BiEncoder
 from training.models.queries import QUERY_FILE
@@ -74,6 +78,7 @@ def pack(model: BiEncoder, recipe: Recipe, tokens: TextTokens, folder: Path) -> 
         write_sentence_transformers_files(partial, config)
     else:
         logger.info("not written for sentence-transformers: %s", reason)
+        write_reference_to_this_package(partial)
     (partial / RECIPE_FILE).write_text(json.dumps(recipe_table(recipe), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     put(partial, folder)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from splade_ptbr_connectors.encoding.config import FILE_NAME as SETTINGS_FILE
 from splade_ptbr_connectors.encoding.config import EncoderConfig
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import POOLING_FOLDER
 from splade_ptbr_connectors.errors import ConfigError, InputFileError, ModelFormatError
 from splade_ptbr_connectors.extras import require
 from splade_ptbr_connectors.plots.text import duration, number
@@ -168,7 +169,7 @@ def front_matter(folder: Path, log: RunLogData, rows: Sequence[Row], options: Ca
         for row in rows
         for measure, value in row["measures"].items()
     ]
-    readable = (folder / "modules.json").is_file()
+    readable = (folder / POOLING_FOLDER).is_dir()
     data = ModelCardData(
         language="pt",
         license=options.license.strip(),
@@ -202,7 +203,7 @@ def _model_values(folder: Path, log: RunLogData, config: EncoderConfig, options:
         "queries": described_queries(config),
         "pruning": _pruning(config),
         "megabytes": number(size / 1e6),
-        "sentence_transformers": (folder / "modules.json").is_file(),
+        "sentence_transformers": (folder / POOLING_FOLDER).is_dir(),
     }
 
 

@@ -20,6 +20,7 @@ from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings,
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.folder import CONCEPTS_FOLDER
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import write_reference_to_this_package
 from splade_ptbr_connectors.encoding.tensors import unit_vectors
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
@@ -184,6 +185,7 @@ def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: P
         min_weight_query=recipe.model.min_weight_query,
     )
     config.write(partial)
+    write_reference_to_this_package(partial)
     vocabulary.tokenizer().save(str(partial / "tokenizer.json"), pretty=False)
     save_file({"terms": np.array(vocabulary.terms, np.int32)}, partial / settings.file)
     queries: Tensors = {"weights": weights.astype(np.float16)}

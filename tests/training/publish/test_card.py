@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig
+from splade_ptbr_connectors.encoding.sentence_transformers_writer import POOLING_FOLDER
 from splade_ptbr_connectors.errors import ConfigError, InputFileError, ModelFormatError
 from tests.training import run_logs
 from training.publish.card import CardOptions, base_model, model_card, run_of
@@ -82,7 +83,7 @@ def test_the_front_matter_is_what_the_hub_asks_for(run: Path, tmp_path: Path) ->
 def test_sentence_transformers_is_named_only_when_it_can_load_the_folder(run: Path, tmp_path: Path) -> None:
     without = card_of(run)
     assert "SparseEncoder" not in without and "sentence-transformers" not in metadata_of(without, tmp_path)["tags"]
-    (run / "model" / "modules.json").write_text("[]")
+    (run / "model" / POOLING_FOLDER).mkdir()
     text = card_of(run)
     metadata = metadata_of(text, tmp_path)
     assert metadata["library_name"] == "sentence-transformers" and "sentence-transformers" in metadata["tags"]
