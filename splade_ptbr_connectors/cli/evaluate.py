@@ -10,7 +10,7 @@ import typer
 from ..errors import InputError
 from .console import emit, note, show_table
 from .exit_codes import exit_code_of
-from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
+from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,7 @@ def evaluate(
     run: Annotated[Path | None, typer.Option("--run", help="Write the run here, in TREC's format.")] = None,
     tenant: Tenant = None,
     model: StoreModel = None,
+    setting: OpenSettings = None,
     as_json: Json = False,
 ) -> None:
     """Measure a store against relevance judgments: nDCG@10, nDCG@20, RR@10, R@100, R@1000."""
@@ -33,7 +34,7 @@ def evaluate(
     from ..evaluation.queries import read_queries
 
     judgments, texts = read_qrels(qrels), read_queries(queries)
-    with open_filled_store(store, model, tenant) as opened:
+    with open_filled_store(store, model, tenant, setting) as opened:
         evaluation = evaluate_store(opened, texts, judgments, progress=True)
         names = {"store": opened.url, "model": opened.encoder.name}
     failure = None if run is None else _failure(run, evaluation.run)

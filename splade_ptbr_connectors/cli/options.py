@@ -52,6 +52,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--setting", metavar="NAME=VALUE", help="A setting of the engine for a new store, e.g. datatype=float16; repeatable."),
 ]
+OpenSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--setting", metavar="NAME=VALUE", help="A setting of the engine to open the store with, e.g. read_only=true; repeatable."
+    ),
+]
 Passages = Annotated[
     list[str] | None,
     typer.Option(
@@ -92,11 +98,11 @@ def load_encoder(
     return SpladeEncoder.load(model, runtime=runtime.value, device=device, batch_size=batch_size, on_long=on_long.value, preload=preload)
 
 
-def open_filled_store(url: str, model: str | None, tenant: str | None = None) -> Store:
+def open_filled_store(url: str, model: str | None, tenant: str | None = None, settings: Sequence[str] | None = None) -> Store:
     """Open a store that must exist, with the model named, or the one that it was filled with (settings included)."""
     from ..stores import open_store
 
-    return open_store(url, encoder=model, create=False, tenant=tenant)
+    return open_store(url, encoder=model, create=False, tenant=tenant, settings=read_settings(settings))
 
 
 def read_passages(given: Sequence[str] | None) -> dict[str, str | int | float | bool] | bool | None:

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import ConfigError
 from .console import add_words, emit, hit_to_dict, show_hits
-from .options import PREFIX, Json, StoreModel, StoreUrl, Tenant, open_filled_store
+from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 from .snippet import EXPLAINED_LINES, LINES
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def search(
     ] = None,
     tenant: Tenant = None,
     model: StoreModel = None,
+    setting: OpenSettings = None,
     as_json: Json = False,
 ) -> None:
     """Search a store with a Portuguese query."""
     conditions = _parse(filter)
-    with open_filled_store(store, model, tenant) as opened:
+    with open_filled_store(store, model, tenant, setting) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
         found = opened.search(vector, k, filter=conditions, group=not each_passage)

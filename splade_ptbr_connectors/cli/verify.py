@@ -8,7 +8,7 @@ import typer
 
 from .console import emit, show_table
 from .exit_codes import ExitCode
-from .options import Json, StoreModel, StoreUrl, Tenant, load_encoder
+from .options import Json, OpenSettings, StoreModel, StoreUrl, Tenant, load_encoder, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ def verify(
     store: StoreUrl,
     tenant: Tenant = None,
     model: StoreModel = None,
+    setting: OpenSettings = None,
     as_json: Json = False,
 ) -> None:
     """Compare a store with its input by reading both: missing, extra, changed, doubled, made by another model. Changes nothing."""
@@ -37,8 +38,8 @@ def verify(
     from ..stores import open_store
 
     records = open_source(source)
-    encoder = load_encoder(model, preload=False) if model else None
-    with open_store(store, encoder=encoder, create=False, allow_mismatch=True, tenant=tenant) as opened:
+    encoder, settings = load_encoder(model, preload=False) if model else None, read_settings(setting)
+    with open_store(store, encoder=encoder, create=False, allow_mismatch=True, tenant=tenant, settings=settings) as opened:
         report = verify_store(records, opened)
         found = {name: value for name, value in report.to_dict().items() if name != "model"}
         about = {"store": opened.url, "tenant": tenant, "model": opened.encoder.name, "fingerprint": report.model}

@@ -168,3 +168,17 @@ def test_how_long_texts_are_split(cli: Command, tmp_path: Path) -> None:
     assert_fails(cli("ingest", "c.jsonl", "--store", "edge:short", "--passages", "passage_tokens=40"), 5, "passage_tokens")
     assert_fails(cli("ingest", "c.jsonl", "--store", "edge:other", "--passages", "tokens"), 2, "--passages 'tokens'", "passage_tokens=200")
     assert_fails(cli("encode", "c.jsonl", "-", "--passages", "off"), 2, "--with-record")
+
+
+def test_a_store_that_is_only_read_is_searched_measured_and_verified_with_the_setting_that_its_errors_name(
+    cli: Command, corpus: Path, filled: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("numba")
+    assert cli("ingest", corpus, "--store", "numba:livros").code == 0
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "gripe"}\n')
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t1\n")
+    reading = ["--store", "numba:livros", "--setting", "read_only=true"]
+    for command in (["search", "gripe"], ["evaluate", "--queries", "queries.jsonl", "--qrels", "qrels.tsv"], ["verify", corpus]):
+        assert cli(*command, *reading).code == 0
+        assert_fails(cli(*command, *reading[:3], "read_only=maybe"), 2, "read_only", "maybe")
+        assert_fails(cli(*command, "--store", filled, "--setting", "read_only=true"), 2, "read_only")
