@@ -1,4 +1,4 @@
-"""What the READMEs and the pages about LangChain, long documents and servers show runs as it stands."""
+"""What the READMEs and the pages about LangChain, LlamaIndex, long documents and servers show runs as it stands."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from splade_ptbr_connectors.stores.edge.settings import EdgeSettings
 from splade_ptbr_connectors.stores.opensearch.settings import OpenSearchSettings
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
 from splade_ptbr_connectors.stores.settings import StoreSettings
+from tests.support.pages import blocks
 from tests.support.qdrant_server import stand_in
 
 ROOT = Path(__file__).parents[1]
 QDRANT = "http://localhost:6333/"  # as the pages write it
-
-
-def blocks(name: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def run(code: list[str], folder: Path) -> str:
@@ -63,6 +60,14 @@ def test_the_python_of_the_page_about_langchain_runs(tmp_path: Path) -> None:
     assert "'num_added': 1" in output and "ctb.pdf O prazo" in output and output.endswith("Multas\n\nO prazo para recorrer é de 30 dias.\n")
     with stand_in() as server:
         assert "30 dias" in run([shared.replace(QDRANT, f"{server.url}/")], tmp_path)
+
+
+def test_the_python_of_the_page_about_llama_index_runs(tmp_path: Path) -> None:
+    with stand_in() as server:
+        output = run([block.replace(QDRANT, f"{server.url}/") for block in blocks("docs/llama-index.md")], tmp_path)
+    found, by_index, theirs = output.splitlines()
+    assert found.endswith(" ctb {'ano': 1997} O prazo para recorrer é de 30 dias.")
+    assert by_index == "['O órgão responde ao pedido de informação em 20 dias.']" and theirs == "['O prazo para recorrer é de 30 dias.']"
 
 
 def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from llama_index.core.vector_stores.types import VectorStoreQuery
 
 from benchmarks.harness.machine import machine
 from benchmarks.stores.load import make_documents
 from benchmarks.workloads.ready_vectors import ReadyVectors
 from splade_ptbr_connectors.langchain import SpladeRetriever, SpladeVectorStore
 from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetriever
+from splade_ptbr_connectors.llama_index import SpladeVectorStore as LlamaIndexVectorStore
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
 from splade_ptbr_connectors.vectors import SparseVector
@@ -85,24 +87,26 @@ def _percentiles(prefix: str, milliseconds: list[float]) -> dict[str, Any]:
 
 
 def _faces(store: Store) -> dict[str, Ask]:
-    vectors = SpladeVectorStore(store)
+    vectors, nodes = SpladeVectorStore(store), LlamaIndexVectorStore(store)
     return {
         "store.search": lambda query: store.search(query, TOP_K),
         "LangChain retriever": SpladeRetriever(store=store, k=TOP_K).invoke,
         "LangChain vector store": lambda query: vectors.similarity_search_with_score(query, TOP_K),
         "LangChain vector store's retriever": vectors.as_retriever(search_kwargs={"k": TOP_K}).invoke,
         "LlamaIndex retriever": LlamaIndexRetriever(store, TOP_K).retrieve,
+        "LlamaIndex vector store": lambda query: nodes.query(VectorStoreQuery(query_str=query, similarity_top_k=TOP_K)),
     }
 
 
 def _async_faces(store: Store) -> dict[str, Callable[[str], Awaitable[object]]]:
-    vectors = SpladeVectorStore(store)
+    vectors, nodes = SpladeVectorStore(store), LlamaIndexVectorStore(store)
     return {
         "store.asearch": lambda query: store.asearch(query, TOP_K),
         "LangChain retriever": SpladeRetriever(store=store, k=TOP_K).ainvoke,
         "LangChain vector store": lambda query: vectors.asimilarity_search_with_score(query, TOP_K),
         "LangChain vector store's retriever": vectors.as_retriever(search_kwargs={"k": TOP_K}).ainvoke,
         "LlamaIndex retriever": LlamaIndexRetriever(store, TOP_K).aretrieve,
+        "LlamaIndex vector store": lambda query: nodes.aquery(VectorStoreQuery(query_str=query, similarity_top_k=TOP_K)),
     }
 
 

@@ -168,10 +168,7 @@ def _read(query: VectorStoreQuery) -> tuple[str, int, Any | None]:
     """Text, number of nodes and filter of a query. Raises ConfigError."""
     if query.mode not in _MODES:
         mode, accepted = getattr(query.mode, "value", query.mode), ", ".join(each.value for each in _MODES)
-        raise ConfigError(
-            f"the query mode {mode!r} is not supported: use {accepted}, which search by terms; hybrid is a SpladeRetriever with a dense "
-            "embedding."
-        )
+        raise ConfigError(f"the query mode {mode!r} is not supported: use {accepted}; a SpladeRetriever with a dense embedding is hybrid.")
     if query.query_str is None:
         raise ConfigError("the query has no query_str, only an embedding: terms are searched by the text of a query.")
     filter = _narrowed(query.filters, {REF_FIELD: query.doc_ids, ID_PATH: query.node_ids})

@@ -300,6 +300,8 @@ def _route(server: StandIn, method: str, parts: list[str], body: bytes) -> Any:
             return _aliases(server, models.ChangeAliasesOperation.model_validate_json(body))
         case [_, "collections", name]:
             return _collection(server, method, name, body)
+        case ["GET", "collections", name, "exists"]:
+            return {"exists": server.client.collection_exists(_resolve(server, name))}
         case [_, "collections", name, *rest]:
             return _points(server, method, _resolve(server, name), "/".join(rest), body)
     raise _Refused(404, "")

@@ -25,6 +25,6 @@ def test_the_command_measures_every_face(options: list[str]) -> None:
     done = CliRunner().invoke(app, small, catch_exceptions=False)
     assert done.exit_code == 0
     if options:
-        assert [len(each) for each in json.loads(done.output)["faces"].values()] == [5, 5]
+        assert [len(each) for each in json.loads(done.output)["faces"].values()] == [6, 6]
     else:
         assert done.output.count("LangChain vector store") == 4

@@ -13,6 +13,7 @@ from splade_ptbr_connectors import SparseVector
 from splade_ptbr_connectors.errors import ConfigError, TextError
 from splade_ptbr_connectors.fastembed import SparseEmbedding, SparseTextEmbedding
 from tests.support.encoders import HashingEncoder
+from tests.support.pages import run_block
 
 ENCODER = HashingEncoder()
 MODEL = SparseTextEmbedding(ENCODER)
@@ -66,3 +67,9 @@ def test_bad_arguments() -> None:
         SparseTextEmbedding(3)  # type: ignore[arg-type]
     with pytest.raises(TextError):
         list(MODEL.embed([3]))  # type: ignore[list-item]
+
+
+def test_what_the_page_shows_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    run_block("docs/encoders.md", "fastembed")
+    out = capsys.readouterr().out
+    assert "{" in out

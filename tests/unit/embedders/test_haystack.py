@@ -13,6 +13,7 @@ from splade_ptbr_connectors import SparseVector, SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError, TextError
 from splade_ptbr_connectors.haystack import SpladeDocumentEmbedder, SpladeTextEmbedder
 from tests.support.encoders import HashingEncoder
+from tests.support.pages import run_block
 
 ENCODER = HashingEncoder()
 DOCUMENTS = [Document(content="prazo da multa", meta={"title": "Multas", "ano": 3}), Document(content="vacina"), Document(content="")]
@@ -64,3 +65,9 @@ def test_bad_input() -> None:
         SpladeTextEmbedder(ENCODER).run(text=3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="encoder is None"):
         SpladeTextEmbedder(None)  # type: ignore[arg-type]
+
+
+def test_what_the_page_shows_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    run_block("docs/encoders.md", "haystack")
+    out = capsys.readouterr().out
+    assert len(out.split()) == 2 and "0" not in out.split()

@@ -15,6 +15,7 @@ from splade_ptbr_connectors.encoding.folder import SHIPPED, shipped_models
 from splade_ptbr_connectors.errors import ConfigError, TextError
 from splade_ptbr_connectors.sentence_transformers import SpladeModule, sparse_encoder
 from tests.support.encoders import HashingEncoder
+from tests.support.pages import run_block
 
 ENCODER = HashingEncoder(vocab_size=64)
 MODEL = sparse_encoder(ENCODER, device="cpu")
@@ -78,3 +79,9 @@ def test_what_cannot_be_done_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="saved by copying its folder"):
         MODEL.save(str(tmp_path / "model"))
     assert isinstance(MODEL[0], SpladeModule) and not list(MODEL.parameters())
+
+
+def test_what_the_page_shows_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    run_block("docs/encoders.md", "sentence_transformers")
+    out = capsys.readouterr().out
+    assert "tensor" in out and "active_dims" in out

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
+from llama_index.core.vector_stores.types import VectorStoreQuery
 
 from splade_ptbr_connectors.langchain import SpladeRetriever, SpladeVectorStore
 from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetriever
+from splade_ptbr_connectors.llama_index import SpladeVectorStore as LlamaIndexVectorStore
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
 from tests.support.encoders import HashingEncoder
@@ -45,6 +47,9 @@ async def test_same_ids_and_scores_as_the_store(store: Store) -> None:
         assert pairs(await vectors.asimilarity_search_with_score(query, 5)) == expected
         for each in (nodes.retrieve(query), await nodes.aretrieve(query)):
             assert [(node.node_id, node.score) for node in each] == expected
+        asked = VectorStoreQuery(query_str=query, similarity_top_k=5)
+        for result in (LlamaIndexVectorStore(store).query(asked), await LlamaIndexVectorStore(store).aquery(asked)):
+            assert list(zip(result.ids or [], result.similarities or [], strict=True)) == expected
         shown = vectors.get_by_ids([doc_id for doc_id, _ in expected])
         assert [document.id for document in shown] == [doc_id for doc_id, _ in expected]
         assert shown == vectors.similarity_search(query, 5) == await vectors.asimilarity_search(query, 5)
