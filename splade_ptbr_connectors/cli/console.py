@@ -19,8 +19,6 @@ from .wording import Wording
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..stores.base import Hit, Store
-
 PACKAGE = "splade_ptbr_connectors"
 PLAIN_WIDTH = 120  # columns of a table that goes into a pipe or a file
 BAR = "▏▎▍▌▋▊▉█"
@@ -119,26 +117,6 @@ def log_to_stderr(*, debug: bool) -> None:
 
 
 # -- hits and tables ---------------------------------------------------------------------------------------------------
-
-
-def hit_to_dict(hit: Hit) -> dict[str, Any]:
-    """doc_id, score, title and text, and the rest of the payload under "payload"; of a long document the passage that was found."""
-    payload = dict(hit.payload)
-    title, text = str(payload.pop("title", "")), str(payload.pop("text", ""))
-    found: dict[str, Any] = {"doc_id": hit.doc_id, "score": hit.score, "title": title, "text": text, "payload": payload}
-    if hit.place is not None:
-        passage = hit.passage
-        found["text"] = passage.text
-        found["passage"] = {"number": passage.number, "start": passage.start, "end": passage.end, "of": len(hit.place.spans)}
-    return found
-
-
-def add_words(hits: list[dict[str, Any]], found: Sequence[Hit], query: str, store: Store) -> None:
-    """Give each hit its "words", those that made it match, largest contribution first; none if it was deleted meanwhile."""
-    from ..retrieval import explain_hits
-
-    for hit, explanation in zip(hits, explain_hits(store, query, found), strict=True):
-        hit["words"] = explanation.to_dict()["words"] if explanation is not None else []
 
 
 def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, lines: int | None = None) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .console import add_words, emit, hit_to_dict, show_hits
+from ..hits import add_words, hit_to_dict
+from .console import emit, show_hits
 from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 from .snippet import EXPLAINED_LINES, LINES
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from splade_ptbr_connectors.cli.snippet import CUT, EXPLAINED_LINES, LINES, Mark, stretch, text_lines
+from splade_ptbr_connectors.cli.snippet import CUT, EXPLAINED_LINES, LINES, text_lines
+from splade_ptbr_connectors.hits import Mark, stretch
 
 texts = st.lists(st.text("abcçã.", min_size=1, max_size=12) | st.just("x" * 300), min_size=1, max_size=120).flatmap(
     lambda words: st.lists(st.sampled_from([" ", "  ", "\n\n", "\t"]), min_size=len(words), max_size=len(words)).map(

@@ -20,8 +20,8 @@ LAYERS = [
     {"splitting"},
     {"sources", "stores"},
     {"ingestion", "retrieval"},
-    {"langchain", "llama_index", "fastembed", "haystack", "sentence_transformers", "evaluation", "distributed"},
-    {"demo", "interchange"},
+    {"langchain", "llama_index", "fastembed", "haystack", "sentence_transformers", "evaluation", "distributed", "hits"},
+    {"demo", "interchange", "play"},
     {"cli"},
     {"__main__"},
 ]
