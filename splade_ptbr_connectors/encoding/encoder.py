@@ -26,7 +26,7 @@ from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
-from .protocol import Encoder
+from .protocol import Addition, Encoder
 from .reloading import pickled, remember
 from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
@@ -222,6 +222,12 @@ class SpladeEncoder:
         terms = words.term_of if isinstance(words, Words) else int
         pieces = [(terms(token), places[start][0], places[end - 1][1]) for token, start, end in found if start < end]
         return [piece for piece in pieces if piece[0] >= 0]
+
+    def added_by(self, term_id: int) -> Addition:
+        """What gives this term to a query without a word that has it: the thesaurus, the concepts, or the network of other models."""
+        if term_id >= self.config.word_terms:
+            return "concepts"
+        return "thesaurus" if self.config.query.kind == "expansion" else "network"
 
     @property
     def document_room(self) -> int:

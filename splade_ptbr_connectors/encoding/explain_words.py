@@ -99,14 +99,14 @@ def explain_words(
         title: that the passage was encoded behind.
     """
     whole = explain(query_vector, document_vector, encoder.token)
-    asked = _Words.of(query or "", encoder, whole.contributions)
+    asked = TextWords.of(query or "", encoder, whole.contributions)
     front = f"{title} " if title else ""
-    held = _Words.of(front + text, encoder, whole.contributions)
+    held = TextWords.of(front + text, encoder, whole.contributions)
     known = isinstance(encoder, ShowsPieces)
     groups: dict[tuple[bool, str], list[Contribution]] = defaultdict(list)
     for part in whole.contributions:
         inside = held.word_of(part.term_id)
-        groups[inside is not None, inside or asked.word_of(part.term_id) or _readable(part.token)].append(part)
+        groups[inside is not None, inside or asked.word_of(part.term_id) or readable(part.token)].append(part)
     offset = start - len(front)
     words = [_match(word, parts, held if inside else None, asked, len(front), offset, known) for (inside, word), parts in groups.items()]
     words.sort(key=lambda match: (-match.contribution, match.word))
@@ -123,19 +123,19 @@ def marked(text: str, places: Iterable[tuple[int, int]], *, start: int = 0, styl
     for begin, end in sorted(places):
         begin, end = max(begin - start, done), min(end - start, len(text))
         if begin < end:
-            shown += [_printable(text[done:begin]), before, _printable(text[begin:end]), behind]
+            shown += [printable(text[done:begin]), before, printable(text[begin:end]), behind]
             done = end
-    return "".join([*shown, _printable(text[done:])])
+    return "".join([*shown, printable(text[done:])])
 
 
-class _Words:
+class TextWords:
     """The words of a text, and which of them each shared term belongs to."""
 
     def __init__(self, text: str, places: Mapping[str, Sequence[Place]], home: Mapping[int, str]) -> None:
         self.text, self.places, self._home = text, places, home
 
     @classmethod
-    def of(cls, text: str, encoder: Encoder, parts: Sequence[Contribution]) -> _Words:
+    def of(cls, text: str, encoder: Encoder, parts: Sequence[Contribution]) -> TextWords:
         shared = {part.term_id: part.contribution for part in parts}
         terms: dict[str, dict[int, None]] = defaultdict(dict)  # a word -> its shared terms, in their order
         places: dict[str, dict[Place, None]] = defaultdict(dict)
@@ -175,7 +175,9 @@ def _placed(text: str, encoder: Encoder) -> Iterator[tuple[int, Place]]:
         yield term, words[number] if inside else Place(start, end)
 
 
-def _match(word: str, parts: list[Contribution], held: _Words | None, asked: _Words, title_end: int, offset: int, known: bool) -> WordMatch:
+def _match(
+    word: str, parts: list[Contribution], held: TextWords | None, asked: TextWords, title_end: int, offset: int, known: bool
+) -> WordMatch:
     places = held.places[word] if held else ()
     of_text = tuple(Place(start + offset, end + offset) for start, end in places if start >= title_end)
     of_title = tuple(place for place in places if place.start < title_end)
@@ -192,10 +194,11 @@ def _origin(match: WordMatch) -> str:
     return " (title)" if match.source == "title" else ""
 
 
-def _readable(token: str) -> str:
+def readable(token: str) -> str:
     """A term without what tokenizers put to pieces and beginnings of words."""
     return token.removeprefix("##").lstrip("▁Ġ") or token
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with a blank for each character that would command a terminal or turn the direction of what stands behind it."""
     return _CONTROL.sub(" ", text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..vectors import SparseVector
+
+Addition = Literal["thesaurus", "concepts", "network"]
 
 
 class Encoder(Protocol):
@@ -68,4 +70,13 @@ class ShowsPieces(Protocol):
 
     def pieces(self, text: str) -> Sequence[tuple[int, int, int]]:
         """(term id, start, end) of every token of a text, in characters of the text as it was given."""
+        ...
+
+
+@runtime_checkable
+class NamesAdditions(Protocol):
+    """What an encoder has beside, whose queries are explained by what it adds to their words."""
+
+    def added_by(self, term_id: int) -> Addition:
+        """What gives this term to a query without a word that has it."""
         ...
