@@ -29,6 +29,8 @@ EXTRA_OF = {
     "numba": "numba",
     "apsw": "numba",
     "xxhash": "numba",
+    "starlette": "play",
+    "uvicorn": "play",
 }
 
 

@@ -46,6 +46,11 @@ def write_json(document: Document) -> None:
     stream.write(json.dumps(document, ensure_ascii=not unicode, indent=2) + "\n")
 
 
+def flush() -> None:
+    """Hand what was written to stdout on: a command that goes on running is read before it ends."""
+    _stdout().flush()
+
+
 def note(message: str) -> None:
     """Write one line to stderr."""
     sys.stderr.write(f"splade-ptbr: {message}\n")

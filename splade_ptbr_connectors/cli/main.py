@@ -28,6 +28,7 @@ from .exit_codes import ExitCode, exit_code_of
 from .export import export
 from .ingest import ingest
 from .options import CREDENTIALS
+from .play import play
 from .reindex import reindex
 from .search import search
 from .verify import verify
@@ -40,7 +41,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports it under no nam
 app = typer.Typer(name=PROGRAM, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=exit_codes.HELP)
 for command in (demo, encode, convert):
     app.command(epilog=exit_codes.HELP)(command)
-for with_store in (ingest, search, evaluate, verify, adopt, alias, reindex, doctor):
+for with_store in (ingest, search, play, evaluate, verify, adopt, alias, reindex, doctor):
     app.command(epilog=f"{CREDENTIALS}\n\n{exit_codes.HELP}")(with_store)
 app.add_typer(export, name="export")
 

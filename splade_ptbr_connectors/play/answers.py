@@ -1,0 +1,92 @@
+"""What the page is told, as JSON values: a store, a query as its model reads it, and hits in pieces that are marked or not.
+
+A browser counts characters otherwise than Python, so no places are sent. Whatever a document or a query holds is plain text without
+controls that would turn its direction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..encoding.explain_query import explain_query
+from ..encoding.explain_words import printable
+from ..hits import Mark, add_words, hit_to_dict, marks_of, stretch
+from ..stores.base import Store
+
+SHOWN_CHARACTERS = 1200  # of a text: more than a passage has; of a longer document the part that matched best
+
+Json = dict[str, Any]
+
+
+def about(store: Store) -> Json:
+    """Where a store is, its model, and how many documents it holds."""
+    encoder = store.encoder
+    return {"url": store.url, "model": encoder.name, "fingerprint": encoder.fingerprint, "documents": store.count()}
+
+
+def read_query(store: Store, query: str) -> Json:
+    """The "words" of a query as the store's model reads it, heaviest first: "word", "weight" and "origin", see QueryWord."""
+    words = explain_query(query, store.encoder.encode_query(query), store.encoder)
+    return {"words": [{"word": printable(each.word), "weight": each.weight, "origin": each.origin} for each in words]}
+
+
+def search(store: Store, query: str, top_k: int) -> Json:
+    """The "hits" of a query, and the "latency_ms" that encoding and searching took, explaining not counted.
+
+    Of a hit: "doc_id", "score"; "title" and "text", lists of [piece, number of the matched word or None]; "before" and "behind": whether
+    more text stands there; "passage": its "number" and how many there are "of" them, None for a whole document; "words": what each
+    "word" adds ("contribution"), where it stands ("source", see WordMatch), and how the query has it ("origin", see QueryWord).
+    """
+    started = time.perf_counter()
+    vector = store.encoder.encode_query(query)
+    found = store.search(vector, top_k)
+    latency_ms = 1000 * (time.perf_counter() - started)
+    hits = [hit_to_dict(hit) for hit in found]
+    add_words(hits, found, query, store)
+    origins = {term: each.origin for each in explain_query(query, vector, store.encoder) for term in each.terms}
+    return {"latency_ms": latency_ms, "hits": [_shown(hit, origins) for hit in hits]}
+
+
+def _shown(hit: Mapping[str, Any], origins: Mapping[int, str]) -> Json:
+    title, text, marks = hit["title"], hit["text"], marks_of(hit)
+    start, end = (0, len(text)) if len(text) <= SHOWN_CHARACTERS else stretch(text, marks, SHOWN_CHARACTERS)
+    passage = hit.get("passage")
+    return {
+        "doc_id": printable(hit["doc_id"]),
+        "score": hit["score"],
+        "title": list(pieces(title, _title_marks(hit["words"]), 0, len(title))),
+        "text": list(pieces(text, marks, start, end)),
+        "before": bool(text[:start].strip()),
+        "behind": bool(text[end:].strip()),
+        "passage": passage and {"number": passage["number"], "of": passage["of"]},
+        "words": [_word(word, origins) for word in hit["words"]],
+    }
+
+
+def pieces(text: str, marks: Sequence[Mark], start: int, end: int) -> Iterator[tuple[str, int | None]]:
+    """The text from start to end, each piece with the number of the word that is marked there, or None."""
+    done = start
+    for mark in marks:
+        first, last = max(mark.start, done), min(mark.end, end)
+        if first < last:
+            if done < first:
+                yield printable(text[done:first]), None
+            yield printable(text[first:last]), mark.word
+            done = last
+    if done < end:
+        yield printable(text[done:end]), None
+
+
+def _title_marks(words: Sequence[Mapping[str, Any]]) -> list[Mark]:
+    return sorted(
+        Mark(place["start"], place["end"], number, word["contribution"])
+        for number, word in enumerate(words)
+        for place in word["title_places"]
+    )
+
+
+def _word(word: Mapping[str, Any], origins: Mapping[int, str]) -> Json:
+    shown = {name: word[name] for name in ("contribution", "source")}
+    return {"word": printable(word["word"]), "origin": origins[word["terms"][0]["term_id"]], **shown}
