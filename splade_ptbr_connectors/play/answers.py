@@ -26,18 +26,13 @@ def about(store: Store) -> Json:
     return {"url": store.url, "model": encoder.name, "fingerprint": encoder.fingerprint, "documents": store.count()}
 
 
-def read_query(store: Store, query: str) -> Json:
-    """The "words" of a query as the store's model reads it, heaviest first: "word", "weight" and "origin", see QueryWord."""
-    words = explain_query(query, store.encoder.encode_query(query), store.encoder)
-    return {"words": [{"word": printable(each.word), "weight": each.weight, "origin": each.origin} for each in words]}
-
-
 def search(store: Store, query: str, top_k: int) -> Json:
-    """The "hits" of a query, and the "latency_ms" that encoding and searching took, explaining not counted.
+    """What a "query" becomes, its "hits", and the "latency_ms" that encoding and searching took, explaining not counted.
 
-    Of a hit: "doc_id", "score"; "title" and "text", lists of [piece, number of the matched word or None]; "before" and "behind": whether
-    more text stands there; "passage": its "number" and how many there are "of" them, None for a whole document; "words": what each
-    "word" adds ("contribution"), where it stands ("source", see WordMatch), and how the query has it ("origin", see QueryWord).
+    Of a word of the query, heaviest first: "word", "weight" and "origin", see QueryWord. Of a hit: "doc_id", "score"; "title" and "text",
+    lists of [piece, number of the matched word or None]; "before" and "behind": whether more text stands there; "passage": its "number"
+    and how many there are "of" them, None for a whole document; "words": what each "word" adds ("contribution"), where it stands
+    ("source", see WordMatch), and how the query has it ("origin").
     """
     started = time.perf_counter()
     vector = store.encoder.encode_query(query)
@@ -45,8 +40,13 @@ def search(store: Store, query: str, top_k: int) -> Json:
     latency_ms = 1000 * (time.perf_counter() - started)
     hits = [hit_to_dict(hit) for hit in found]
     add_words(hits, found, query, store)
-    origins = {term: each.origin for each in explain_query(query, vector, store.encoder) for term in each.terms}
-    return {"latency_ms": latency_ms, "hits": [_shown(hit, origins) for hit in hits]}
+    asked = explain_query(query, vector, store.encoder)
+    origins = {term: each.origin for each in asked for term in each.terms}
+    return {
+        "query": [{"word": printable(each.word), "weight": each.weight, "origin": each.origin} for each in asked],
+        "latency_ms": latency_ms,
+        "hits": [_shown(hit, origins) for hit in hits],
+    }
 
 
 def _shown(hit: Mapping[str, Any], origins: Mapping[int, str]) -> Json:

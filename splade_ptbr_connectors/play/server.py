@@ -1,8 +1,7 @@
-"""The server of the page: its files and three questions in JSON, for those who reach the address that it listens on.
+"""The server of the page: its files and two questions in JSON, for those who reach the address that it listens on.
 
-    GET /api/stores                 what each store is
-    GET /api/query?store=0&q=       the query as the store's model reads it
-    GET /api/search?store=0&q=&k=10 the hits
+    GET /api/stores                     what each store is
+    GET /api/search?store=0&q=...&k=10  what the query becomes, and its hits
 
 Stores are shared by all requests, each of which runs in a thread. An error of this package is {"error": {"type", "message"}}.
 """
@@ -12,9 +11,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError, InputError, SpladeConnectorsError
 from ..extras import require
@@ -55,14 +53,17 @@ def application(stores: Sequence[Store], host: str = "127.0.0.1") -> Starlette:
         host: what is listened on. A request for any other name is refused: a foreign site may point a name of its own here (DNS rebinding).
     """
 
-    def answer(ask: Callable[[Store, Request], Any]) -> Callable[[Request], JSONResponse]:
-        return lambda request: JSONResponse(ask(_chosen(stores, request), request))
+    def about(request: Request) -> JSONResponse:
+        return JSONResponse([answers.about(store) for store in stores])
+
+    def search(request: Request) -> JSONResponse:
+        store = _chosen(stores, request)
+        return JSONResponse(answers.search(store, request.query_params.get("q", ""), _number(request, "k", 10)))
 
     return Starlette(
         routes=[
-            Route("/api/stores", lambda request: JSONResponse([answers.about(store) for store in stores])),
-            Route("/api/query", answer(lambda store, request: answers.read_query(store, _query(request)))),
-            Route("/api/search", answer(lambda store, request: answers.search(store, _query(request), _number(request, "k", 10)))),
+            Route("/api/stores", about),
+            Route("/api/search", search),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
         middleware=[Middleware(_WithHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, in_url(host)])],
@@ -79,8 +80,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ConfigError(
-            f"cannot listen on {in_url(host)}:{port} ({reason}): end what uses that port, or choose another one, such as 0 for any free one; "
-            "the host must be an address of this machine."
+            f"cannot listen on {in_url(host)}:{port} ({reason}): end what uses that port, or choose another one, 0 for any free one; the "
+            "host must be an address of this machine."
         ) from error
 
 
@@ -115,10 +116,6 @@ def _chosen(stores: Sequence[Store], request: Request) -> Store:
     if not 0 <= number < len(stores):
         raise ConfigError(f"store is {number}: it must be one of 0 to {len(stores) - 1}.")
     return stores[number]
-
-
-def _query(request: Request) -> str:
-    return request.query_params.get("q", "")
 
 
 def _number(request: Request, name: str, default: int) -> int:

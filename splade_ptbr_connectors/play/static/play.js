@@ -1,13 +1,14 @@
 // The page: asks the server, and shows what it says. Texts of documents become text nodes only, never markup.
 
 const LANGUAGES = { pt: "pt-BR", en: "en" };
-const SHOWN_WORDS = 5; // of a hit; the others unfold
+const SHOWN_OF_QUERY = 8; // words of one origin; the others unfold
+const SHOWN_OF_HIT = 5;
 const ORIGINS = ["word", "thesaurus", "network", "concepts", "term"];
 
 const at = (id) => document.getElementById(id);
 const [words, stores] = await Promise.all([ask("words.json"), ask("api/stores")]);
 let language = startLanguage();
-let asked = null; // the last search: its query, readings (one a model) and answers (one a store); an error is {error}
+let asked = null; // the last search: its query and answers, one a store; an error is {error}
 let running = new AbortController();
 
 // -- language -----------------------------------------------------------------------------------------------------------
@@ -61,6 +62,14 @@ function number(value) {
   return element("data", { value }, decimal(value, 2));
 }
 
+// A list, of which more than so many rows are folded away.
+function unfolding(rows, shown, label) {
+  const list = element("ul", { ariaLabel: label }, ...rows.slice(0, shown));
+  const rest = rows.slice(shown);
+  if (!rest.length) return [list];
+  return [list, element("details", {}, element("summary", {}, say("more", { n: rest.length })), element("ul", {}, ...rest))];
+}
+
 function failure({ error }) {
   const text = error.type ? [element("b", { lang: "en" }, error.type), element("br"), element("span", { lang: "en" }, error.message)] : [say("unreachable")];
   return element("p", { className: "error" }, ...text);
@@ -70,10 +79,7 @@ function failure({ error }) {
 
 function reading(answer, number, several) {
   const title = several ? say("readingOf", { model: stores[number].model }) : say("reading");
-  const parts = element("section", {}, element("h2", {}, title));
-  parts.setAttribute("aria-label", title);
-  parts.append(answer.error ? failure(answer) : groups(answer.words));
-  return parts;
+  return element("section", { ariaLabel: title }, element("h2", {}, title), groups(answer.query));
 }
 
 function groups(all) {
@@ -82,8 +88,8 @@ function groups(all) {
   for (const origin of ORIGINS) {
     const members = all.filter((word) => word.origin === origin);
     if (!members.length) continue;
-    const items = members.map((word) => element("li", {}, isolated(word.word), number(word.weight), bar(word.weight / most)));
-    list.append(element("dt", {}, say(origin)), element("dd", {}, element("ul", { className: "weighed" }, ...items)));
+    const items = members.map((word) => element("li", {}, isolated(word.word), bar(word.weight / most), number(word.weight)));
+    list.append(element("dt", {}, say(origin)), element("dd", { className: "weighed" }, ...unfolding(items, SHOWN_OF_QUERY, say(origin))));
   }
   return list;
 }
@@ -93,15 +99,13 @@ function groups(all) {
 function column(answer, place) {
   const { url, documents, model } = stores[place];
   const head = element("h2", { translate: false }, isolated(url));
-  const section = element("section", { className: "store" }, head);
-  section.setAttribute("aria-label", say("store", { store: url }));
-  section.append(element("p", { className: "muted" }, `${say("documents", { n: documents })} · ${say("model", { model })}`));
+  const section = element("section", { className: "store", ariaLabel: say("store", { store: url }) }, head);
+  const known = [say("documents", { n: documents }), say("model", { model })];
+  if (answer.hits) known.push(say("found", { n: answer.hits.length, ms: decimal(answer.latency_ms, 1) }));
+  section.append(element("p", { className: "muted" }, known.join(" · ")));
   if (answer.error) section.append(failure(answer));
   else if (!answer.hits.length) section.append(element("p", {}, say("nothing")));
-  else {
-    section.append(element("p", { className: "muted" }, say("found", { n: answer.hits.length, ms: decimal(answer.latency_ms, 1) })));
-    section.append(element("ol", {}, ...answer.hits.map((each, rank) => hit(each, rank, place))));
-  }
+  else section.append(element("ol", {}, ...answer.hits.map((each, rank) => hit(each, rank, place))));
   return section;
 }
 
@@ -139,11 +143,7 @@ function why(matched, most) {
     const note = element("span", { className: "muted" }, notes.filter(Boolean).join(", "));
     return element("li", {}, isolated(word.word), bar(word.contribution / most), number(word.contribution), note);
   });
-  const list = element("ul", {}, ...rows.slice(0, SHOWN_WORDS));
-  list.setAttribute("aria-label", say("why"));
-  const rest = rows.slice(SHOWN_WORDS);
-  const more = rest.length ? element("details", {}, element("summary", {}, say("more", { n: rest.length })), element("ul", {}, ...rest)) : null;
-  return element("div", { className: "why" }, list, more);
+  return element("div", { className: "why" }, ...unfolding(rows, SHOWN_OF_HIT, say("why")));
 }
 
 // -- searching --------------------------------------------------------------------------------------------------------------
@@ -155,9 +155,9 @@ async function ask(path, signal) {
 }
 
 // An answer, or {error}; a search that a newer one has replaced stays silent.
-async function askFor(what, parameters, signal) {
+async function askFor(parameters, signal) {
   try {
-    return await ask(`api/${what}?${new URLSearchParams(parameters)}`, signal);
+    return await ask(`api/search?${new URLSearchParams(parameters)}`, signal);
   } catch (error) {
     if (signal.aborted) throw error;
     return { error: {} };
@@ -170,29 +170,25 @@ async function search(query, k) {
   const { signal } = running;
   at("query").value = query;
   at("count").value = k;
-  if (!query.trim()) {
-    asked = null;
-    return speak();
-  }
+  asked = null;
+  if (!query.trim()) return speak();
   at("status").textContent = say("searching");
-  const models = stores.map((store) => store.fingerprint);
-  const first = models.map((model, place) => (models.indexOf(model) === place ? place : null)).filter((place) => place !== null);
+  const answers = [];
   try {
-    const [readings, answers] = await Promise.all([
-      Promise.all(first.map(async (place) => [place, await askFor("query", { store: place, q: query }, signal)])),
-      Promise.all(stores.map((_, place) => askFor("search", { store: place, q: query, k }, signal))),
-    ]);
-    asked = { query, readings, answers };
+    for (const store of stores.keys()) answers.push(await askFor({ store, q: query, k }, signal)); // in turn: neither slows the other
   } catch (error) {
     if (signal.aborted) return;
     throw error;
   }
+  asked = { query, answers };
   speak();
 }
 
 function show() {
-  const { readings = [], answers = [] } = asked ?? {};
-  at("reading").replaceChildren(...readings.map(([place, answer]) => reading(answer, place, readings.length > 1)));
+  const answers = asked?.answers ?? [];
+  const models = stores.map?.((store) => store.fingerprint);
+  const read = [...answers.keys()].filter((place) => models.indexOf(models[place]) === place && answers[place].query?.length);
+  at("reading").replaceChildren(...read.map((place) => reading(answers[place], place, read.length > 1)));
   at("results").replaceChildren(...answers.map(column));
   at("status").textContent = answers.some((answer) => answer.error) ? say("failed") : answers.map(summary).join(" ");
 }
@@ -218,6 +214,10 @@ at("language").addEventListener("click", () => {
   language = language === "pt" ? "en" : "pt";
   sessionStorage.setItem("language", language);
   speak();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // a fragment in the address would be a step of its history
+  at("results").focus();
 });
 addEventListener("popstate", fromAddress);
 if (stores.error) {
