@@ -1,8 +1,7 @@
 // The page: asks the server, and shows what it says. Texts of documents become text nodes only, never markup.
 
 const LANGUAGES = { pt: "pt-BR", en: "en" };
-const SHOWN_OF_QUERY = 8; // words of one origin; the others unfold
-const SHOWN_OF_HIT = 5;
+const SHOWN = 5; // words of a hit, and of one origin of the query; the others unfold
 const ORIGINS = ["word", "thesaurus", "network", "concepts", "term"];
 
 const at = (id) => document.getElementById(id);
@@ -62,10 +61,10 @@ function number(value) {
   return element("data", { value }, decimal(value, 2));
 }
 
-// A list, of which more than so many rows are folded away.
-function unfolding(rows, shown, label) {
-  const list = element("ul", { ariaLabel: label }, ...rows.slice(0, shown));
-  const rest = rows.slice(shown);
+// A list, of which later rows are folded away.
+function unfolding(rows, label) {
+  const list = element("ul", { ariaLabel: label }, ...rows.slice(0, SHOWN));
+  const rest = rows.slice(SHOWN);
   if (!rest.length) return [list];
   return [list, element("details", {}, element("summary", {}, say("more", { n: rest.length })), element("ul", {}, ...rest))];
 }
@@ -89,7 +88,7 @@ function groups(all) {
     const members = all.filter((word) => word.origin === origin);
     if (!members.length) continue;
     const items = members.map((word) => element("li", {}, isolated(word.word), bar(word.weight / most), number(word.weight)));
-    list.append(element("dt", {}, say(origin)), element("dd", { className: "weighed" }, ...unfolding(items, SHOWN_OF_QUERY, say(origin))));
+    list.append(element("dt", {}, say(origin)), element("dd", { className: "weighed" }, ...unfolding(items, say(origin))));
   }
   return list;
 }
@@ -143,7 +142,7 @@ function why(matched, most) {
     const note = element("span", { className: "muted" }, notes.filter(Boolean).join(", "));
     return element("li", {}, isolated(word.word), bar(word.contribution / most), number(word.contribution), note);
   });
-  return element("div", { className: "why" }, ...unfolding(rows, SHOWN_OF_HIT, say("why")));
+  return element("div", { className: "why" }, ...unfolding(rows, say("why")));
 }
 
 // -- searching --------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""splade-ptbr play: it starts, ends by Ctrl-C, and says what is wrong before it serves."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from splade_ptbr_connectors import ingest, open_store
+from splade_ptbr_connectors.play import server
+from tests.support.playing import playing
+
+from .conftest import DOCUMENTS, Command, assert_fails
+
+
+@pytest.fixture
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"edge:{tmp_path_factory.mktemp('play') / 'loja nova'}"
+    with open_store(url, encoder="mini-lexico") as store:
+        ingest(DOCUMENTS, store)
+    return url
+
+
+def test_it_serves_until_ctrl_c_and_leaves_the_store_free(url: str) -> None:
+    with playing(url) as running:
+        assert running.url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(f"{running.url}api/search?q=gripe") as response:
+            assert [hit["doc_id"] for hit in json.load(response)["hits"]] == ["1", "4"]
+        assert running.interrupt() == (0, "")
+    open_store(url).close()
+
+
+def test_for_people_the_address_in_the_language_of_the_locale(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "serve", lambda *_: None)
+    for locale, said in (("pt_BR.UTF-8", "A página está em http://127.0.0.1:"), ("C", "The page is at http://127.0.0.1:")):
+        monkeypatch.setenv("LC_ALL", locale)
+        outcome = cli("play", "--store", filled, "--port", 0)
+        assert (outcome.code, outcome.err) == (0, "") and said in outcome.out
+
+
+def test_the_store_of_the_environment_may_have_blanks(cli: Command, corpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "serve", lambda *_: None)
+    assert cli("ingest", corpus, "--store", "edge:minha loja").code == 0
+    monkeypatch.setenv("SPLADE_PTBR_STORE", "edge:minha loja")
+    assert cli("play", "--port", 0, "--json").json["stores"] == ["edge:minha loja"]
+
+
+def test_what_cannot_be_served(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_fails(cli("play"), 2, "--store")
+    assert_fails(cli("play", *("--store", filled) * 3), 2, "3 times", "once, or twice")
+    assert_fails(cli("play", "--store", "edge:nada", "--port", 0), 5, "no store at edge:nada")
+    assert_fails(cli("play", "--store", filled, "--host", "0.0.0.0"), 2, "0.0.0.0", "name the one")
+    assert_fails(cli("play", "--store", filled, "--port", 65536), 2, "--port")
+    with server.listen("127.0.0.1", 0) as taken:
+        assert_fails(cli("play", "--store", filled, "--port", taken.getsockname()[1]), 2, "Address already in use", "0 for any free one")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "splade_ptbr_connectors.play.server")
+    assert_fails(cli("play", "--store", filled), 6, 'pip install "splade-ptbr-connectors[play]"')
