@@ -15,7 +15,8 @@ from splade_ptbr_connectors.extras import EXTRA_OF
 ROOT = Path(__file__).parents[2]
 HEAVY = (
     "numpy scipy torch transformers onnxruntime tokenizers pydantic qdrant_edge qdrant_client opensearchpy numba "
-    "langchain_core llama_index haystack sentence_transformers typer rich tqdm huggingface_hub safetensors ir_measures bm25s"
+    "langchain_core llama_index haystack sentence_transformers typer rich tqdm huggingface_hub safetensors ir_measures bm25s "
+    "starlette uvicorn"
 ).split()
 
 
@@ -64,6 +65,8 @@ def test_every_extra_that_an_error_names_exists() -> None:
         ("langchain_qdrant", "from splade_ptbr_connectors.langchain import SpladeSparseEmbeddings", "langchain-qdrant"),
         ("llama_index", "import splade_ptbr_connectors.llama_index", "llama-index"),
         ("haystack", "import splade_ptbr_connectors.haystack", "haystack"),
+        ("starlette", "import splade_ptbr_connectors.play.server", "play"),
+        ("uvicorn", "import splade_ptbr_connectors.play.server", "play"),
         ("sentence_transformers", "import splade_ptbr_connectors.sentence_transformers", "sentence-transformers"),
     ],
 )

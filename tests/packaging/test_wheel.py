@@ -38,7 +38,7 @@ def test_one_top_level_name(wheel: zipfile.ZipFile) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"splade_ptbr_connectors"}
 
 
-def test_models_sample_and_types_are_inside(wheel: zipfile.ZipFile) -> None:
+def test_models_sample_pages_and_types_are_inside(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for wanted in (
         "py.typed",
@@ -48,6 +48,7 @@ def test_models_sample_and_types_are_inside(wheel: zipfile.ZipFile) -> None:
         "models/mini/concepts/model.onnx",
         "models/mini-lexico/expansion.safetensors",
         "plots/templates/page.html",
+        *(f"play/static/{name}" for name in ("index.html", "style.css", "play.js", "words.json", "icon.svg")),
     ):
         assert f"splade_ptbr_connectors/{wanted}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

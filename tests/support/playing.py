@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 END_S = 120  # only to end a hang
@@ -30,12 +31,12 @@ class Playing:
 
 
 @contextmanager
-def playing(*stores: str, port: int = 0) -> Iterator[Playing]:
-    """The command over these stores, listening; ended by Ctrl-C at the end of the block unless it has ended before."""
+def playing(*stores: str, folder: Path | None = None) -> Iterator[Playing]:
+    """The command over these stores, run in a folder, listening; ended by Ctrl-C at the end of the block unless it has ended before."""
     arguments = [argument for store in stores for argument in ("--store", store)]
-    command = [sys.executable, "-m", "splade_ptbr_connectors", "play", *arguments, "--port", str(port), "--json"]
+    command = [sys.executable, "-m", "splade_ptbr_connectors", "play", *arguments, "--port", "0", "--json"]
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=folder) as process:
         assert process.stdout is not None
         try:
             yield Playing(process, _first_document(process.stdout)["url"])
