@@ -6,7 +6,6 @@ controls that would turn its direction.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,24 +26,21 @@ def about(store: Store) -> Json:
 
 
 def search(store: Store, query: str, top_k: int) -> Json:
-    """What a "query" becomes, its "hits", and the "latency_ms" that encoding and searching took, explaining not counted.
+    """What a "query" becomes, and its "hits".
 
     Of a word of the query, heaviest first: "word", "weight" and "origin", see QueryWord. Of a hit: "doc_id", "score"; "title" and "text",
     lists of [piece, number of the matched word or None]; "before" and "behind": whether more text stands there; "passage": its "number"
     and how many there are "of" them, None for a whole document; "words": what each "word" adds ("contribution"), where it stands
     ("source", see WordMatch), and how the query has it ("origin").
     """
-    started = time.perf_counter()
     vector = store.encoder.encode_query(query)
     found = store.search(vector, top_k)
-    latency_ms = 1000 * (time.perf_counter() - started)
     hits = [hit_to_dict(hit) for hit in found]
     add_words(hits, found, query, store)
     asked = explain_query(query, vector, store.encoder)
     origins = {term: each.origin for each in asked for term in each.terms}
     return {
         "query": [{"word": printable(each.word), "weight": each.weight, "origin": each.origin} for each in asked],
-        "latency_ms": latency_ms,
         "hits": [_shown(hit, origins) for hit in hits],
     }
 

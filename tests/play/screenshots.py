@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 QUERY = "até quando posso recorrer de uma multa?"
 STORES = {"edge:amostra": "mini", "edge:amostra-lexico": "mini-lexico"}
-SIZE = {"width": 1120, "height": 880}
+WIDTH = 1120
 
 
 def draw(target: Path) -> None:
@@ -30,15 +30,14 @@ def draw(target: Path) -> None:
             with open_store(f"edge:{folder}/{url.removeprefix('edge:')}", encoder=model) as store:
                 ingest(read_corpus(), store)
         target.mkdir(parents=True, exist_ok=True)
-        for name, stores in (("play.png", list(STORES)[:1]), ("play-two-stores.png", list(STORES))):
+        for name, stores, height in (("play.png", list(STORES)[:1], 800), ("play-two-stores.png", list(STORES), 980)):
             with playing(*stores, folder=Path(folder)) as running:
-                _draw(browser, running.url, target / name)
+                _draw(browser, running.url, target / name, height)
 
 
-def _draw(browser: Browser, url: str, path: Path) -> None:
-    page = browser.new_context(locale="pt-BR", color_scheme="light", viewport=SIZE).new_page()  # type: ignore[arg-type]
-    page.goto(f"{url}?q=vacina")  # the first search is slower than those that follow
-    page.wait_for_selector(".hit")
+def _draw(browser: Browser, url: str, path: Path, height: int) -> None:
+    page = browser.new_context(locale="pt-BR", color_scheme="light", viewport={"width": WIDTH, "height": height}).new_page()
+    page.goto(url)
     page.fill("#query", QUERY)
     page.click("#form button")
     page.wait_for_function("query => document.title.startsWith(query)", arg=QUERY)

@@ -100,7 +100,7 @@ function column(answer, place) {
   const head = element("h2", { translate: false }, isolated(url));
   const section = element("section", { className: "store", ariaLabel: say("store", { store: url }) }, head);
   const known = [say("documents", { n: documents }), say("model", { model })];
-  if (answer.hits) known.push(say("found", { n: answer.hits.length, ms: decimal(answer.latency_ms, 1) }));
+  if (answer.hits) known.push(say("found", { n: answer.hits.length }));
   section.append(element("p", { className: "muted" }, known.join(" · ")));
   if (answer.error) section.append(failure(answer));
   else if (!answer.hits.length) section.append(element("p", {}, say("nothing")));
@@ -172,14 +172,12 @@ async function search(query, k) {
   asked = null;
   if (!query.trim()) return speak();
   at("status").textContent = say("searching");
-  const answers = [];
   try {
-    for (const store of stores.keys()) answers.push(await askFor({ store, q: query, k }, signal)); // in turn: neither slows the other
+    asked = { query, answers: await Promise.all(stores.map((_, store) => askFor({ store, q: query, k }, signal))) };
   } catch (error) {
     if (signal.aborted) return;
     throw error;
   }
-  asked = { query, answers };
   speak();
 }
 
@@ -193,7 +191,7 @@ function show() {
 }
 
 function summary(answer, place) {
-  const found = say("found", { n: answer.hits.length, ms: decimal(answer.latency_ms, 1) });
+  const found = say("found", { n: answer.hits.length });
   return stores.length > 1 ? `${stores[place].url}: ${found}.` : `${found}.`;
 }
 
