@@ -38,6 +38,22 @@ def test_a_vector_needs_numpy_alone() -> None:
     assert {name.split(".")[0] for name in done.stdout.split()} & set(HEAVY) == {"numpy"}
 
 
+@pytest.mark.parametrize("state", ["compiles", "finds it compiled"])
+def test_a_kernel_of_the_numba_store_loads_no_more_of_numba_than_it_needs(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    code = (
+        "import sys, numpy as np; from splade_ptbr_connectors.stores.numba.building import _tops as kernel\n"
+        "kernel(np.ones((1, 16), np.uint8), np.zeros((1, 1), np.uint8)); print(sum(kernel.stats.cache_hits.values()), *sys.modules)"
+    )
+    runs = [python(code) for _ in range(1 if state == "compiles" else 2)]
+    assert runs[-1].returncode == 0, runs[-1].stderr
+    hits, *loaded = runs[-1].stdout.split()
+    assert int(hits) == len(runs) - 1
+    assert not {"scipy.linalg", "numba.np.linalg", "numba.np.arraymath", "numba.np.random"} & set(loaded)
+
+
 def test_every_public_name_is_listed_and_loads() -> None:
     assert sorted(splade_ptbr_connectors.__all__) == splade_ptbr_connectors.__all__
     assert set(splade_ptbr_connectors.__all__) == set(splade_ptbr_connectors._HOME)

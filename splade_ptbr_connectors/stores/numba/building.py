@@ -56,7 +56,7 @@ def postings(batch: SparseBatch, *, rounded: bool) -> tuple[dict[str, NDArray[An
     slot_of = np.zeros(size, np.uint16 if len(terms) <= 2**16 else np.uint32)
     slot_of[occurring] = np.arange(len(terms))
     slots = np.empty(len(numbers), slot_of.dtype)
-    _fill(indptr, numbers, slot_of, slots, weights, steps, start[:-1].copy(), column, rows, impacts, columns, rounded)
+    _fill(indptr, numbers, slot_of, slots, weights, steps, start[:-1].copy(), column, rows, impacts, columns, padded, rounded)
     block_largest = np.zeros((len(columns), padded // BLOCK), np.uint8)
     _tops(columns, block_largest)
     return {
@@ -92,10 +92,10 @@ def _count(numbers: Any, weights: Any, frequency: Any, largest: Any) -> None:
 @compiled
 def _fill(
     indptr: Any, numbers: Any, slot_of: Any, slots: Any, weights: Any, steps: Any, following: Any, column: Any, rows: Any, impacts: Any,
-    columns: Any, rounded: Any,
+    columns: Any, padded: Any, rounded: Any,
 ) -> None:  # fmt: skip
     start, terms, slot_of_term, slot_of_entry, values = memory(indptr), memory(numbers), memory(slot_of), memory(slots), memory(weights)
-    of_slot, free, frequent, padded = memory(steps), memory(following), memory(column), columns.shape[1]
+    of_slot, free, frequent = memory(steps), memory(following), memory(column)
     posting_row, posting_impact, plain = memory(rows), memory(impacts), memory(columns)
     for row in range(len(indptr) - 1):
         for entry in range(start[row], start[row + 1]):

@@ -16,10 +16,10 @@ import numpy as np
 from ...extras import require
 from .addresses import from_dtype, intrinsic, types
 from .kept import Kept
+from .target import Dispatcher, Passes, compiler
 
 F = TypeVar("F", bound=Callable[..., Any])
 numba: Any = require("numba", "the store numba:PATH")
-compiler: Any = require("numba.core.compiler", "the store numba:PATH")
 
 
 def compiled(function: F) -> F:
@@ -27,7 +27,7 @@ def compiled(function: F) -> F:
 
     No fast-math: sums are taken in the order in which they are written.
     """
-    kernel: Any = numba.njit(nogil=True, boundscheck=False, error_model="numpy", no_cfunc_wrapper=True)(function)
+    kernel: Any = Dispatcher(function)
     kernel._cache = Kept(function)
     return kernel  # type: ignore[no-any-return]
 
@@ -69,8 +69,8 @@ def _compiled_into(context: Any, function: Any, signature: Any) -> Any:
         flags = compiler.Flags()
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         flags.error_model = "numpy"
-        done = compiler.compile_internal(
-            context.typing_context, context, library, function, signature.args, signature.return_type, flags, {}
+        done = compiler.compile_extra(
+            context.typing_context, context, function, signature.args, signature.return_type, flags, {}, library, Passes
         ).fndesc
         library.get_function(done.llvm_func_name).linkage = "linkonce_odr"  # left out where every call was inlined
         made[function, signature] = done
