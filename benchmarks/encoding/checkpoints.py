@@ -51,7 +51,7 @@ def shipped(name: str, place: Path) -> Checkpoint:
 def sentence_transformers_folder(name: str, place: Path) -> Path:
     """The network of a model as sentence-transformers reads it.
 
-    It has neither a lexical channel nor, in one folder, a query table: it gets both as modules (see encoding_sides.py).
+    It has neither a lexical channel nor, in one folder, a query table: it gets both as modules (see runners.py).
     """
     model = find_model(name)
     folder = place / f"{name}-sentence-transformers"

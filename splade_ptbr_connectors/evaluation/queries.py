@@ -24,7 +24,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
             bad_line(path, row.line, row.reason)
         query_id, text = _query(path, row.line, row.raw)
         if query_id in queries:
-            bad_line(path, row.line, f"query {query_id!r} is there twice.")
+            bad_line(path, row.line, f"duplicate query id {query_id!r}.")
         queries[query_id] = text
     return queries
 

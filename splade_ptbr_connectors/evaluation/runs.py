@@ -29,7 +29,7 @@ def read_run(path: str | Path) -> Run:
         query_id, doc_id, score = _columns(path, line_number, line)
         found = run.setdefault(query_id, {})
         if doc_id in found:
-            bad_line(path, line_number, f"document {doc_id!r} is there twice for query {query_id!r}.")
+            bad_line(path, line_number, f"duplicate document id {doc_id!r} of query {query_id!r}.")
         found[doc_id] = score
     return {query_id: dict(sorted(found.items(), key=lambda pair: -pair[1])) for query_id, found in run.items()}
 

@@ -144,8 +144,8 @@ def test_loads_at_once_lose_and_double_nothing(opening: Open) -> None:
     store, vectors = opening(), random_vectors(1000)
     entries = [Entry(doc_id, vector, {"text": "ação"}, "h" * 32) for doc_id, vector in vectors.items()]
     with ThreadPoolExecutor(store.max_in_flight) as pool:
-        lots = [entries[start : start + 100] for start in range(0, 1000, 50)]  # each document twice
-        assert not any(pool.map(store.load, lots))
+        batches = [entries[start : start + 100] for start in range(0, 1000, 50)]  # each document twice
+        assert not any(pool.map(store.load, batches))
     store.finish_loading()
     assert store.count() == 1000
     assert sorted(store.scan(page_size=300)) == sorted(entries)

@@ -51,10 +51,10 @@ class Oracle:
         return sum(self.contents.pop((tenant, doc_id), None) is not None for doc_id in doc_ids)
 
     def delete_where(self, filter: Mapping[str, Any], tenant: str | None = None) -> int:
-        doomed = self._passing(filter, tenant)
-        for key in doomed:
+        to_delete = self._passing(filter, tenant)
+        for key in to_delete:
             del self.contents[key]
-        return len(doomed)
+        return len(to_delete)
 
     def count(self, filter: Mapping[str, Any] | None = None, tenant: str | None = None) -> int:
         return len(self._passing(filter, tenant))

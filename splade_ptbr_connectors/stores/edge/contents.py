@@ -84,16 +84,16 @@ class Contents:
         if what is not None:
             raise StoreCorruptError(f"the store {self.url} is not as it was left: {SHARD}/{what}; {ADVICE}")
         if self._held.get("engine", ENGINE) != ENGINE:  # another version may change its files when it loads them
-            noted = Tally(self._held["documents"], self._held["digest"])
-            self._ledger.write(self.description.store_id, noted, noted, done=True)
+            saved = Tally(self._held["documents"], self._held["digest"])
+            self._ledger.write(self.description.store_id, saved, saved, done=True)
             self._save({"state": OPEN})
 
     def check_documents(self, shard: Any) -> None:
         """After the engine has loaded them. Raises StoreCorruptError."""
         state, expected = self._held.get("state"), tuple[Tally, ...]()
         if state == SEALED:
-            noted = Tally(self._held["documents"], self._held["digest"])
-            expected, found = (noted,), noted._replace(documents=count(shard))
+            saved = Tally(self._held["documents"], self._held["digest"])
+            expected, found = (saved,), saved._replace(documents=count(shard))
         else:
             expected = self._ledger.read(self.description.store_id)
             found = tally(shard)

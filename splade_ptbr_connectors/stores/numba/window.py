@@ -53,7 +53,7 @@ class Window:
         return cls(read_arrays(path, verify=verify).arrays, str(path))
 
     def write(self, path: Path) -> None:
-        """Write all arrays to a file and put it on the medium. Raises OSError."""
+        """Write all arrays to a file and flush it to disk. Raises OSError."""
         write_arrays(path, self.arrays)
 
     def __len__(self) -> int:

@@ -51,7 +51,7 @@ def test_a_folder_is_read_compressed_or_not(folder: Path) -> None:
         ("corpus.jsonl", '{"_id": "d3"}', 'corpus.jsonl, line 3: no "text"'),
         ("corpus.jsonl", '{"_id": "d1", "text": "x"}', "corpus.jsonl, line 3: duplicate document id 'd1'"),
         ("corpus.jsonl", '{"_id": "d3", "text": "\\ud800"}', "corpus.jsonl, line 3: .*surrogate"),
-        ("queries.jsonl", '{"_id": "q1", "text": "x"}', "queries.jsonl, line 2: query 'q1' is there twice"),
+        ("queries.jsonl", '{"_id": "q1", "text": "x"}', "queries.jsonl, line 2: duplicate query id 'q1'"),
         ("qrels/train.tsv", "q1\td1", "train.tsv, line 3: expected query-id, corpus-id and score"),
         ("qrels/train.tsv", "q1\td1\tsim", "train.tsv, line 3: relevance 'sim' is not an integer"),
         ("qrels/train.tsv", "q9\td1\t1", "train.tsv: 1 of 2 judged queries have no text .*'q9'"),

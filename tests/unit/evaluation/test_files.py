@@ -170,7 +170,7 @@ def test_broken_qrels_name_file_and_line(tmp_path: Path, content: str, what: str
         ("q1 Q0 d1 1 ١.٥ x\n", "line 1: score"),
         ("q1 Q0 d1 1 1e999 x\n", "line 1: score '1e999'"),
         ("q1 Q0 d1 1 inf x\n", "line 1: score 'inf'"),
-        ("q1 Q0 d1 1 2 x\nq1 Q0 d1 2 1 x\n", "line 2: document 'd1' is there twice"),
+        ("q1 Q0 d1 1 2 x\nq1 Q0 d1 2 1 x\n", "line 2: duplicate document id 'd1'"),
         ("", "is empty"),
     ],
 )

@@ -107,7 +107,7 @@ def test_a_slow_store_holds_back_the_reader() -> None:
     store = FaultyStore(encoder, server, max_in_flight=3, batch_size=10)
     ahead: list[int] = []
     ingest(endless(), store, progress=lambda now: ahead.append(taken - now.read))
-    assert max(ahead) <= 10 * (2 * 3 + 1 + 2) + 1  # the window, the batch being filled, the one being booked
+    assert max(ahead) <= 10 * (2 * 3 + 1 + 2) + 1  # the window, the batch being filled, the one being recorded
     assert len(server.entries) == 2000
 
 

@@ -34,7 +34,7 @@ VECTOR = SparseVector([1], [1.0])
         ("numba:~nobody-of-this-name/index", "not known"),
         ("edge:index?datatype=float16", "settings={...}"),
         ("numba:folder/index?a=1&b=2", "settings={...}"),
-        ("numba:a\udcffb", "no UTF-8"),
+        ("numba:a\udcffb", "not valid UTF-8"),
         ("", "has no scheme"),
         (None, "is a string"),
     ],

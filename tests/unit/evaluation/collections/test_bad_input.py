@@ -47,7 +47,7 @@ BEIR: dict[str, tuple[Change, str]] = {
     "broken line": (replace("corpus.jsonl", '{"_id": "d2"', '{"_id" "d2"'), "{f}/corpus.jsonl, line 2: not JSON"),
     "no text": (replace("corpus.jsonl", '"text": "vacina"', '"txt": "vacina"'), '{f}/corpus.jsonl, line 2: no "text"'),
     "id twice": (replace("corpus.jsonl", '"d2"', '"d1"'), "{f}/corpus.jsonl, line 2: duplicate document id 'd1'."),
-    "query twice": (replace("queries.jsonl", '"302"', '"301"'), "{f}/queries.jsonl, line 3: query '301' is there twice."),
+    "query twice": (replace("queries.jsonl", '"302"', '"301"'), "{f}/queries.jsonl, line 3: duplicate query id '301'."),
     "query without text": (
         lambda f: write(f / "queries.jsonl", '{"_id": "302", "text": "vacina"}\n'),
         "{f}/qrels/test.tsv: 2 of 3 judged queries have no text in {f}/queries.jsonl (first: '301')",
