@@ -66,7 +66,9 @@ def connect(options: OpenOptions) -> NumbaStore:
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"the folder {str(folder)!r} has a name that is not valid UTF-8, which SQLite does not open: rename it.") from error
+        raise ConfigError(
+            f"the folder {str(folder)!r} has a name that is not valid UTF-8, which SQLite does not open: rename it."
+        ) from error
     with translated(url, "open"):
         found = is_there(folder, url, create=options.create and not settings.read_only)
     if not found:
