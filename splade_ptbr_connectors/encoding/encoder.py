@@ -18,7 +18,8 @@ from ..batches import batched
 from ..errors import ConfigError, ModelFormatError, TextError
 from ..validation import Positive, check
 from ..vectors import SparseVector
-from .concepts import Concepts, Side
+from .concept_heads import Side
+from .concepts import Concepts
 from .config import EncoderConfig
 from .expansion import QueryExpansion
 from .explain import Explanation, explain

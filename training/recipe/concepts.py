@@ -41,17 +41,21 @@ class Concepts(Section):
     distance: NotNegative = 2.0
     """Weight of the loss on the distance from the teacher's embedding."""
 
-    size: Count = 4_096
+    similarity_epochs: Natural = 3
+    """Over the judged queries, of the matrix that similarity is learned by."""
+    similarity_lr: Positive = 1e-3
+    similarity_decay: NotNegative = 0.01
+    """Of that matrix: of few judgments a large one learns the texts by heart."""
+
+    size: Count = 1_024
     """Concepts."""
-    top_query: Count = 24
+    top_query: Count = 16
     top_document: Count = 160
     directions_steps: Count = 3_000
     directions_lr: Positive = 4e-3
     collections: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the queries of collections among those that directions are learned on; the others are of pairs."""
-    temperature: Positive = 0.05
-    """Of the teacher's similarities, which the scores of concepts learn to follow."""
     neighbours: Count = 48
-    scale: Positive = 1.0
-    """Factor on what concepts add to a score, beside that of words; a gate learns it from there."""
+    scale: Positive = 14.0
+    """What a similarity of 1 adds to the score of words."""
     checkpoint_every: Count = 100

@@ -6,8 +6,9 @@ A query of a hundred terms touches a few thousand postings, so there is nothing 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,6 +25,16 @@ from training.words.gate import Gate, Prepared, Tables, prepare
 from training.words.material import Material, TrainCollection
 
 
+class HasQueries(Protocol):
+    """A collection of which batches are made."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def queries(self) -> Sized: ...
+
+
 @dataclass(frozen=True)
 class Searched:
     """A collection in which training queries are looked for. D documents."""
@@ -32,7 +43,6 @@ class Searched:
     postings: sparse.csr_matrix  # [V, D]
     queries: list[Prepared]
     relevant: list[Integers]  # columns
-    concepts: NDArray[np.float32] | None  # [Q, D] scores by concepts
 
 
 @dataclass(frozen=True)
@@ -44,28 +54,27 @@ class Epoch:
     loss: float
     l1: float
     scale: float
-    concepts: float
     seconds: float
 
 
-def searched(
-    material: Material, collection: TrainCollection, describer: Describer, *, concepts: NDArray[np.float32] | None = None
-) -> Searched:
+def searched(material: Material, collection: TrainCollection, describer: Describer) -> Searched:
     """The vectors of a collection's documents, and its queries."""
     matrix = vectors_matrix(material.words.counted(material.terms(list(collection.documents.values()))), len(material.weights))
-    place = {document: n for n, document in enumerate(collection.documents)}
-    relevant = [np.array([place[document] for document in documents], np.int64) for _, documents in collection.queries]
     queries = [prepare(terms, describer, material.thesaurus) for terms in material.terms([query for query, _ in collection.queries])]
-    return Searched(collection.folder.name, matrix.T.tocsr(), queries, relevant, concepts)
+    return Searched(collection.folder.name, matrix.T.tocsr(), queries, relevant_columns(collection))
 
 
-def concept_scores(encoder: SpladeEncoder, collection: TrainCollection) -> NDArray[np.float32]:
-    """[Q, D] scores of a collection's queries and documents by their concepts alone, as `encoder` gives them."""
-    size = encoder.vocab_size
-    queries = vectors_matrix(list(encoder.encode_queries(query for query, _ in collection.queries)), size)
-    documents = vectors_matrix(list(encoder.encode_documents(collection.documents.values())), size)
-    first = size - (encoder.config.concepts.size if encoder.config.concepts else 0)
-    return np.asarray((queries[:, first:] @ documents[:, first:].T).toarray(), np.float32)
+def relevant_columns(collection: TrainCollection) -> list[Integers]:
+    """Of each query, the places of its relevant documents."""
+    place = {document: n for n, document in enumerate(collection.documents)}
+    return [np.array([place[document] for document in documents], np.int64) for _, documents in collection.queries]
+
+
+def word_scores(encoder: SpladeEncoder, collection: TrainCollection) -> NDArray[np.float32]:
+    """[Q, D] scores of a collection's queries and documents, as `encoder` gives them."""
+    queries = vectors_matrix(list(encoder.encode_queries(query for query, _ in collection.queries)), encoder.vocab_size)
+    documents = vectors_matrix(list(encoder.encode_documents(collection.documents.values())), encoder.vocab_size)
+    return np.asarray((queries @ documents.T).toarray(), np.float32)
 
 
 def fit(
@@ -86,18 +95,19 @@ def fit(
     torch.manual_seed(seed)
     gate = Gate(section.hidden, section.projected, tables.expressions.shape[1], section.dropout)
     optimizer = torch.optim.AdamW(gate.parameters(), section.lr, weight_decay=section.weight_decay)
-    per_epoch = len(list(_batches(collections, section.batch_queries, shares, seed=seed, epoch=0)))
+    per_epoch = len(list(batches(collections, section.batch_queries, shares, seed=seed, epoch=0)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / (per_epoch * section.epochs)) + 0.003)
     for epoch in range(section.epochs):
         began, losses = time.monotonic(), []
         gate.train()
-        for collection, chosen in _batches(collections, section.batch_queries, shares, seed=seed, epoch=epoch):
+        for number, chosen in batches(collections, section.batch_queries, shares, seed=seed, epoch=epoch):
+            collection = collections[number]
             queries = [collection.queries[n] for n in chosen]
             found, ends = gate(queries, tables)
             l1 = (found * _is_added(queries)).sum() / len(queries)
             kept = _heaviest(found, ends, section.terms if epoch >= section.cut_after else section.terms_at_first)
-            scores = gate.scale * (_scores(found, kept, queries, collection) + _of_concepts(gate, collection, chosen))
-            loss = _loss(scores, [collection.relevant[query] for query in chosen], section.power)
+            scores = gate.scale * _scores(found, kept, queries, collection)
+            loss = relevance_loss(scores, [collection.relevant[query] for query in chosen], section.power)
             optimizer.zero_grad()
             (loss + section.l1 * l1).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -106,15 +116,14 @@ def fit(
         mean = np.mean(losses, axis=0)
         seconds = time.monotonic() - began
         gate.eval()
-        factor = gate.concepts.exp().item()
-        after_epoch(gate, Epoch(epoch + 1, per_epoch * (epoch + 1), float(mean[0]), float(mean[1]), gate.scale.item(), factor, seconds))
+        after_epoch(gate, Epoch(epoch + 1, per_epoch * (epoch + 1), float(mean[0]), float(mean[1]), gate.scale.item(), seconds))
     return gate
 
 
-def _batches(
-    collections: Sequence[Searched], size: int, shares: Mapping[str, float], *, seed: int, epoch: int
-) -> Iterator[tuple[Searched, list[int]]]:
-    """Batches of one collection each, in random order; a share of 1.5 gives all batches once and half of them again."""
+def batches(
+    collections: Sequence[HasQueries], size: int, shares: Mapping[str, float], *, seed: int, epoch: int
+) -> Iterator[tuple[int, list[int]]]:
+    """(number of a collection, its queries), in random order; a share of 1.5 gives all batches once and half of them again."""
     rng = np.random.default_rng([seed, epoch])
     found: list[tuple[int, list[int]]] = []
     for number, collection in enumerate(collections):
@@ -125,7 +134,7 @@ def _batches(
             found += [(number, chunk) for chunk in chunks[: round(min(1.0, wanted - share) * len(chunks))]]
             share += 1.0
     for place in rng.permutation(len(found)):
-        yield collections[found[place][0]], found[place][1]
+        yield found[place]
 
 
 def _is_added(queries: Sequence[Prepared]) -> Tensor:
@@ -154,14 +163,7 @@ def _scores(weights: Tensor, kept: Integers, queries: Sequence[Prepared], collec
     return torch.zeros(len(queries) * documents).index_add(0, place, posting).view(len(queries), documents)
 
 
-def _of_concepts(gate: Gate, collection: Searched, chosen: Sequence[int]) -> Tensor:
-    """[B, D] scores by concepts: they were learned without judgments, so that here they are as far from perfect as elsewhere."""
-    if collection.concepts is None:
-        return torch.zeros(())
-    return gate.concepts.exp() * torch.from_numpy(collection.concepts[list(chosen)])
-
-
-def _loss(scores: Tensor, relevant: Sequence[Integers], power: float) -> Tensor:
+def relevance_loss(scores: Tensor, relevant: Sequence[Integers], power: float) -> Tensor:
     """Mean over the queries of (1 - p^power) / power, p the share of the relevant documents in the softmax over all.
 
     Near power 0 it is cross entropy; the larger it is, the less are queries heard for which nothing helps (generalised cross

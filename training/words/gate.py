@@ -63,8 +63,6 @@ class Gate(nn.Module):
         self.word_gate = _network(WORD_FEATURES, hidden // 2, dropout)
         self.scale = nn.Parameter(torch.tensor(1.5))
         """Of the scores, in the loss."""
-        self.concepts = nn.Parameter(torch.tensor(0.0))
-        """Logarithm of the factor on scores by concepts."""
         nn.init.zeros_(self.edge_gate[-1].weight)
         nn.init.constant_(self.edge_gate[-1].bias, START)
         nn.init.zeros_(self.word_gate[-1].weight)

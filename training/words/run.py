@@ -35,7 +35,7 @@ from training.recipe.words import Blind, WordsRecipe
 from training.runlog import FILE_NAME, RunLog
 from training.runlog.surroundings import surroundings
 from training.words.concepts.learn import Learned, learn_concepts
-from training.words.fit import Epoch, concept_scores, fit, searched
+from training.words.fit import Epoch, fit, searched, word_scores
 from training.words.gate import Gate, Tables, blind_gate
 from training.words.material import Material, gather
 from training.words.vocabulary import Vocabulary
@@ -87,33 +87,31 @@ class _Run:
 
     def make(self) -> None:
         """Trains what is to be trained, and saves and measures the result."""
-        section, step, concepts = self.recipe.expansion, 0, None
-        if self.recipe.concepts is not None:
-            concepts = self._learn_concepts(self.recipe.concepts)
+        section, step, gate = self.recipe.expansion, 0, Tensors()
         if isinstance(section, Blind):
-            self._save(blind_gate(section.equivalents, section.related, self.material.vectors.shape[1]))
+            gate = blind_gate(section.equivalents, section.related, self.material.vectors.shape[1])
         elif section is not None:
             self._section = section
             describer = Describer(self.material.thesaurus, self.material.weights, unit_vectors(self.material.vectors))
-            collections = [
-                searched(self.material, one, describer, concepts=concept_scores(concepts, one) if concepts else None)
-                for one in self.material.collections
-            ]
+            collections = [searched(self.material, one, describer) for one in self.material.collections]
             tables = Tables(torch.from_numpy(self.material.weights), torch.from_numpy(describer.expressions))
-            fit(collections, tables, section, self.recipe.data.share, seed=self.recipe.seed, after_epoch=self._after_epoch)
-            step = self.step
+            fitted = fit(collections, tables, section, self.recipe.data.share, seed=self.recipe.seed, after_epoch=self._after_epoch)
+            gate, step = fitted.tensors(section.added), self.step
+        self._save(gate)
+        if self.recipe.concepts is not None:
+            self._learn_concepts(self.recipe.concepts)
+            self._save(gate)
         self._validate(step, packed=True)
         self.log.append({"event": "end", "reason": "every step was done", "step": step, "best_step": step})
 
-    def _learn_concepts(self, section: Concepts) -> SpladeEncoder:
-        """Learns them, on all cores, and gives the model that has them and adds no words."""
+    def _learn_concepts(self, section: Concepts) -> None:
+        """Learns them, on all cores, beside the words of the model as it is saved."""
+        words = SpladeEncoder.load(self.out / MODEL)
+        scores = [word_scores(words, one) for one in self.material.collections]
         threads = torch.get_num_threads()
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        self._learned = learn_concepts(self.recipe, section, self.material, self.data_dir, self.out)
+        self._learned = learn_concepts(self.recipe, section, self.material, scores, self.data_dir, self.out)
         torch.set_num_threads(threads)
-        self._save({})
-        self._validate(0)
-        return SpladeEncoder.load(self.out / MODEL)
 
     def _after_epoch(self, gate: Gate, epoch: Epoch) -> None:
         self.step = epoch.step
@@ -123,19 +121,18 @@ class _Run:
             "loss": epoch.loss,
             "l1_query": epoch.l1,
             "scale": epoch.scale,
-            "concepts": epoch.concepts,
             "seconds": epoch.seconds,
         }
         self.log.append(row)
         if not np.isfinite(epoch.loss):
             raise TrainingError(f"the loss of epoch {epoch.number} is {epoch.loss}: the run has diverged; train with a lower expansion.lr")
-        self._save(gate.tensors(self._section.added), epoch.concepts)
+        self._save(gate.tensors(self._section.added))
         if epoch.number % self.recipe.validation.every == 0:
             self._validate(epoch.step)
 
-    def _save(self, gate: Tensors, factor: float = 1.0) -> None:
+    def _save(self, gate: Tensors) -> None:
         """Writes the model folder with a gate, or without one: a table of weights; and with concepts, once they are learned."""
-        save_model(self.recipe, self.material, gate, self.out / MODEL, self._learned and self._learned.times(factor))
+        save_model(self.recipe, self.material, gate, self.out / MODEL, self._learned)
 
     def _validate(self, step: int, *, packed: bool = False) -> None:
         if not self.validation:

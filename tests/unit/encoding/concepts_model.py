@@ -35,17 +35,28 @@ def table() -> np.ndarray:
 
 
 def head() -> dict[str, np.ndarray]:
-    """Random directions."""
+    """Random directions, and correlations of random codes."""
     rng = np.random.default_rng(6)
-    tensors: dict[str, np.ndarray] = {
-        "directions": rng.integers(-127, 128, (SIZE, WIDTH)).astype(np.int8),
-        "directions.scale": (0.01 * rng.random(SIZE)).astype(np.float32),
-        "query.matrix": rng.normal(size=(WIDTH, WIDTH)).astype(np.float16),
+    codes = rng.normal(size=(40, SIZE))
+    matrices = {
+        "document.directions": rng.normal(size=(SIZE, WIDTH)),
+        "query.with_similarity": rng.normal(size=(SIZE, WIDTH)),
+        "query.correlations": np.corrcoef(codes.T),
     }
+    tensors: dict[str, np.ndarray] = {"query.deviations": (0.2 + rng.random(SIZE)).astype(np.float32)}
+    for name, matrix in matrices.items():
+        scale = np.abs(matrix).max(axis=1) / 127
+        tensors[name] = np.round(matrix / scale[:, None]).astype(np.int8)
+        tensors[f"{name}.scale"] = scale.astype(np.float32)
     for side in ("query", "document"):
         tensors[f"{side}.centre"] = 0.1 * rng.normal(size=WIDTH).astype(np.float32)
-        tensors[f"{side}.bias"] = 0.1 * rng.normal(size=SIZE).astype(np.float32)
-    return tensors
+    return tensors | {"document.bias": 0.1 * rng.normal(size=SIZE).astype(np.float32)}
+
+
+def matrix(name: str) -> np.ndarray:
+    """One of them, as it is meant."""
+    tensors = head()
+    return tensors[name] * tensors[f"{name}.scale"][:, None]
 
 
 def write_graph(path: Path, width: int = WIDTH) -> None:

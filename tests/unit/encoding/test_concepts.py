@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from splade_ptbr_connectors import SpladeEncoder
+from splade_ptbr_connectors.encoding.concept_heads import pursued
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, TextError
 from splade_ptbr_connectors.splitting import Splitter
 from tests.unit.encoding import concepts_model as model
@@ -37,19 +39,19 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> SpladeEncoder:
 
 
 def expected(text: str, side: str) -> dict[int, float]:
-    """By the equation of encoding/concepts.py, one text at a time."""
+    """By the equations of encoding/concept_heads.py, one text at a time."""
     if not text.strip():
         return {}
     tensors = model.head()
     rows = model.table()[model.pieces().encode({"query": "qual ", "document": "casa "}[side] + text).ids]
     unit = rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0)) - tensors[f"{side}.centre"]
     unit /= np.linalg.norm(unit)
-    turned = unit @ tensors["query.matrix"].astype(np.float32) if side == "query" else unit
-    directions = tensors["directions"] * tensors["directions.scale"][:, None]
-    found = np.maximum(directions @ turned + tensors[f"{side}.bias"], 0)
+    if side == "query":
+        chosen, weights = pursued(model.matrix("query.correlations"), model.matrix("query.with_similarity") @ unit, model.TOP["query"])
+        return {model.FIRST + n: float(2.5 * w / tensors["query.deviations"][n]) for n, w in zip(chosen, weights, strict=True)}
+    found = np.maximum(model.matrix("document.directions") @ unit + tensors["document.bias"], 0)
     best = np.argsort(-found)[: model.TOP[side]]
-    scale = 2.5 if side == "query" else 1.0
-    return {model.FIRST + int(n): float(scale * found[n]) for n in best if found[n] > 0}
+    return {model.FIRST + int(n): float(found[n]) for n in best if found[n] > 0}
 
 
 def split(vector: dict[int, float]) -> tuple[dict[int, float], dict[int, float]]:
@@ -69,13 +71,15 @@ def test_concepts_are_what_the_equation_says_and_words_stay(
         assert {term: weight for term, weight in of_concepts.items() if weight > 1e-5} == pytest.approx(wanted, rel=1e-3)
 
 
-def test_a_long_text_has_the_nearest_concepts_of_all_its_windows(tmp_path: Path) -> None:
-    encoder = SpladeEncoder.load(model.make_concepts_model(tmp_path / "model", max_length=16))
-    start, end = "imposto prazo " * 10, "dormir noite " * 10
-    windows = [split(encoder.encode_document(part).to_dict())[1] for part in (start, end)]
-    whole = split(encoder.encode_document(start + end).to_dict())[1]
-    assert encoder.report.split and len(whole) <= model.TOP["document"]
-    assert max(whole.values()) >= max(max(part.values()) for part in windows) - 0.2
+def test_a_long_text_has_the_mean_concepts_of_its_windows(tmp_path: Path) -> None:
+    encoder = SpladeEncoder.load(model.make_concepts_model(tmp_path / "model", max_length=16, top_document=model.SIZE))
+    start, end = "imposto prazo " * 10, ("dormir noite " * 25).strip()
+    texts = encoder._concepts.tokenize([start, end, start + end], "document") if encoder._concepts else []
+    assert encoder._concepts and len(texts[2].windows) > len(texts[0].windows) > 1
+    parts = [(ids, encoder._concepts.vectors([replace(texts[2], windows=[ids])], "document", 8)[0].to_dict()) for ids in texts[2].windows]
+    tokens = sum(len(ids) for ids, _ in parts)
+    wanted = {term: sum(len(ids) * part.get(term, 0.0) for ids, part in parts) / tokens for _, found in parts for term in found}
+    assert split(encoder.encode_document(start + end).to_dict())[1] == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("unknown", ["\U0001f600", "\u200b", "\U0001f600 \U0001f600 \x01", "\U0001f600 " * 200])
@@ -111,7 +115,7 @@ def test_pruning_is_of_words_and_concepts_together(folder: Path) -> None:
 
 def test_the_fingerprint_knows_every_file(folder: Path, tmp_path: Path) -> None:
     known = SpladeEncoder.load(folder).fingerprint
-    other = model.make_concepts_model(tmp_path / "other", tensors={"query.bias": np.ones(model.SIZE, np.float32)})
+    other = model.make_concepts_model(tmp_path / "other", tensors={"query.deviations": np.ones(model.SIZE, np.float32)})
     assert SpladeEncoder.load(other).fingerprint != known
     assert SpladeEncoder.load(model.make_concepts_model(tmp_path / "same")).fingerprint == known
     changed = model.make_concepts_model(tmp_path / "third", top_query=2)
@@ -144,9 +148,10 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"query.bias": np.zeros(3, np.float32)}, "query.bias"),
+        ({"query.deviations": np.ones(3, np.float32)}, "query.deviations"),
+        ({"query.deviations": np.zeros(model.SIZE, np.float32)}, "above 0"),
         ({"document.centre": np.full(model.WIDTH, np.nan, np.float32)}, "document.centre"),
-        ({"query.matrix": np.zeros((2, 2), np.float16)}, "query.matrix"),
+        ({"query.correlations": np.zeros((2, 2), np.int8)}, "query.correlations"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(tensors: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:

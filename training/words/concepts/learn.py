@@ -1,11 +1,11 @@
-"""All of a model's concepts: texts, the teacher's embeddings, the student, the directions and their names."""
+"""All of a model's concepts: texts, the teacher's embeddings, the student, the similarity, the directions and their names."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,17 @@ from training.recipe.concepts import Concepts
 from training.recipe.file import recipe_table
 from training.recipe.words import WordsRecipe
 from training.words.concepts.directions import Directions, Embedded, fit_directions, start_directions
+from training.words.concepts.moments import moments_of
 from training.words.concepts.names import names_of
 from training.words.concepts.pieces import fewer_pieces
 from training.words.concepts.save import save_concepts
+from training.words.concepts.similarity import Judged, fit_similarity
 from training.words.concepts.student import Side, distil, round_student, student_of
 from training.words.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
 from training.words.concepts.texts import Texts, gather_texts
 from training.words.counts import vectors_matrix
-from training.words.material import Material
+from training.words.fit import relevant_columns
+from training.words.material import Material, TrainCollection
 
 logger = logging.getLogger(__name__)
 FOLDER = "concepts"
@@ -45,13 +48,14 @@ class Learned:
     settings: ConceptSettings
     names: list[str]
 
-    def times(self, factor: float) -> Learned:
-        """The same with a factor on the weights of queries."""
-        return replace(self, settings=self.settings.model_copy(update={"scale_query": self.settings.scale_query * factor}))
 
-
-def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, data_dir: Path, out: Path) -> Learned:
+def learn_concepts(
+    recipe: WordsRecipe, section: Concepts, material: Material, word_scores: Sequence[NDArray[np.float32]], data_dir: Path, out: Path
+) -> Learned:
     """Everything from texts to names; what `out` holds of an earlier run of the same recipe is not done again.
+
+    Args:
+        word_scores: [Q, D] of each collection's queries and documents.
 
     Raises:
         ConfigError: `out` holds what another recipe has learned, or the teacher is not there.
@@ -79,19 +83,16 @@ def learn_concepts(recipe: WordsRecipe, section: Concepts, material: Material, d
     round_student(student)
     found = [embed_all(side.rows, lambda: student, folder, what=f"student-{n}") for n, side in enumerate(sides)]
     centres = _mean(found[0]), _mean(found[1])
-    asked = slice(texts.asked)
-    embedded = Embedded(
-        _centred(found[0], centres[0])[asked],
-        _centred(found[1], centres[1]),
-        _centred(sides[0].taught, sides[0].centre)[asked],
-        _centred(sides[1].taught, sides[1].centre),
-        texts.of_collections,
-    )
+    queries, documents = (_centred(rows, centre) for rows, centre in zip(found, centres, strict=True))
+    similarity = fit_similarity(_judged(material.collections, texts, queries, documents, word_scores), recipe.data.share, section)
     terms = vectors_matrix(material.words.counted(material.terms(texts.documents)), len(material.weights))
-    directions = fit_directions(start_directions(embedded.documents, terms, section.size), embedded, section)
-    codes = _codes(directions, embedded.documents)
+    embedded = Embedded(queries[: texts.asked], documents, texts.of_collections)
+    directions = fit_directions(start_directions(documents, terms, section.size), similarity, embedded, section)
+    codes = _codes(directions, documents)
     names = names_of(codes, terms @ sparse.diags(material.weights), material.vocabulary.tokens)
-    return Learned(folder / _FILES, save_concepts(student, pieces, directions, centres, section, folder / _FILES), names)
+    moments = moments_of(codes, documents, similarity)
+    settings = save_concepts(student, pieces, directions, moments, centres, section, folder / _FILES)
+    return Learned(folder / _FILES, settings, names)
 
 
 def _same_recipe(recipe: WordsRecipe, folder: Path) -> None:
@@ -116,6 +117,27 @@ def _mean(rows: Embeddings) -> NDArray[np.float32]:
 
 def _centred(rows: Embeddings, centre: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit_vectors(rows.astype(np.float32) - centre)
+
+
+def _judged(
+    collections: Sequence[TrainCollection],
+    texts: Texts,
+    queries: NDArray[np.float32],
+    documents: NDArray[np.float32],
+    word_scores: Sequence[NDArray[np.float32]],
+) -> list[Judged]:
+    """The embeddings of judged queries and their collections, found by their texts."""
+    places = [{text: n for n, text in enumerate(side)} for side in (texts.queries, texts.documents)]
+    return [
+        Judged(
+            one.folder.name,
+            queries[[places[0][query] for query, _ in one.queries]],
+            documents[[places[1][document] for document in one.documents.values()]],
+            scores,
+            relevant_columns(one),
+        )
+        for one, scores in zip(collections, word_scores, strict=True)
+    ]
 
 
 @torch.inference_mode()

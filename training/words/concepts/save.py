@@ -17,6 +17,7 @@ from splade_ptbr_connectors.encoding.onnx_graph import exported_graph, write_gra
 from splade_ptbr_connectors.encoding.storage import shrink
 from training.recipe.concepts import Concepts
 from training.words.concepts.directions import Directions
+from training.words.concepts.moments import Moments
 from training.words.concepts.teacher import SentenceEncoder
 
 _OUTPUT = "embeddings"
@@ -24,7 +25,13 @@ Centres = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def save_concepts(
-    student: SentenceEncoder, tokenizer: Tokenizer, directions: Directions, centres: Centres, section: Concepts, folder: Path
+    student: SentenceEncoder,
+    tokenizer: Tokenizer,
+    directions: Directions,
+    moments: Moments,
+    centres: Centres,
+    section: Concepts,
+    folder: Path,
 ) -> ConceptSettings:
     """Writes the files and describes them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +40,7 @@ def save_concepts(
     shrink(graph.graph, "int8")
     write_graph(graph, folder / ONNX_FILE)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    save_file(_tensors(directions, centres), folder / HEAD_FILE)
+    save_file(head_tensors(directions, moments, centres), folder / HEAD_FILE)
     digest = sha256_of([folder / ONNX_FILE])
     return ConceptSettings(
         size=section.size,
@@ -42,23 +49,29 @@ def save_concepts(
         max_length=section.max_length_document,
         top_query=section.top_query,
         top_document=section.top_document,
-        scale_query=directions.scale.item() * section.scale,
+        scale_query=section.scale,
         prompt_query=section.prompt_query,
         prompt_document=section.prompt_document,
         onnx=OnnxSettings.of_export(digest, digest),
     )
 
 
-def _tensors(directions: Directions, centres: Centres) -> dict[str, NDArray[Any]]:
-    """The directions in int8; the scale of scores is in the queries, so that documents' weights are about those of words."""
-    weight = directions.weight.detach().numpy()
-    scale = np.maximum(np.abs(weight).max(axis=1), 1e-9) / 127
-    tensors: dict[str, NDArray[Any]] = {
-        "directions": np.round(weight / scale[:, None]).astype(np.int8),
-        "directions.scale": scale.astype(np.float32),
-        "query.matrix": directions.matrix.detach().numpy().astype(np.float16),
+def head_tensors(directions: Directions, moments: Moments, centres: Centres) -> dict[str, NDArray[Any]]:
+    """As encoding/concept_heads.py reads them: matrices in int8."""
+    matrices = {
+        "document.directions": directions.weight.detach().numpy(),
+        "query.with_similarity": moments.with_similarity,
+        "query.correlations": moments.correlations,
     }
-    for side, centre, bias in (("query", centres[0], directions.bias_query), ("document", centres[1], directions.bias_document)):
-        tensors[f"{side}.centre"] = centre.astype(np.float32)
-        tensors[f"{side}.bias"] = bias.detach().numpy().astype(np.float32)
+    tensors: dict[str, NDArray[Any]] = {
+        "query.centre": centres[0].astype(np.float32),
+        "document.centre": centres[1].astype(np.float32),
+        "document.bias": directions.bias_document.detach().numpy(),
+        "query.deviations": moments.deviations,
+    }
+    for name, matrix in matrices.items():
+        scale = np.maximum(np.abs(matrix).max(axis=1), 1e-9) / 127
+        # in rows: a file of tensors keeps memory as it lies
+        tensors[name] = np.ascontiguousarray(np.round(matrix / scale[:, None]), np.int8)
+        tensors[f"{name}.scale"] = scale.astype(np.float32)
     return tensors

@@ -26,7 +26,8 @@ def agreement(steps: int) -> float:
     section = Concepts(teacher="-", size=64, top_query=6, top_document=12, directions_steps=steps, neighbours=8, directions_lr=5e-3)
     queries, documents = rows(400), rows(400)
     terms = sparse.csr_matrix((rng.random((400, 80)) < 0.1).astype(np.float32))
-    directions = fit_directions(start_directions(documents, terms, 64), Embedded(queries, documents, queries, documents, 100), section)
+    start, cosine = start_directions(documents, terms, 64), np.eye(12, dtype=np.float32)
+    directions = fit_directions(start, cosine, Embedded(queries, documents, 100), section)
     with torch.inference_mode():
         codes = [directions.queries(torch.from_numpy(asked := rows(200))), directions.documents(torch.from_numpy(held := rows(200)))]
     assert (codes[0] > 0).sum(1).max() <= 6 and (codes[1] > 0).sum(1).max() <= 12

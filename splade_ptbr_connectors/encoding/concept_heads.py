@@ -1,0 +1,124 @@
+"""From an embedding to a few concepts: of documents the nearest directions, of queries what spells their similarity to documents best.
+
+Document: z(d) = ReLU(W d + b) [C], of which the largest are kept. W [C, H] are the directions.
+Query: few a >= 0, such that a'(z(d) - mean z) is nearest to the similarity s(q, d) over all documents, by orthogonal matching pursuit
+(Pati, Rezaiifar, Krishnaprasad 1993; without negative weights, as inverted indexes have none). It needs no documents, only how their
+concepts come together (R, correlations) and how each goes with similarity: with deviations v of z, the weights u = v a solve
+min u'R u - 2 u'(K q), K [C, H] the covariance of z / v and s.
+
+d and q are unit vectors from the mean of their side, which sentence encoders put into different corners of their space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelFormatError
+from .config import ConceptSettings
+from .tensors import read_tensors, unit_vectors
+
+Side = Literal["query", "document"]
+Floats = NDArray[np.float32]
+RIDGE = 0.02
+"""Added to the correlations' diagonal: they are rounded to int8, which may make near twins more than alike."""
+
+
+class Head(Protocol):
+    """The concepts of one side's texts."""
+
+    @property
+    def top(self) -> int:
+        """Concepts of a text at most."""
+        ...
+
+    def activations(self, embeddings: Floats) -> Floats:
+        """[B, H] embeddings of any length to [B, C] weights, most of them 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class DocumentHead:
+    """Attributes: [C, H] directions, [C] bias and the [H] mean of documents' embeddings."""
+
+    directions: Floats
+    bias: Floats
+    centre: Floats
+    top: int
+
+    def activations(self, embeddings: Floats) -> Floats:
+        """See Head."""
+        found = np.maximum(unit_vectors(unit_vectors(embeddings) - self.centre) @ self.directions.T + self.bias, 0)
+        if self.top < found.shape[1]:
+            least = np.partition(found, -self.top, axis=1)[:, -self.top, None]
+            found[found < least] = 0
+        return np.asarray(found, np.float32)
+
+
+@dataclass(frozen=True)
+class QueryHead:
+    """Attributes: R [C, C], v [C] and K [C, H] of this module, the [H] mean of queries' embeddings, and a factor on weights."""
+
+    correlations: Floats
+    deviations: Floats
+    with_similarity: Floats
+    centre: Floats
+    scale: float
+    top: int
+
+    def activations(self, embeddings: Floats) -> Floats:
+        """See Head."""
+        wanted = unit_vectors(unit_vectors(embeddings) - self.centre) @ self.with_similarity.T
+        weights = np.zeros_like(wanted)
+        for row, towards in zip(weights, wanted, strict=True):
+            chosen, found = pursued(self.correlations, towards, self.top)
+            row[chosen] = found
+        return np.asarray(self.scale * weights / self.deviations, np.float32)
+
+
+def pursued(correlations: Floats, towards: Floats, top: int) -> tuple[list[int], NDArray[np.float64]]:
+    """At most `top` concepts, and their weights u > 0: each time the one that helps most, then all weights anew."""
+    chosen = list[int]()
+    weights: NDArray[np.float64] = np.zeros(0)
+    left: NDArray[np.floating] = towards
+    for _ in range(top):
+        best = int(np.argmax(left))
+        if left[best] <= 0 or best in chosen:
+            break
+        chosen.append(best)
+        while True:
+            overlap = correlations[np.ix_(chosen, chosen)].astype(np.float64)
+            solved = np.linalg.solve(overlap + RIDGE * np.eye(len(chosen)), towards[chosen].astype(np.float64))
+            weights = np.asarray(solved, np.float64)
+            if (weights > 0).all():
+                break
+            chosen = [concept for concept, weight in zip(chosen, weights, strict=True) if weight > 0]
+        left = towards - weights @ correlations[chosen]
+        left[chosen] = 0
+    return chosen, weights
+
+
+def read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
+    """Of a file of tensors; matrices are int8 with a scale for each row. Raises ModelFormatError."""
+    tensors, size, width = read_tensors(path), settings.size, settings.dimensions
+    matrices = {"document.directions": (size, width), "query.with_similarity": (size, width), "query.correlations": (size, size)}
+    expected: dict[str, tuple[int, ...]] = {f"{side}.centre": (width,) for side in ("query", "document")}
+    expected |= {"document.bias": (size,), "query.deviations": (size,)}
+    expected |= matrices | {f"{name}.scale": (size,) for name in matrices}
+    for name, shape in expected.items():
+        if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name].astype(np.float32)).all():
+            raise ModelFormatError(f"{path} must hold a finite tensor {name!r} of shape {list(shape)}: download or make the model again.")
+    found = {name: tensors[name].astype(np.float32) for name in expected}
+    if not (found["query.deviations"] > 0).all():
+        raise ModelFormatError(f"{path}: 'query.deviations' must be above 0: download or make the model again.")
+    directions, with_similarity, correlations = (found[name] * found[f"{name}.scale"][:, None] for name in matrices)
+    return {
+        "document": DocumentHead(directions, found["document.bias"], found["document.centre"], settings.top_document),
+        "query": QueryHead(
+            correlations, found["query.deviations"], with_similarity, found["query.centre"], settings.scale_query, settings.top_query
+        ),
+    }
