@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Printed = Callable[[str], list[str]]
@@ -54,6 +57,13 @@ def test_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = client.get("/search", params={"q": "minutos de multa", "assunto": "culinária"}).json()
         assert [(hit["id"], hit["text"]) for hit in found] == [("bolo", "Misture o fubá, o leite e os ovos e asse por 40 minutos.")]
         assert client.get("/search", params={"q": ""}).status_code == 422
+
+
+def test_first_steps(tmp_path: Path) -> None:
+    notebook = nbformat.read(EXAMPLES / "primeiros_passos.ipynb", nbformat.NO_CONVERT)
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = json.dumps([cell.get("outputs") for cell in notebook.cells], ensure_ascii=False)
+    assert "insonia" in printed and "sono: Evite café" in printed and "insônia +" in printed and "['multas'" in printed
 
 
 def test_every_example_is_tested() -> None:
