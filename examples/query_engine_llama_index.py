@@ -17,7 +17,11 @@ from splade_ptbr_connectors.llama_index import SpladeRetriever
 DOCUMENTS = [
     {"_id": "ctb", "text": "O prazo para recorrer da infração é de 30 dias, contados da notificação.", "ano": 1997},
     {"_id": "lai", "text": "O órgão público responde ao pedido de informação em até 20 dias.", "ano": 2011},
-    {"_id": "lgpd", "text": "O titular pode pedir a eliminação dos dados pessoais que foram tratados com o seu consentimento.", "ano": 2018},
+    {
+        "_id": "lgpd",
+        "text": "O titular pode pedir a eliminação dos dados pessoais tratados com o seu consentimento.",
+        "ano": 2018,
+    },
 ]
 
 

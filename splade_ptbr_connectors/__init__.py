@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dense import E5Encoder, with_dense
     from .encoding.encoder import SpladeEncoder
     from .ingestion.engine import IngestReport, aingest, ingest
     from .ingestion.verify import VerifyReport, verify
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "E5Encoder": ".dense",
     "Hit": ".stores.base",
     "IngestReport": ".ingestion.engine",
     "Record": ".records",
@@ -37,9 +39,11 @@ _HOME = {
     "ingest": ".ingestion.engine",
     "open_store": ".stores",
     "verify": ".ingestion.verify",
+    "with_dense": ".dense",
 }
 
 __all__ = [
+    "E5Encoder",
     "Hit",
     "IngestReport",
     "Record",
@@ -53,6 +57,7 @@ __all__ = [
     "ingest",
     "open_store",
     "verify",
+    "with_dense",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

