@@ -8,6 +8,7 @@ from benchmarks.comparison.prune import prune
 from benchmarks.comparison.run import run
 from benchmarks.encoding.encode import encode
 from benchmarks.encoding.models import models
+from benchmarks.hybrid.hybrid import hybrid
 from benchmarks.index.index import index
 from benchmarks.passages.long import long
 from benchmarks.stores.embedded import embedded
@@ -29,6 +30,7 @@ app.command("encode")(encode)
 app.command("faces")(faces)
 app.command("first-use")(first_use)
 app.command("head")(head)
+app.command("hybrid")(hybrid)
 app.command("index")(index)
 app.command("load")(load)
 app.command("long")(long)

@@ -1,4 +1,4 @@
-"""LangChain over any store of this package: a retriever, a vector store, dense embeddings for hybrid search, sparse ones for langchain-qdrant.
+"""LangChain over any store of this package: a retriever, a vector store, dense embeddings for hybrid search, sparse ones for Qdrant.
 
 >>> from splade_ptbr_connectors import open_store  # doctest: +SKIP
 >>> store = open_store("edge:meus-documentos", encoder="mini")  # doctest: +SKIP

@@ -24,7 +24,7 @@ ROOMS = {
         {"harness"},
         {"workloads"},
         {"engines"},
-        {"comparison", "encoding", "index", "passages", "stores", "training"},
+        {"comparison", "encoding", "hybrid", "index", "passages", "stores", "training"},
         {"__main__"},
     ],
 }
