@@ -1,4 +1,4 @@
-"""What the READMEs and the pages about LangChain, LlamaIndex, long documents and servers show runs as it stands."""
+"""What the READMEs and the pages about LangChain, LlamaIndex, hybrid search, long documents and servers show runs as it stands."""
 
 from __future__ import annotations
 
@@ -70,6 +70,11 @@ def test_the_python_of_the_page_about_llama_index_runs(tmp_path: Path) -> None:
     assert by_index == "['O órgão responde ao pedido de informação em 20 dias.']" and theirs == "['O prazo para recorrer é de 30 dias.']"
 
 
+def test_the_python_of_the_page_about_hybrid_search_runs(tmp_path: Path) -> None:
+    first, *_, langchain, llama_index = run(blocks("docs/hybrid.md"), tmp_path).splitlines()
+    assert first.startswith("bateria Se o motor") and langchain == llama_index == "['bateria']"
+
+
 def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -> None:
     code = blocks("docs/servers.md")
     assert len(code) == 2 and all(QDRANT in block for block in code)
@@ -93,7 +98,9 @@ def test_the_page_about_servers_names_every_setting(settings: type[StoreSettings
         "README.md",
         "README.pt-BR.md",
         "CONTRIBUTING.md",
+        "docs/hybrid.md",
         "docs/langchain.md",
+        "docs/llama-index.md",
         "docs/play.md",
         "docs/servers.md",
         "docs/one-hundred-million.md",

@@ -13,7 +13,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.engines.dense import METHODS
-from benchmarks.engines.embedding import Vectors, embed_documents, embed_queries
+from benchmarks.engines.embedding import Vectors, embed_documents, embed_queries, scaled
 from benchmarks.engines.models import load_model
 from benchmarks.harness.machine import machine
 from benchmarks.hybrid.fusion import Ranking, Scores, ranking, reciprocal_ranks, weighted
@@ -88,7 +88,7 @@ class Documents:
 
 
 def embed(judged: JudgedCollection, embeddings: Any, dense: str, folder: Path) -> Vectors:
-    """The documents' dense vectors; those that an earlier run has left in the folder are read from it.
+    """The documents' dense vectors, of length 1; those that an earlier run has left in the folder are read from it.
 
     Raises:
         ConfigError: the folder was begun with another model or other documents.
@@ -102,8 +102,7 @@ def embed(judged: JudgedCollection, embeddings: Any, dense: str, folder: Path) -
     elif (held := json.loads(path.read_text(encoding="utf-8"))) != wanted:
         raise ConfigError(f"{folder} was begun with {held}, not with {wanted}: delete it, or name another --cache.")
     paths = embed_documents(embeddings, iter(contents), len(contents), folder / "documents", BATCH)
-    vectors: Vectors = np.concatenate([np.load(each, allow_pickle=False) for each in paths])
-    return vectors
+    return scaled(np.concatenate([np.load(each, allow_pickle=False) for each in paths]))
 
 
 def measured(
@@ -113,7 +112,8 @@ def measured(
     judged, size = documents.judged, len(documents.doc_ids)
     texts = list(judged.queries.values())
     sparse = _products(encoder, texts, documents.contents)
-    dense = (embed_queries(embeddings, texts, documents.vectors.shape[1]) @ documents.vectors.T).astype(np.float64)
+    asked = scaled(embed_queries(embeddings, texts, documents.vectors.shape[1]))
+    dense = (asked @ documents.vectors.T).astype(np.float64)
 
     def by_terms(number: int) -> Ranking:
         return ranking(sparse[number], documents.order, prefetch, above=0.0)
