@@ -2,12 +2,13 @@
 # make test   set the test environment up in .venv-test and run the whole suite, a process per core and one more, since tests of servers
 #             and Ray wait (WORKERS=0: in this process)
 # make check  lint and types
+# make site   the documentation as a site, in build/site
 PYTHON ?= python3
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 unexport PYTHONDONTWRITEBYTECODE  # else each of the many processes that tests start compiles the package anew
 PIP_FLAGS = --quiet --disable-pip-version-check
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format site clean
 
 demo: .venv/installed
 	.venv/bin/splade-ptbr demo
@@ -24,8 +25,11 @@ format: .venv-test/installed
 	.venv-test/bin/ruff check --fix .
 	.venv-test/bin/ruff format .
 
+site: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv .venv-test splade-demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-docs splade-demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -35,5 +39,11 @@ clean:
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install $(PIP_FLAGS) --upgrade "pip>=25.1"
-	.venv-test/bin/pip install $(PIP_FLAGS) --editable ".[all,ray]" --group train --group bench --group test --group lint
+	.venv-test/bin/pip install $(PIP_FLAGS) --editable ".[all,ray]" --group train --group bench --group test --group lint --group docs
+	touch $@
+
+.venv-docs/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install $(PIP_FLAGS) --upgrade "pip>=25.1"
+	.venv-docs/bin/pip install $(PIP_FLAGS) --group docs
 	touch $@
