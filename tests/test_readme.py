@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from splade_ptbr_connectors.stores.edge.settings import EdgeSettings
+from splade_ptbr_connectors.stores.numba import NumbaSettings
 from splade_ptbr_connectors.stores.opensearch.settings import OpenSearchSettings
 from splade_ptbr_connectors.stores.qdrant.settings import QdrantSettings
 from splade_ptbr_connectors.stores.settings import StoreSettings
-from tests.support.pages import blocks
+from tests.support.pages import blocks, commands, run
 from tests.support.qdrant_server import stand_in
 
 ROOT = Path(__file__).parents[1]
 QDRANT = "http://localhost:6333/"  # as the pages write it
-
-
-def run(code: list[str], folder: Path) -> str:
-    """Run blocks one after the other in a process of its own; returns its stdout."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", "\n".join(code)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
@@ -84,9 +69,11 @@ def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -
     assert "30 dias" in output
 
 
-@pytest.mark.parametrize("settings", [EdgeSettings, OpenSearchSettings, QdrantSettings])
-def test_the_page_about_servers_names_every_setting(settings: type[StoreSettings]) -> None:
-    page = (ROOT / "docs" / "servers.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("language", ["md", "pt.md"])
+@pytest.mark.parametrize("settings", [EdgeSettings, NumbaSettings, OpenSearchSettings, QdrantSettings])
+def test_the_page_of_an_engine_names_every_setting(settings: type[StoreSettings], language: str) -> None:
+    engine = settings.__name__.removesuffix("Settings").lower()
+    page = (ROOT / "docs" / "engines" / f"{engine}.{language}").read_text(encoding="utf-8")
     rows = {name: row for row in re.findall(r"^\| `.*$", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row.split("|")[1])}
     for name in settings.model_fields:
         assert name in rows, name
@@ -114,15 +101,6 @@ def test_links_to_files_lead_somewhere(name: str) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "docs/servers.md", "docs/interchange.md", "docs/play.md"])
-def test_the_commands_of_the_page_exist_with_their_options(name: str) -> None:
-    from typer.main import get_command
-
-    from splade_ptbr_connectors.cli.main import app
-
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    shown = re.findall(r"^splade-ptbr (\w+)(.*?)(?:  #.*)?$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(shown) > (4 if name != "docs/play.md" else 1)
-    for command, arguments in shown:
-        known = {option for parameter in commands[command].params for option in parameter.opts}
-        assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", arguments)) <= known, (command, arguments)
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
+def test_the_commands_of_the_readme_exist_with_their_options(name: str) -> None:
+    assert len(commands(name)) > 4
