@@ -22,7 +22,7 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rgl
 IN_PORTUGUESE = [name for name in PAGES if name.endswith(".pt.md")]
 RUN_ELSEWHERE = {  # whose results are compared: tests/test_readme.py, tests/unit/embedders, tests/servers/test_pages.py
     *("docs/encoders.md", "docs/hybrid.md", "docs/langchain.md", "docs/llama-index.md", "docs/long-documents.md", "docs/servers.md"),
-    *("docs/engines/opensearch.md", "docs/engines/opensearch.pt.md"),
+    "docs/engines/opensearch.md",
 }
 
 
@@ -76,7 +76,7 @@ def test_the_site_speaks_and_searches_both_languages(site: Path) -> None:
     assert index["config"]["lang"] == ["en", "pt"] and {"start/", "pt/start/"} <= found
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if blocks(name) and name not in RUN_ELSEWHERE])
+@pytest.mark.parametrize("name", [name for name in PAGES if blocks(name) and name not in {*IN_PORTUGUESE, *RUN_ELSEWHERE}])
 def test_the_python_of_the_page_runs(name: str, tmp_path: Path) -> None:
     with stand_in() as server:
         output = run([block.replace(QDRANT, f"{server.url}/") for block in blocks(name)], tmp_path)
