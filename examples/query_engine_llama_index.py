@@ -1,6 +1,6 @@
 """A query engine of LlamaIndex over a store: the nodes that it finds, and an answer made of them.
 
-    pip install "splade-ptbr-connectors[llama-index]"
+    pip install ".[llama-index]"
     python examples/query_engine_llama_index.py
 
 The language model here needs no network: it repeats what it was asked, so that you see the prompt. Put your own in its place.

@@ -1,6 +1,6 @@
 """Retrieval-augmented generation with LangChain: a question, the passages that a store finds, an answer by a chat model.
 
-    pip install "splade-ptbr-connectors[langchain]"
+    pip install ".[langchain]"
     python examples/rag_langchain.py
 
 The chat model here needs no network: it repeats what it was asked, so that you see the prompt. Put your own in its place.

@@ -1,6 +1,6 @@
 """A search service with FastAPI. Each process opens the store once, when it starts, and closes it when it ends.
 
-    pip install "splade-ptbr-connectors[numba]" fastapi uvicorn
+    pip install ".[numba]" fastapi uvicorn
     python examples/web_server.py                                               # fills the store
     uvicorn --app-dir examples web_server:app --workers 2                       # serves it
     curl --get http://127.0.0.1:8000/search --data-urlencode "q=contestar multa"
