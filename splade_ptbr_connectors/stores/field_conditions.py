@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol
 
-from ..filters import AnyOf, Condition, Path, Range, field_path, readings
+from ..filters import And, AnyOf, Condition, Exists, Not, Or, Path, Period, Range
 from .float_ranges import exact_pieces
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -27,6 +27,12 @@ class Dialect(Protocol):
 
     def within(self, place: Any, bounds: Range) -> Any:
         """The field is a number within the bounds, exactly."""
+
+    def during(self, place: Any, period: Period) -> Any:
+        """The field is a date within the bounds."""
+
+    def empty(self, place: Any) -> Any:
+        """The field is missing, null or an empty list."""
 
     def nothing(self) -> Any:
         """No document."""
@@ -72,13 +78,30 @@ def translate(conditions: Iterable[Condition], dialect: Dialect) -> Any:
     must: list[Any] = []
     must_not: list[Any] = []
     for condition in conditions:
-        places = [dialect.place(path) for path in readings(field_path(condition.field))]
-        if isinstance(condition, Range):
-            must.append(_any([dialect.within(place, condition) for place in places], dialect))
-        else:
-            found = _any([one for place in places for one in _among(place, condition, dialect)], dialect)
-            (must_not if condition.negated else must).append(found)
+        negated = isinstance(condition, Not)
+        (must_not if negated else must).append(_translated(condition.part if isinstance(condition, Not) else condition, dialect))
     return dialect.combined(must or None, must_not or None, None)
+
+
+def _translated(condition: Condition, dialect: Dialect) -> Any:
+    if isinstance(condition, Not):
+        return dialect.combined(None, [_translated(condition.part, dialect)], None)
+    if isinstance(condition, And):
+        return translate(condition.parts, dialect)
+    if isinstance(condition, Or):
+        return _any([_translated(part, dialect) for part in condition.parts], dialect)
+    return _any([one for path in condition.paths for one in _at(dialect.place(path), condition, dialect)], dialect)
+
+
+def _at(place: Any, condition: AnyOf | Range | Period | Exists, dialect: Dialect) -> list[Any]:
+    """Alternatives."""
+    if isinstance(condition, AnyOf):
+        return _among(place, condition, dialect)
+    if isinstance(condition, Range):
+        return [dialect.within(place, condition)]
+    if isinstance(condition, Period):
+        return [dialect.during(place, condition)]
+    return [dialect.combined(None, [dialect.empty(place)], None)]
 
 
 def _among(place: Any, condition: AnyOf, dialect: Dialect) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..filters import Range
 from ..json_values import LARGEST_INTEGER, SMALLEST_INTEGER
@@ -60,8 +60,8 @@ def _window(bounds: Range, low: float, high: float, below: int, above: int) -> W
 def _as_floats(bounds: Range, low: float, high: float) -> Range:
     """Small bounds as they were given, which is how the payload's own numbers reach the engine; for large ones the next float."""
     small_low, small_high = abs(_lower(bounds)[0]) < _FIRST, abs(_upper(bounds)[0]) < _FIRST
-    lower = {"gt": _float(bounds.gt), "gte": _float(bounds.gte)} if small_low else {"gt": None, "gte": _float(low)}
-    upper = {"lt": _float(bounds.lt), "lte": _float(bounds.lte)} if small_high else {"lt": None, "lte": _float(high)}
+    lower: dict[str, Any] = {"gt": _float(bounds.gt), "gte": _float(bounds.gte)} if small_low else {"gt": None, "gte": _float(low)}
+    upper: dict[str, Any] = {"lt": _float(bounds.lt), "lte": _float(bounds.lte)} if small_high else {"lt": None, "lte": _float(high)}
     return Range(bounds.field, **lower, **upper)
 
 

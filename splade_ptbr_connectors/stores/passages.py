@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ..filters import field_path
+from ..filters import field_path, leaves
 from ..vectors import SparseVector
 from .calls import Operation
 from .dotted_names import spread
@@ -106,7 +106,7 @@ def place_of(stored: Mapping[str, Any]) -> Place | None:
 
 def asks_for_text(filter: ParsedFilter) -> bool:
     """Whether tails, which hold no text, would answer the filter otherwise than their document: only heads are to be asked then."""
-    return not isinstance(filter, EngineFilter) and any([field_path(condition.field)[0].name == TEXT_FIELD for condition in filter])
+    return not isinstance(filter, EngineFilter) and any([field_path(condition.field)[0].name == TEXT_FIELD for condition in leaves(filter)])
 
 
 # -- what is found -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError, RecordError
-from ..filters import Condition, field_path
+from ..filters import Condition, field_path, leaves
 from ..json_values import checked_copy
 from .dotted_names import gathered, spread
 
@@ -46,7 +46,7 @@ def check_names(doc_id: str, payload: Mapping[str, Any]) -> None:
 
 def check_filtered(conditions: tuple[Condition, ...]) -> None:
     """Raise ConfigError for a condition on a reserved name: some engines keep it within the payload, others do not."""
-    for condition in conditions:
+    for condition in leaves(conditions):
         if field_path(condition.field)[0].name.split(".")[0] in RESERVED_FIELDS:
             advice = "documents are read and deleted by id with get() and delete(), tenants are told apart by the store's own tenant"
             raise ConfigError(f"filter field {condition.field!r} is not a field of a payload but the store's own: {advice}.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -158,12 +159,15 @@ def members_and_numpy_scalars_are_plain_values(store: Store) -> None:
 
 
 DEEP: Any = 1
+DEEP_NOT: Any = {"a": 1}
 for _ in range(100_000):
-    DEEP = {"not": DEEP}
+    DEEP, DEEP_NOT = {"not": DEEP}, {"$not": DEEP_NOT}
 REFUSED: list[dict[Any, Any]] = [
     *({"_id": "a"}, {"_id": {"not": "a"}}, {'"_id"': "a"}, {"_id.x": 1}, {"_hash": "h"}, {"_tenant": {"not": "A"}}, {"_dotted": 1}),
     *({"a": 2**63}, {"a": [1, -(2**63) - 1]}, {"a": {"not": 10**5000}}, {"a": {"gte": 10**400}}, {"a": {"lt": float("nan")}}),
-    *({"a": np.timedelta64(1, "s")}, {"a": np.datetime64("2020-01-01")}, {"a": 1.5}, {"a": None}, {"a": "\ud800"}),
+    *({"a": np.timedelta64(1, "s")}, {"a": np.datetime64("2020-01-01")}, {"a": math.nan}, {"a": -math.inf}, {"a": "\ud800"}),
+    *({"a": {"gte": "1"}}, {"a": {"lt": "2024-02-30"}}, {"a": {"gt": 1, "lt": "2024-01-01"}}, {"a": {"exists": 1}}, {"a": {"all": "x"}}),
+    *({"$not": DEEP_NOT}, {"$or": [DEEP_NOT]}, {"$and": {}}, {"$or": [{"_id": "a"}]}, {"$not": {"_tenant": "A"}}),
     *({"a": DEEP}, {"a": {"not": DEEP}}, {"a": {"gt": DEEP}}, {".".join("a" * 100_000): 1}, DEEP),
     *({"": 1}, {"a..b": 1}, {".": 1}, {"a.": 1}, {'a"b': 1}, {'"a': 1}, {"a\\b": 1}, {"\ud800": 1}, {".".join(["x[0]"] * 5): 1}),
 ]

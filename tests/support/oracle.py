@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from splade_ptbr_connectors.filters import AnyOf, Condition, Range, parse_filter
 from splade_ptbr_connectors.vectors import SparseVector
+from tests.support.filter_oracle import passes
 
 Document = tuple[SparseVector, Mapping[str, Any]]
 Key = tuple[str | None, str]
@@ -90,11 +89,8 @@ class Oracle:
         return [(doc_id, float(-score)) for score, doc_id in ranked[:top_k]]
 
     def _passing(self, filter: Mapping[str, Any] | None, tenant: str | None) -> list[Key]:
-        conditions = parse_filter(filter or {})
         return [
-            key
-            for key, (_, payload) in self.contents.items()
-            if (tenant is None or key[0] == tenant) and all(_holds(condition, payload) for condition in conditions)
+            key for key, (_, payload) in self.contents.items() if (tenant is None or key[0] == tenant) and passes(filter or {}, payload)
         ]
 
 
@@ -106,46 +102,3 @@ def float16(vector: SparseVector) -> SparseVector:
 def dot(query: SparseVector, document: SparseVector) -> float:
     weights = document.to_dict()
     return sum(weight * weights.get(term, 0.0) for term, weight in query.to_dict().items())
-
-
-def _holds(condition: Condition, payload: Mapping[str, Any]) -> bool:
-    values = _values_at(payload, condition.field)
-    if isinstance(condition, AnyOf):
-        return any(_same(value, wanted) for value in values for wanted in condition.values) != condition.negated
-    return any(_within(condition, value) for value in values)
-
-
-def _values_at(payload: Any, field: str) -> list[Any]:
-    wanted = ".".join(_whole(quoted) if quoted else name for quoted, name in re.findall(r'"([^"]*)"|([^."]+)', field))
-    values = [value for path, value in _everything(payload) if path == wanted]
-    return [one for value in values for one in (value if isinstance(value, list) else [value])]
-
-
-def _everything(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every value with every path to it: a name with dots is one name, and reads like several."""
-    for name, value in payload.items():
-        for written in {name, _whole(name)}:
-            yield written, value
-            if isinstance(value, Mapping):
-                yield from ((f"{written}.{path}", inner) for path, inner in _everything(value))
-
-
-def _whole(name: str) -> str:
-    """A name whose dots and brackets belong to it."""
-    return name.replace(".", "\0").replace("[", "\1")
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    return type(value) is type(wanted) and value == wanted
-
-
-def _within(range: Range, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    checks: list[tuple[float | None, Callable[[float], bool]]] = [
-        (range.gt, lambda bound: value > bound),
-        (range.gte, lambda bound: value >= bound),
-        (range.lt, lambda bound: value < bound),
-        (range.lte, lambda bound: value <= bound),
-    ]
-    return all(bound is None or holds(bound) for bound, holds in checks)

@@ -6,8 +6,8 @@ import threading
 from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
-from splade_ptbr_connectors.filters import AnyOf, Condition
 from splade_ptbr_connectors.stores.base import EngineFilter, Entry, Hit, ParsedFilter, Refusal, Store
+from splade_ptbr_connectors.stores.matching import test_of
 from splade_ptbr_connectors.vectors import SparseVector
 
 
@@ -81,22 +81,4 @@ class MemoryStore(Store):
 
 def _holds(payload: Any, conditions: ParsedFilter) -> bool:
     assert not isinstance(conditions, EngineFilter)
-    return all(_one_holds(_at(payload, condition.field), condition) for condition in conditions)
-
-
-def _at(payload: Any, path: str) -> Any:
-    for name in path.split("."):
-        payload = payload.get(name) if isinstance(payload, dict) else None
-    return payload
-
-
-def _one_holds(value: Any, condition: Condition) -> bool:
-    if isinstance(condition, AnyOf):
-        values = value if isinstance(value, list) else [value]
-        return condition.negated != any(one in condition.values for one in values)
-    return isinstance(value, int | float) and not (
-        (condition.gt is not None and value <= condition.gt)
-        or (condition.gte is not None and value < condition.gte)
-        or (condition.lt is not None and value >= condition.lt)
-        or (condition.lte is not None and value > condition.lte)
-    )
+    return test_of(conditions)(payload)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
-from ...filters import Condition, Range
+from ...filters import Condition, Period, Range
+from ...filters.dates import date_time
 from ..field_conditions import QdrantDialect, translate
 
 
@@ -28,6 +29,14 @@ class _Edge(QdrantDialect):
 
     def between(self, place: str, bounds: Range) -> Any:
         return edge.FieldCondition(place, range=edge.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt))
+
+    def during(self, place: str, period: Period) -> Any:
+        bounds = {key: getattr(period, key) for key in ("gt", "gte", "lt", "lte")}
+        texts = {key: None if bound is None else date_time(bound).isoformat() for key, bound in bounds.items()}
+        return edge.FieldCondition(place, range=edge.RangeDateTime(**texts))
+
+    def empty(self, place: str) -> Any:
+        return edge.IsEmptyCondition(place)
 
     def nothing(self) -> Any:
         return edge.HasIdCondition(set())

@@ -21,6 +21,7 @@ from ...errors import ConfigError, StoreCorruptError, StoreFormatError, VectorEr
 from ...filters import Condition
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
+from ..matching import checked
 from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
 from ..passages import SOMEWHERE
 from ..settings import OpenOptions, StoreSettings, read_settings
@@ -32,7 +33,6 @@ from .creation import ENGINE, create, is_there
 from .database import ADVICE, DATABASE, Connection, Database, translated
 from .grouping import best_passages
 from .keys import Hashes, key_hashes
-from .matching import checked
 from .merging import Run, runs, write_run
 from .passing import EarlierSnapshotError, Filters, Passing
 from .schema import Change, Registered, State

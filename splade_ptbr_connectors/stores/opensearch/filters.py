@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigError
-from ...filters import AnyOf, Range, field_path
+from ...filters import And, AnyOf, Condition, Exists, Not, Or, Path, Period, Range
 from ..base import EngineFilter, ParsedFilter
-from .wire import FACETS, TENANT, escaped, number_key, term_start, term_value
+from .wire import EXISTING, FACETS, TENANT, escaped, moment_key, number_key, term_start, term_value
 
 MAX_VALUES = 65_536  # index.max_terms_count
 MAX_NATIVE_DEPTH = 200  # levels of JSON, far beyond the 20 of queries that a server takes; our own code recurses
@@ -40,10 +40,10 @@ def restrict_to_tenant(filter: ParsedFilter, tenant: str | None) -> Clauses:
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
     for condition in () if isinstance(filter, EngineFilter) else filter:
-        if isinstance(condition, AnyOf) and condition.negated:
-            must_not += [_any_of(condition)] if condition.values else []
+        if isinstance(condition, Not):
+            must_not.append(_clause(condition.part))
         else:
-            must.append(_range(condition) if isinstance(condition, Range) else _any_of(condition))
+            must.append(_clause(condition))
     if isinstance(filter, EngineFilter):
         must.append(_native(filter.filter))
     if tenant is not None:
@@ -84,37 +84,51 @@ def _from_dsl(filter: object) -> Mapping[str, Any]:
     raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping, a NativeFilter, or a query of opensearch-py's DSL.")
 
 
-def _any_of(condition: AnyOf) -> dict[str, Any]:
-    start = term_start(_path(condition.field))
+def _clause(condition: Condition) -> dict[str, Any]:
+    if isinstance(condition, Not):
+        return {"bool": {"must_not": [_clause(condition.part)]}}
+    if isinstance(condition, And):
+        return {"bool": {"filter": list(map(_clause, condition.parts))}} if condition.parts else {"match_all": {}}
+    if isinstance(condition, Or):
+        return _any(list(map(_clause, condition.parts)))
+    return _any([_leaf(term_start(_path(path, condition.field)), condition) for path in condition.paths])
+
+
+def _any(clauses: list[dict[str, Any]]) -> dict[str, Any]:
+    if not clauses:
+        return {"match_none": {}}
+    return clauses[0] if len(clauses) == 1 else {"bool": {"should": clauses, "minimum_should_match": 1}}
+
+
+def _leaf(start: str, condition: AnyOf | Range | Period | Exists) -> dict[str, Any]:
+    if isinstance(condition, AnyOf):
+        return _terms(start, condition)
+    if isinstance(condition, Range):
+        return _range(f"{start}n:", condition, number_key)
+    if isinstance(condition, Period):
+        return _range(f"{start}d:", condition, moment_key)
+    return {"term": {FACETS: start + EXISTING}}
+
+
+def _terms(start: str, condition: AnyOf) -> dict[str, Any]:
     terms = [start + term_value(value) for value in condition.values]
     if len(terms) > MAX_VALUES:
         raise ConfigError(f"filter on {condition.field!r} compares with {len(terms):,} values: at most {MAX_VALUES:,} are accepted.")
     return {"terms": {FACETS: terms}} if terms else {"match_none": {}}
 
 
-def _range(condition: Range) -> dict[str, Any]:
-    start = f"{term_start(_path(condition.field))}n:"
-    bounds = {"gte": start, "lt": f"{start}~"}  # every key lies between them: hex digits and letters sort before the tilde
-    lower = [(_key(bound, above), above) for bound, above in ((condition.gte, False), (condition.gt, True)) if bound is not None]
-    upper = [(_key(bound, above), above) for bound, above in ((condition.lt, False), (condition.lte, True)) if bound is not None]
-    if lower:
-        bounds["gte"] = start + max(key for key, _ in lower)
-    if upper:
-        bounds["lt"] = start + min(key for key, _ in upper)
-    return {"range": {FACETS: bounds}}
+def _range(start: str, bounds: Range | Period, key: Callable[[Any], str]) -> dict[str, Any]:
+    """A range of terms: a key is followed by ASCII letters at most, so that a tilde ends up behind every term of its value."""
+    lower = [key(bound) + behind for bound, behind in ((bounds.gte, ""), (bounds.gt, "~")) if bound is not None]
+    upper = [key(bound) + behind for bound, behind in ((bounds.lt, ""), (bounds.lte, "~")) if bound is not None]
+    return {"range": {FACETS: {"gte": start + max(lower, default=""), "lt": start + min(upper, default="~")}}}
 
 
-def _key(bound: float, above: bool) -> str:
-    """Before every term of this number, or behind all of them."""
-    return number_key(bound) + ("~" if above else "")
-
-
-def _path(field: str) -> str:
-    parts = field_path(field)
-    for part in parts:
+def _path(path: Path, field: str) -> str:
+    for part in path:
         if part.item is not None:
             raise ConfigError(
                 f"filter field {field!r} names a place in a list, which OpenSearch keeps none of: ask for the whole list by its name, or "
                 f"put a name with brackets in double quotes, such as '\"{part.name}[{part.item}]\"'."
             )
-    return ".".join([escaped(part.name) for part in parts])
+    return ".".join([escaped(part.name) for part in path])

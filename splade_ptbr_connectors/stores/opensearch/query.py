@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...batches import batched
-from ...errors import ConfigError, StoreCorruptError, StoreUnavailableError
+from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreUnavailableError
+from ...filters import Exists, Period, leaves
 from ...vectors import SparseVector
-from ..base import MAX_TOP_K, Entry, Hit, ParsedFilter
+from ..base import MAX_TOP_K, EngineFilter, Entry, Hit, ParsedFilter
 from ..calls import Operation
 from ..passages import SOMEWHERE, FetchPoints, Head, Point, asks_for_text, head_of, tail_points, with_passages
 from ..payloads import PASSAGES_FIELD
@@ -20,6 +21,7 @@ from .filters import Clauses, clause_count, restrict_to_tenant
 from .schema import Schema
 from .settings import OpenSearchSettings
 from .wire import (
+    FACET_SCHEME,
     HEAD,
     PASSAGE,
     PASSAGES,
@@ -291,13 +293,24 @@ class Queries(Schema):
                     sources[doc["_id"]] = doc["_source"]
         return sources
 
+    def restricted(self, filter: ParsedFilter) -> Clauses:
+        """The clauses of a filter and of the tenant. Raises StoreFormatError for what an index of an earlier version cannot be asked."""
+        if self.index.facet_scheme != FACET_SCHEME and not isinstance(filter, EngineFilter):
+            field = next((leaf.field for leaf in leaves(filter) if isinstance(leaf, Period | Exists)), None)
+            if field is not None:
+                raise StoreFormatError(
+                    f"filter on {field!r} asks for dates, or whether the field exists: the index {self.collection!r} was filled by an "
+                    "earlier version, which kept neither; ingest into a new index, or copy this one with reindex."
+                )
+        return restrict_to_tenant(filter, self.tenant)
+
     def passing(self, filter: ParsedFilter) -> Clauses:
         """The clauses of a filter, of passages that a search may find."""
-        return self.documents(filter) if asks_for_text(filter) else restrict_to_tenant(filter, self.tenant)
+        return self.documents(filter) if asks_for_text(filter) else self.restricted(filter)
 
     def documents(self, filter: ParsedFilter, *, negated: bool = False) -> Clauses:
         """The clauses of a filter that lets documents pass, and not their further passages; or these only."""
-        clauses = restrict_to_tenant(filter, self.tenant)
+        clauses = self.restricted(filter)
         if not self.keeps_passages:
             return clauses
         name = "filter" if negated else "must_not"

@@ -16,7 +16,7 @@ from ..remote import Operations
 from ..settings import as_stored
 from .client import ask, detect
 from .settings import OpenSearchSettings
-from .wire import FACETS, HEAD, PASSAGE, PASSAGES, SPARSE, TENANT, FeatureLayout
+from .wire import FACET_SCHEME, FACETS, HEAD, PASSAGE, PASSAGES, SPARSE, TENANT, FeatureLayout
 
 ENGINE = "opensearch"
 META, LOADING = "splade", "splade_loading"  # within the mapping's _meta
@@ -36,6 +36,7 @@ class Index:
         write_alias: an alias of this index that no other can have, None if it is yet to be made. A bulk request to it can neither
             create an index nor write to another one that has taken the name.
         description: None when the index says nothing about its origin.
+        facet_scheme: which terms a payload is kept as; None: no dates and nothing that says that a field exists.
         saved_settings: settings from before a bulk load that has not ended, or was cut off.
     """
 
@@ -50,6 +51,7 @@ class Index:
     aliases: tuple[str, ...] = ()
     saved_settings: Mapping[str, Any] | None = None
     weight_ceiling: float | None = None
+    facet_scheme: str | None = None
 
 
 def check_name(name: str) -> str:
@@ -88,16 +90,17 @@ def creation(description: StoreDescription, settings: OpenSearchSettings, name: 
         "settings": of_index,
         "mappings": {
             "dynamic": "strict",
-            "_meta": {META: described(description, settings.layout)},
+            "_meta": {META: described(description, settings.layout, FACET_SCHEME)},
             "properties": _properties(settings, description.model.vocab_size) | (_PASSAGES if description.passages is not None else {}),
         },
         "aliases": {write_alias_name(name, description.store_id): {"is_hidden": True}},
     }
 
 
-def described(description: StoreDescription, layout: FeatureLayout) -> dict[str, Any]:
-    """What `_meta` says about the origin of the vectors."""
-    return {**description.to_mapping(), "feature_scheme": layout.scheme}
+def described(description: StoreDescription, layout: FeatureLayout, facet_scheme: str | None) -> dict[str, Any]:
+    """What `_meta` says about the origin of the vectors, and about what payloads are kept as."""
+    kept = {} if facet_scheme is None else {"facet_scheme": facet_scheme}
+    return {**description.to_mapping(), "feature_scheme": layout.scheme, **kept}
 
 
 def lasting_settings(settings: OpenSearchSettings) -> dict[str, Any]:
@@ -168,6 +171,7 @@ def read_index(answer: Mapping[str, Any], wanted: str) -> Index:
         aliases=tuple(sorted(set(aliases) - {write_alias})),
         saved_settings=meta.get(LOADING),
         weight_ceiling=(description.settings if description else {}).get("weight_ceiling"),
+        facet_scheme=(meta.get(META) or {}).get("facet_scheme"),
     )
 
 
@@ -279,7 +283,7 @@ class Schema(Operations):
         return lasting_settings(self.settings)
 
     def describe(self, description: StoreDescription) -> Operation[None]:
-        meta = {**self.index.meta, META: described(description, self.index.layout)}
+        meta = {**self.index.meta, META: described(description, self.index.layout, self.index.facet_scheme)}
         yield from ask(lambda client: client.indices.put_mapping(index=self.collection, body={"_meta": meta}))
         # another write alias: an index without a description has one that is named by its uuid
         self.take(dataclasses.replace(self.index, description=description, meta=meta, write_alias=None))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ...errors import StoreFormatError
 from ...filters import Scalar
+from ...filters.dates import moment
 from ...vectors import SparseBatch, SparseVector
 from ..base import Entry
 from ..dotted_names import spread
@@ -187,15 +188,17 @@ def _digits() -> NDArray[np.uint8]:
 # -- payloads as terms: one keyword field for all paths ----------------------------------------------------------------
 #
 # No mapping grows with the data, no two documents can disagree about a field's type, and every comparison is exact. A term is
-# PATH=s:TEXT, PATH=h:HASH (of a long text), PATH=b:true or PATH=n:KEY, where the order of the keys is that of the numbers, so that a
-# range of numbers is a range of terms.
+# PATH=s:TEXT, PATH=h:HASH (of a long text), PATH=b:true, PATH=n:KEY, PATH=d:KEY (of a text that is a date, beside the text), or PATH=e: of
+# whatever exists. The order of the keys is that of the numbers and of the moments, so that a range of these is a range of terms.
 
 MAX_TEXT_BYTES = 128  # a longer text or path is its hash: Lucene takes terms of up to 32 KB, the dictionary of terms is in memory
+EXISTING = "e:"
+FACET_SCHEME = "values, dates and existence"  # noted by indexes whose documents all have these terms
 _ESCAPES = str.maketrans({"\\": "\\\\", ".": "\\.", "=": "\\="})
 
 
 def facets(payload: Mapping[str, Any]) -> list[str]:
-    """The terms of a payload: one for every text, number and boolean in it; those of a list all under the list's path.
+    """The terms of a payload: one for every field, text, number, boolean and date in it; those of a list all under the list's path.
 
     What stands under a name with dots has a term for that name, and one for the path that the name reads like.
     """
@@ -204,14 +207,19 @@ def facets(payload: Mapping[str, Any]) -> list[str]:
 
 def _terms(payload: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for name, value in payload.items():
+        if value is None or value == []:
+            continue
         path = prefix + escaped(name)
+        start = term_start(path)
+        yield start + EXISTING
         if isinstance(value, Mapping):
             yield from _terms(value, f"{path}.")
-        elif isinstance(value, list | tuple):
-            start = term_start(path)
-            yield from (start + term_value(item) for item in value if isinstance(item, str | int | float))
-        elif value is not None:
-            yield term_start(path) + term_value(value)
+            continue
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, str | int | float):
+                yield start + term_value(item)
+            if isinstance(item, str) and (found := moment(item)) is not None:
+                yield f"{start}d:{moment_key(found)}"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -247,6 +255,11 @@ def number_key(value: float) -> str:
     rest = value - int(below) if isinstance(value, int) else 0
     bits: int = struct.unpack(">Q", struct.pack(">d", below + 0.0))[0]  # adding 0.0 turns -0.0 into 0.0
     return f"{bits ^ (2**64 - 1 if bits >> 63 else 2**63):016x}{rest:03x}"
+
+
+def moment_key(moment: int) -> str:
+    """18 hex digits, ordered as the moments are, in microseconds since 1970."""
+    return f"{moment + 2**70:018x}"
 
 
 # -- documents ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from qdrant_client import models
 
 from ...batches import batched
 from ...errors import ConfigError, StoreCorruptError, VectorError
-from ...filters import AnyOf, Condition, Range
+from ...filters import AnyOf, Condition, Period, Range
+from ...filters.dates import date_time
 from ...vectors import SparseVector
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
@@ -69,6 +70,14 @@ class _Client(QdrantDialect):
     def between(self, place: str, bounds: Range) -> models.FieldCondition:
         limits = models.Range(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt)
         return models.FieldCondition(key=place, range=limits)
+
+    def during(self, place: str, period: Period) -> models.FieldCondition:
+        bounds = {key: getattr(period, key) for key in ("gt", "gte", "lt", "lte")}
+        limits = models.DatetimeRange(**{key: None if bound is None else date_time(bound) for key, bound in bounds.items()})
+        return models.FieldCondition(key=place, range=limits)
+
+    def empty(self, place: str) -> models.IsEmptyCondition:
+        return models.IsEmptyCondition(is_empty=models.PayloadField(key=place))
 
     def nothing(self) -> models.HasIdCondition:
         return models.HasIdCondition(has_id=[])
