@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .encoding.explain_words import WordExplanation, explain_words
 from .errors import ConfigError
-from .filters import parse_filter
+from .filters import parse_filter, shown_within
 from .stores.payloads import NODE_FIELD
 from .validation import Natural, check
 from .vectors import SparseVector
@@ -20,24 +20,37 @@ if TYPE_CHECKING:
     from .stores.base import Entry, Hit, Store
 
 
+METADATA = "metadata"
+
+
+def visible_filter(filter: Any | None) -> Any | None:
+    """A filter by the names that a framework shows: "year" is the field year, or the field year within "metadata".
+
+    Args:
+        filter: None, a filter mapping; or conditions or an engine's own filter object, which are taken as they are.
+
+    Raises:
+        ConfigError: a mapping that is not a filter.
+    """
+    return (shown_within(parse_filter(filter), METADATA) if isinstance(filter, Mapping) else filter) or None
+
+
 def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:
     """A filter that requires both: the filter of one call can narrow a retriever's own, never widen it.
 
     Args:
-        fixed: None, a filter mapping, conditions, or an engine's own filter object (which cannot be combined).
+        fixed: as visible_filter() takes it; an engine's own filter object cannot be combined.
         narrowing: the same.
     """
-    if not fixed or not narrowing:
-        return fixed or narrowing or None
-    return _conditions(fixed) + _conditions(narrowing)
-
-
-def _conditions(filter: Any) -> tuple[Any, ...]:
-    if isinstance(filter, tuple):
-        return filter
-    if not isinstance(filter, Mapping):
-        raise ConfigError(f"a {type(filter).__name__} cannot be combined with the retriever's own filter: use filter mappings for both.")
-    return parse_filter(filter)
+    first, second = visible_filter(fixed), visible_filter(narrowing)
+    if not first or not second:
+        return first or second
+    for filter in (first, second):
+        if not isinstance(filter, tuple):
+            raise ConfigError(
+                f"a {type(filter).__name__} cannot be combined with the retriever's own filter: use filter mappings for both."
+            )
+    return first + second
 
 
 CONTENTS = ("passage", "document", "neighbours")

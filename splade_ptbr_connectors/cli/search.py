@@ -24,6 +24,7 @@ def search(
     store: StoreUrl,
     k: Annotated[int, typer.Option("-k", "--top-k", envvar=PREFIX + "K", help="Number of hits, 1 to 10,000.")] = 10,
     filter: Annotated[str | None, typer.Option("--filter", help='Payload filter, e.g. \'{"metadata.subject": "saúde"}\'.')] = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", help="Leave out hits with a smaller score.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Mark the words that made each hit match, and show what each adds to the score.")
     ] = False,
@@ -46,7 +47,7 @@ def search(
     with open_filled_store(store, model, tenant, setting) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
-        found = opened.search(vector, k, filter=conditions, group=not each_passage)
+        found = opened.search(vector, k, filter=conditions, group=not each_passage, min_score=min_score)
         hits = [hit_to_dict(hit) for hit in found]
         latency_ms = 1000 * (time.perf_counter() - started)
         if explain:

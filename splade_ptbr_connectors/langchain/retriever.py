@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 from ..filters import parse_filter
 from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
 from ..stores.base import Hit, Store, check_top_k
+from ..stores.search import check_min_score
 from ..validation import Positive, check
 from .documents import View
 
@@ -26,6 +27,7 @@ class SpladeRetriever(BaseRetriever):
         k: number of documents, 1..10,000; `invoke(query, k=3)` overrides it for one call.
         filter: see `splade_ptbr_connectors.filters`. A filter given to `invoke` must hold as well: it narrows this one. No filter
             reaches beyond the tenant that the store was opened with.
+        min_score: documents with a smaller score are left out; `invoke(query, min_score=12.5)` overrides it for one call.
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
             must be of this model, fused by reciprocal ranks. The score is then the fused one.
         prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
@@ -55,6 +57,7 @@ class SpladeRetriever(BaseRetriever):
     store: Store = Field(exclude=True, repr=False)
     k: int = 4
     filter: Any | None = None
+    min_score: float | None = None
     dense: Embeddings | None = Field(default=None, exclude=True, repr=False)
     prefetch: int | None = None
     rrf_k: int = 60
@@ -74,6 +77,12 @@ class SpladeRetriever(BaseRetriever):
     @classmethod
     def _check_prefetch(cls, value: object) -> int | None:
         return None if value is None else check_top_k("prefetch", value)
+
+    @field_validator("min_score", mode="before")
+    @classmethod
+    def _check_min_score(cls, value: Any) -> Any:
+        check_min_score(value)
+        return value
 
     @field_validator("rrf_k", mode="before")
     @classmethod
@@ -100,38 +109,56 @@ class SpladeRetriever(BaseRetriever):
             parse_filter(value)
         return value
 
-    def search_with_scores(self, query: str, k: int | None = None, filter: Any | None = None) -> list[tuple[Document, float]]:
+    def search_with_scores(
+        self, query: str, k: int | None = None, filter: Any | None = None, min_score: float | None = None
+    ) -> list[tuple[Document, float]]:
         """What invoke() returns, each document with its score; no callbacks are called."""
-        hits = self._hits(query, self._k(k), combine_filters(self.filter, filter))
+        hits = self._hits(query, self._k(k), combine_filters(self.filter, filter), min_score)
         return self._documents(hits, words_metadata(self.store, query, hits, self.explain))
 
-    async def asearch_with_scores(self, query: str, k: int | None = None, filter: Any | None = None) -> list[tuple[Document, float]]:
+    async def asearch_with_scores(
+        self, query: str, k: int | None = None, filter: Any | None = None, min_score: float | None = None
+    ) -> list[tuple[Document, float]]:
         """search_with_scores() without blocking the event loop."""
-        hits = await self._ahits(query, self._k(k), combine_filters(self.filter, filter))
+        hits = await self._ahits(query, self._k(k), combine_filters(self.filter, filter), min_score)
         return self._documents(hits, await awords_metadata(self.store, query, hits, self.explain))
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Any | None = None,
+        min_score: float | None = None,
     ) -> list[Document]:
-        return [document for document, _ in self.search_with_scores(query, k, filter)]
+        return [document for document, _ in self.search_with_scores(query, k, filter, min_score)]
 
     # The base class would drop k and filter of ainvoke(): both methods must name them.
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any | None = None
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Any | None = None,
+        min_score: float | None = None,
     ) -> list[Document]:
-        return [document for document, _ in await self.asearch_with_scores(query, k, filter)]
+        return [document for document, _ in await self.asearch_with_scores(query, k, filter, min_score)]
 
-    def _hits(self, query: str, k: int, filter: Any | None) -> list[Hit]:
+    def _hits(self, query: str, k: int, filter: Any | None, min_score: float | None) -> list[Hit]:
+        least = self.min_score if min_score is None else min_score
         if self.dense is None:
-            return self.store.search(query, k, filter=filter)
+            return self.store.search(query, k, filter=filter, min_score=least)
         embedded = self.dense.embed_query(query)
-        return self.store.search_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter)
+        return self.store.search_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter, min_score=least)
 
-    async def _ahits(self, query: str, k: int, filter: Any | None) -> list[Hit]:
+    async def _ahits(self, query: str, k: int, filter: Any | None, min_score: float | None) -> list[Hit]:
+        least = self.min_score if min_score is None else min_score
         if self.dense is None:
-            return await self.store.asearch(query, k, filter=filter)
+            return await self.store.asearch(query, k, filter=filter, min_score=least)
         embedded = await self.dense.aembed_query(query)
-        return await self.store.asearch_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter)
+        return await self.store.asearch_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter, min_score=least)
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)

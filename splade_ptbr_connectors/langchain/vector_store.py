@@ -15,6 +15,7 @@ from ..encoding.protocol import Encoder
 from ..errors import ConfigError
 from ..ingestion.adding import aadd, add
 from ..records import unique
+from ..retrieval import visible_filter
 from ..stores import open_store
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
 from .diversity import check_lambda, diverse
@@ -148,28 +149,33 @@ class SpladeVectorStore(VectorStore):
         """get_by_ids() without blocking the event loop."""
         return _whole(ids, await self.store.aget(ids), self._view)
 
-    def similarity_search(self, query: str, k: int = 4, *, filter: Any | None = None) -> list[Document]:  # type: ignore[override]
+    def similarity_search(self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None) -> list[Document]:  # type: ignore[override]
         """The k best documents, in the store's order.
 
         Args:
             k: 1..10,000.
-            filter: see `splade_ptbr_connectors.filters`.
+            filter: see `splade_ptbr_connectors.filters`; its names are those of `metadata`.
+            min_score: documents with a smaller score are left out.
         """
-        return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter)]
+        return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter, min_score=min_score)]
 
     async def asimilarity_search(  # type: ignore[override]
-        self, query: str, k: int = 4, *, filter: Any | None = None
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
     ) -> list[Document]:
         """similarity_search() without blocking the event loop."""
-        return [document for document, _ in await self.asimilarity_search_with_score(query, k, filter=filter)]
+        return [document for document, _ in await self.asimilarity_search_with_score(query, k, filter=filter, min_score=min_score)]
 
-    def similarity_search_with_score(self, query: str, k: int = 4, *, filter: Any | None = None) -> list[tuple[Document, float]]:
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
+    ) -> list[tuple[Document, float]]:
         """similarity_search() with the store's scores: plain dot products, larger is better."""
-        return self._scored(self.store.search(query, check_top_k("k", k), filter=filter))
+        return self._scored(self.store.search(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
 
-    async def asimilarity_search_with_score(self, query: str, k: int = 4, *, filter: Any | None = None) -> list[tuple[Document, float]]:
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
+    ) -> list[tuple[Document, float]]:
         """similarity_search_with_score() without blocking the event loop."""
-        return self._scored(await self.store.asearch(query, check_top_k("k", k), filter=filter))
+        return self._scored(await self.store.asearch(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
 
     def max_marginal_relevance_search(  # type: ignore[override]
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None
@@ -180,7 +186,7 @@ class SpladeVectorStore(VectorStore):
             lambda_mult: from 0 (as different as can be) to 1 (by score alone, as similarity_search() gives them).
         """
         check_top_k("k", k), check_lambda(lambda_mult)
-        hits = self.store.search(query, check_top_k("fetch_k", fetch_k), filter=filter)
+        hits = self.store.search(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = self.store.get([hit.doc_id for hit in hits])
         return [self._view.document(hit) for hit in _diverse(hits, entries, k, lambda_mult)]
 
@@ -189,7 +195,7 @@ class SpladeVectorStore(VectorStore):
     ) -> list[Document]:
         """max_marginal_relevance_search() without blocking the event loop."""
         check_top_k("k", k), check_lambda(lambda_mult)
-        hits = await self.store.asearch(query, check_top_k("fetch_k", fetch_k), filter=filter)
+        hits = await self.store.asearch(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = await self.store.aget([hit.doc_id for hit in hits])
         return [self._view.document(hit) for hit in _diverse(hits, entries, k, lambda_mult)]
 

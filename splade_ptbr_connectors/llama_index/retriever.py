@@ -12,6 +12,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from ..retrieval import awords_metadata, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
+from ..stores.search import check_min_score
 from ..validation import Positive, check
 from .filters import translate_filters
 from .nodes import View
@@ -23,8 +24,9 @@ class SpladeRetriever(BaseRetriever):
     Args:
         store: an open store; it brings its encoder.
         similarity_top_k: number of nodes, 1..10,000.
-        filters: MetadataFilters (their keys are payload paths such as "metadata.subject"), the filter mapping of
+        filters: MetadataFilters or, with the same names of a node's metadata, the filter mapping of
             `splade_ptbr_connectors.filters`, or the engine's own filter object.
+        min_score: nodes with a smaller score are left out.
         content_key: payload field that becomes the node's text.
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
             must be of this model, fused by reciprocal ranks. The score is then the fused one.
@@ -52,6 +54,7 @@ class SpladeRetriever(BaseRetriever):
         similarity_top_k: int = 10,
         filters: MetadataFilters | Mapping[str, Any] | Any | None = None,
         *,
+        min_score: float | None = None,
         content_key: str = "text",
         dense: BaseEmbedding | None = None,
         prefetch: int | None = None,
@@ -65,6 +68,8 @@ class SpladeRetriever(BaseRetriever):
         check_is_store(store)
         self.store = store
         self.similarity_top_k = check_top_k("similarity_top_k", similarity_top_k)
+        check_min_score(min_score)
+        self.min_score = min_score
         self.content_key = content_key
         self.dense = dense
         self.prefetch = None if prefetch is None else check_top_k("prefetch", prefetch)
@@ -88,16 +93,20 @@ class SpladeRetriever(BaseRetriever):
     def _hits(self, bundle: QueryBundle) -> list[Hit]:
         query, top_k = bundle.query_str, self.similarity_top_k
         if self.dense is None:
-            return self.store.search(query, top_k, filter=self._filter)
+            return self.store.search(query, top_k, filter=self._filter, min_score=self.min_score)
         embedded = bundle.embedding or self.dense.get_query_embedding(query)
-        return self.store.search_hybrid(query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter)
+        return self.store.search_hybrid(
+            query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter, min_score=self.min_score
+        )
 
     async def _ahits(self, bundle: QueryBundle) -> list[Hit]:
         query, top_k = bundle.query_str, self.similarity_top_k
         if self.dense is None:
-            return await self.store.asearch(query, top_k, filter=self._filter)
+            return await self.store.asearch(query, top_k, filter=self._filter, min_score=self.min_score)
         embedded = bundle.embedding or await self.dense.aget_query_embedding(query)
-        return await self.store.asearch_hybrid(query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter)
+        return await self.store.asearch_hybrid(
+            query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter, min_score=self.min_score
+        )
 
     def _nodes(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[NodeWithScore]:
         view = View(self.content_key, self.content, self.neighbours)

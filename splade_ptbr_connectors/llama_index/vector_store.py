@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llama_index.core.schema import BaseNode
@@ -22,6 +22,8 @@ from ..ingestion.adding import aadd, add
 from ..records import check_doc_id
 from ..retrieval import combine_filters
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
+from ..stores.entries import parsed
+from ..stores.matching import checked, test_of
 from .filters import translate_filters
 from .nodes import ID_PATH, REF_FIELD, View, to_records
 
@@ -124,30 +126,36 @@ class SpladeVectorStore(BasePydanticVectorStore):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def get_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
-        """The nodes of these ids, whole, in their order, without those that are not stored; without ids all nodes, in no order."""
-        if filters is not None:
-            raise ConfigError("get_nodes() lists nodes by id, or all of them: filters go with a query, or with delete_nodes().")
+        """The nodes of these ids, whole, in their order, without those that are not stored; without ids all nodes, in no order.
+
+        With filters, those of them that pass. Without ids every node is read and looked at here, which takes as long as the store is large.
+        """
+        passing = _test_of(filters)
         if node_ids is None:
-            return [self._whole(entry) for entry in self.store.scan()]
+            return [self._whole(entry) for entry in self.store.scan() if passing(entry.payload)]
         entries = self.store.get(node_ids)
-        return [self._whole(entries[node_id]) for node_id in dict.fromkeys(node_ids) if node_id in entries]
+        found = [entries[node_id] for node_id in dict.fromkeys(node_ids) if node_id in entries]
+        return [self._whole(entry) for entry in found if passing(entry.payload)]
 
     async def aget_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """get_nodes() without blocking the event loop."""
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
-    def query(self, query: VectorStoreQuery) -> VectorStoreQueryResult:  # type: ignore[override]
+    def query(self, query: VectorStoreQuery, *, min_score: float | None = None) -> VectorStoreQueryResult:  # type: ignore[override]
         """The best nodes with the store's scores, for the query's `query_str`; its embedding is not looked at.
 
-        A node that shares no term with the query is no hit, so that fewer than `similarity_top_k` may come back.
+        A node that shares no term with the query is no hit, so that fewer than `similarity_top_k` may come back; nor is one
+        with a score below `min_score`, which an index hands over from `vector_store_kwargs`.
         """
         text, top_k, filter = _read(query)
-        return self._result(self.store.search(text, top_k, filter=filter))
+        return self._result(self.store.search(text, top_k, filter=filter, min_score=min_score))
 
-    async def aquery(self, query: VectorStoreQuery) -> VectorStoreQueryResult:  # type: ignore[override]
+    async def aquery(  # type: ignore[override]
+        self, query: VectorStoreQuery, *, min_score: float | None = None
+    ) -> VectorStoreQueryResult:
         """query() without blocking the event loop."""
         text, top_k, filter = _read(query)
-        return self._result(await self.store.asearch(text, top_k, filter=filter))
+        return self._result(await self.store.asearch(text, top_k, filter=filter, min_score=min_score))
 
     def _result(self, hits: Sequence[Hit]) -> VectorStoreQueryResult:
         nodes = [self._view.node(hit).node for hit in hits]
@@ -164,6 +172,10 @@ def _again(kind: type[SpladeVectorStore], store: Store, options: dict[str, Any])
     return kind(store, **options)
 
 
+def _test_of(filters: MetadataFilters | None) -> Callable[[Mapping[str, Any]], bool]:
+    return test_of(checked(parsed(translate_filters(filters))))
+
+
 def _read(query: VectorStoreQuery) -> tuple[str, int, Any | None]:
     """Text, number of nodes and filter of a query. Raises ConfigError."""
     if query.mode not in _MODES:
@@ -178,8 +190,4 @@ def _read(query: VectorStoreQuery) -> tuple[str, int, Any | None]:
 def _narrowed(filters: Any | None, among: dict[str, Sequence[str] | None]) -> Any | None:
     """Conditions that require the filters, and of each of these fields one of its values; a field without values requires nothing."""
     chosen = parse_filter({field: list(values) for field, values in among.items() if values})
-    return combine_filters(translate_filters(filters, _of_metadata), chosen)
-
-
-def _of_metadata(key: str) -> str:
-    return key if key.startswith("metadata.") else f"metadata.{key}"
+    return combine_filters(translate_filters(filters), chosen)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..batches import batched
 from ..errors import ConfigError, StoreClosedError, StoreRefusedError
+from ..filters import Exists
 from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
@@ -33,14 +34,14 @@ from .entries import (
     ParsedFilter,
     Place,
     Refusal,
-    check_dense,
     check_doc_ids,
     check_entry,
-    check_fusion,
     check_top_k,
     parsed,
 )
+from .field_names import FieldNames
 from .passages import Spread
+from .search import at_least, checked_hybrid, checked_search
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -91,6 +92,7 @@ class Store(EngineMethods):
         self.tenant = tenant
         self._closed = False
         self._spread = Spread()
+        self._field_names = FieldNames(url)
         self._met_passages = False  # set by the first hit that is one of several passages
 
     @property
@@ -121,7 +123,14 @@ class Store(EngineMethods):
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def search(
-        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True, group: bool = True
+        self,
+        query: str | SparseVector,
+        top_k: int = 10,
+        *,
+        filter: Filter | None = None,
+        with_payload: bool = True,
+        group: bool = True,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
@@ -134,28 +143,38 @@ class Store(EngineMethods):
             filter: see `splade_ptbr_connectors.filters`, or the engine's own filter object.
             with_payload: False leaves the hits' payloads empty, which is faster: ids and scores only.
             group: False returns passages as hits of their own: the top_k best, several of one document among them.
+            min_score: hits with a smaller score are left out.
         """
-        vector, conditions = self._prepared(query, top_k, filter)
+        vector, conditions = self._prepared(query, top_k, filter, min_score)
         if not len(vector):
             return []
-        if not self._met_passages:
-            hits = self._search(vector, top_k, conditions, with_payload)
-            if not self._meets_passages(hits):
-                return hits
-        return self._search_passages(vector, top_k, conditions, with_payload, group)
+        hits = [] if self._met_passages else self._search(vector, top_k, conditions, with_payload)
+        if self._meets_passages(hits):
+            hits = self._search_passages(vector, top_k, conditions, with_payload, group)
+        for asked in self._unknown(conditions, hits):
+            self._field_names.found(asked, self._count((asked,)), self._count(()))
+        return at_least(hits, min_score)
 
     async def asearch(
-        self, query: str | SparseVector, top_k: int = 10, *, filter: Filter | None = None, with_payload: bool = True, group: bool = True
+        self,
+        query: str | SparseVector,
+        top_k: int = 10,
+        *,
+        filter: Filter | None = None,
+        with_payload: bool = True,
+        group: bool = True,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
-        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter)
+        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter, min_score)
         if not len(vector):
             return []
-        if not self._met_passages:
-            hits = await self._asearch(vector, top_k, conditions, with_payload)
-            if not self._meets_passages(hits):
-                return hits
-        return await self._asearch_passages(vector, top_k, conditions, with_payload, group)
+        hits = [] if self._met_passages else await self._asearch(vector, top_k, conditions, with_payload)
+        if self._meets_passages(hits):
+            hits = await self._asearch_passages(vector, top_k, conditions, with_payload, group)
+        for asked in self._unknown(conditions, hits):
+            self._field_names.found(asked, await self._acount((asked,)), await self._acount(()))
+        return at_least(hits, min_score)
 
     def search_hybrid(
         self,
@@ -166,6 +185,7 @@ class Store(EngineMethods):
         prefetch: int | None = None,
         rrf_k: int = 60,
         filter: Filter | None = None,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """The best documents by reciprocal rank fusion of the sparse and a dense search: score = sum of 1 / (rrf_k + rank).
 
@@ -173,11 +193,14 @@ class Store(EngineMethods):
             dense: the query's dense vector.
             prefetch: how many hits of each search are fused; None takes max(100, 5 * top_k).
             rrf_k: the ranking constant, 60 in the paper (Cormack, Clarke and Büttcher 2009); ranks count from 1.
+            min_score: hits with a smaller fused score are left out.
 
         Raises:
             ConfigError: the engine or this collection has no dense vectors, or a bad argument.
         """
-        return self._search_hybrid(self._prepared_hybrid(query, dense, top_k, prefetch, rrf_k, filter))
+        self._check_open()
+        search = checked_hybrid(self.encoder, query, dense, top_k, prefetch, rrf_k, filter, min_score)
+        return at_least(self._search_hybrid(search), min_score)
 
     async def asearch_hybrid(
         self,
@@ -188,9 +211,12 @@ class Store(EngineMethods):
         prefetch: int | None = None,
         rrf_k: int = 60,
         filter: Filter | None = None,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """search_hybrid() without blocking the event loop."""
-        return await self._asearch_hybrid(await asyncio.to_thread(self._prepared_hybrid, query, dense, top_k, prefetch, rrf_k, filter))
+        self._check_open()
+        search = await asyncio.to_thread(checked_hybrid, self.encoder, query, dense, top_k, prefetch, rrf_k, filter, min_score)
+        return at_least(await self._asearch_hybrid(search), min_score)
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, Entry]:
         """The stored entries of these documents; ids that are not stored are left out."""
@@ -364,19 +390,14 @@ class Store(EngineMethods):
         if self._closed:
             raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
 
-    def _prepared(self, query: str | SparseVector, top_k: int, filter: Filter | None) -> tuple[SparseVector, ParsedFilter]:
-        """The checked vector and filter of a search."""
-        self._check_open()
-        check_top_k("top_k", top_k)
-        vector = query if isinstance(query, SparseVector) else self.encoder.encode_query(query)
-        vector.check_vocabulary(self.encoder.vocab_size)
-        return vector, parsed(filter)
+    def _unknown(self, filter: ParsedFilter, hits: Sequence[Hit]) -> Iterable[Exists]:
+        return self._field_names.unknown(filter, hits) if filter and self._tells_existence else ()
 
-    def _prepared_hybrid(
-        self, query: str | SparseVector, dense: Sequence[float], top_k: int, prefetch: int | None, rrf_k: int, filter: Filter | None
-    ) -> HybridSearch:
-        vector, conditions = self._prepared(query, top_k, filter)
-        return HybridSearch(vector, check_dense(dense), top_k, *check_fusion(top_k, prefetch, rrf_k), conditions)
+    def _prepared(
+        self, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None
+    ) -> tuple[SparseVector, ParsedFilter]:
+        self._check_open()
+        return checked_search(self.encoder, query, top_k, filter, min_score)
 
     def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
         vocab_size = self.encoder.vocab_size

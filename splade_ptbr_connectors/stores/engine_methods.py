@@ -47,6 +47,11 @@ class EngineMethods(ABC):
     @abstractmethod
     def _close(self) -> None: ...
 
+    @property
+    def _tells_existence(self) -> bool:
+        """Whether the engine knows which documents have a field."""
+        return True
+
     # -- what an engine may do better ----------------------------------------------------------------------------------
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:

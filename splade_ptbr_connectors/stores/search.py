@@ -1,0 +1,53 @@
+"""The arguments of a search, checked, and what is left of its hits by `min_score`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..vectors import SparseVector
+from .entries import Filter, Hit, HybridSearch, ParsedFilter, check_dense, check_fusion, check_top_k, parsed
+
+if TYPE_CHECKING:
+    from ..encoding.protocol import Encoder
+
+
+def checked_search(
+    encoder: Encoder, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None
+) -> tuple[SparseVector, ParsedFilter]:
+    """Vector and filter of a search. Raises ConfigError, TextError, VectorError."""
+    check_top_k("top_k", top_k)
+    check_min_score(min_score)
+    vector = query if isinstance(query, SparseVector) else encoder.encode_query(query)
+    vector.check_vocabulary(encoder.vocab_size)
+    return vector, parsed(filter)
+
+
+def checked_hybrid(
+    encoder: Encoder,
+    query: str | SparseVector,
+    dense: Sequence[float],
+    top_k: int,
+    prefetch: int | None,
+    rrf_k: int,
+    filter: Filter | None,
+    min_score: float | None,
+) -> HybridSearch:
+    """The same of a hybrid search."""
+    vector, conditions = checked_search(encoder, query, top_k, filter, min_score)
+    return HybridSearch(vector, check_dense(dense), top_k, *check_fusion(top_k, prefetch, rrf_k), conditions)
+
+
+def check_min_score(min_score: object) -> None:
+    """Raise ConfigError for what no score can be compared with."""
+    if min_score is None:
+        return
+    if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not math.isfinite(min_score):
+        raise ConfigError(f"min_score is {min_score!r:.80}: it must be a finite number, or None for no limit.")
+
+
+def at_least(hits: list[Hit], min_score: float | None) -> list[Hit]:
+    """Without the hits below this score. The best top_k above it are the ones above it of the best top_k: nothing is lost by the order."""
+    return hits if min_score is None else [hit for hit in hits if hit.score >= min_score]

@@ -1,0 +1,87 @@
+"""What min_score leaves out, and which names of filters are warned of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.filters import parse_filter, shown_within
+from splade_ptbr_connectors.stores import open_store
+from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
+from splade_ptbr_connectors.vectors import SparseVector
+from tests.support.encoders import HashingEncoder
+from tests.support.qdrant_server import stand_in
+
+QUERY = SparseVector([1], [1.0])
+PASSAGES = [(0, 4, 8.0), (5, 9, 2.0), (10, 14, 5.0)]
+
+
+@pytest.fixture(params=["edge", "numba", "qdrant"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    options: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=24), "passages": {"passage_tokens": 16}}
+    if request.param == "qdrant":
+        with stand_in() as server, open_store(f"qdrant+{server.url}/all", **options) as opened:
+            yield opened
+    else:
+        with open_store(f"{request.param}:{tmp_path}", **options) as opened:
+            yield opened
+
+
+def fill(store: Store) -> None:
+    passages = tuple(EntryPassage(n, start, end, SparseVector([1], [weight])) for n, (start, end, weight) in enumerate(PASSAGES))
+    store.upsert_vectors([Entry("long", passages[0].vector, {"text": "aaaa bbbb cccc", "n": 1}, None, None, passages)])
+    store.upsert_vectors([(f"d{n}", SparseVector([1], [float(n)]), {"metadata": {"year": n}}) for n in range(1, 8)])
+
+
+@pytest.mark.parametrize("group", [True, False])
+@pytest.mark.parametrize("filter", [None, {"metadata.year": {"not": 6}}])
+@pytest.mark.parametrize("min_score", [None, -1, 0, 2, 2.5, 5.0, 8, 8.5])
+def test_hits_below_are_left_out(store: Store, group: bool, filter: Any, min_score: float | None) -> None:
+    fill(store)
+    for top_k in (1, 3, 20):
+        hits = store.search(QUERY, top_k, filter=filter, group=group)
+        expected = [hit for hit in hits if min_score is None or hit.score >= min_score]
+        assert store.search(QUERY, top_k, filter=filter, group=group, min_score=min_score) == expected
+        bare = store.search(QUERY, top_k, filter=filter, group=group, min_score=min_score, with_payload=False)
+        assert [(hit.doc_id, hit.score) for hit in bare] == [(hit.doc_id, hit.score) for hit in expected]
+
+
+def test_as_asearch_does(store: Store) -> None:
+    fill(store)
+    assert asyncio.run(store.asearch(QUERY, min_score=5)) == store.search(QUERY, min_score=5)
+
+
+@pytest.mark.parametrize("min_score", [True, "5", float("nan"), float("inf")])
+def test_what_no_score_can_be_compared_with(store: Store, min_score: Any) -> None:
+    with pytest.raises(ConfigError, match="min_score is"):
+        store.search(QUERY, min_score=min_score)
+
+
+def warned(store: Store, caplog: pytest.LogCaptureFixture, filter: Any) -> int:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        store.search(QUERY, filter=filter)
+    return sum("which none of the" in record.message for record in caplog.records)
+
+
+def test_a_name_that_no_document_has_is_warned_of_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    assert warned(store, caplog, {"yeer": 1}) == 0  # an empty store knows nothing
+    fill(store)
+    assert warned(store, caplog, {"yeer": 1}) == 1
+    assert warned(store, caplog, {"yeer": 2}) == 0
+    assert warned(store, caplog, {"$not": {"$or": [{"metadata.yeer": 1}, {"n": 1}]}}) == 1
+    assert warned(store, caplog, {"metadata.year": 99, "n": 7}) == 0
+    assert warned(store, caplog, {"ref_doc_id": "a", "_node.id": "b"}) == 0
+
+
+def test_a_name_that_frameworks_show_is_known_wherever_it_lies(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    fill(store)
+    assert warned(store, caplog, shown_within(parse_filter({"year": 99, "n": 99}), "metadata")) == 0
+    assert warned(store, caplog, shown_within(parse_filter({"yeer": 1}), "metadata")) == 1
+    assert [hit.doc_id for hit in store.search(QUERY, filter=shown_within(parse_filter({"year": 3}), "metadata"))] == ["d3"]
