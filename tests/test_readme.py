@@ -1,4 +1,4 @@
-"""What the READMEs and the pages about LangChain, LlamaIndex, hybrid search, long documents and servers show runs as it stands."""
+"""What the READMEs and the pages about filters, frameworks, hybrid search, long documents and servers show runs as it stands."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def test_both_readmes_show_the_same_code() -> None:
         [re.sub(r"#.*|my-documents|meus-documentos|\s", "", block) for block in blocks(name)] for name in ("README.md", "README.pt-BR.md")
     )
     assert portuguese == english
+
+
+def test_the_python_of_the_page_about_filters_runs(tmp_path: Path) -> None:
+    run(blocks("docs/filters.md"), tmp_path)
 
 
 def test_the_python_of_the_page_about_long_documents_runs(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def _combined(filters: MetadataFilters, depth: int) -> dict[str, Any]:
         return {"$or": parts} if parts else {}
     if filters.condition is FilterCondition.NOT:
         return {"$not": {"$or": parts}} if parts else {}
-    return {"$and": parts}
+    if filters.condition is FilterCondition.AND:
+        return {"$and": parts}
+    raise ConfigError(f"the filter condition {filters.condition!r} is not supported: conditions are joined by 'and', 'or' or 'not'.")
 
 
 def _condition(one: MetadataFilter) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_k_that_is_no_integer(cli: Command, filled: str, k: str) -> None:
     assert_fails(cli("search", "gripe", "--store", filled, "-k", k), 2, "-k")
 
 
-@pytest.mark.parametrize("filter", ["{", "[]", '"a"', '{"a": {"gta": 1}}', '{"a": 1.5}', '{"a":' * 100_000])
+@pytest.mark.parametrize("filter", ["{", "[]", '"a"', '{"a": {"gta": 1}}', '{"a": 1e999}', '{"a":' * 100_000])
 def test_bad_filters(cli: Command, filled: str, filter: str) -> None:
     assert_fails(cli("search", "gripe", "--store", filled, "--filter", filter), 2, "filter")
 

@@ -278,7 +278,7 @@ async def test_async_calls_run_beside_each_other_and_off_the_event_loop() -> Non
 
 async def test_a_stores_own_async_search_is_used() -> None:
     class Native(MemoryStore):
-        async def asearch(self, query: str, top_k: int, *, filter: Any = None, with_payload: bool = True) -> list[Any]:
+        async def asearch(self, query: str, top_k: int, *, filter: Any = None, **named: Any) -> list[Any]:
             return self.search(query, top_k, filter=filter)[:1]
 
     store = Native(HashingEncoder())

@@ -225,8 +225,9 @@ def test_nodes_are_deleted_by_document_by_id_and_by_filter() -> None:
     vectors.delete_nodes([])
     vectors.delete_nodes([], filters("subject", "trânsito"))
     assert ids(vectors.get_nodes()) == ["c"]
-    with pytest.raises(ConfigError, match="filters go with a query"):
-        vectors.get_nodes(filters=filters("subject", "saúde"))
+    assert ids(vectors.get_nodes(filters=filters("subject", "saúde"))) == []
+    assert ids(vectors.get_nodes(filters=filters("subject", "saúde", FilterOperator.NE))) == ["c"]
+    assert ids(vectors.get_nodes(["c"], filters("nothing", None, FilterOperator.IS_EMPTY))) == ["c"]
 
 
 def filters(key: str, value: Any, operator: FilterOperator = FilterOperator.EQ) -> MetadataFilters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -55,3 +56,16 @@ def test_a_bad_filter_is_not_sent(store: OpenSearchStore, server: StandIn, filte
 def test_a_dense_query_has_nothing_to_search(store: OpenSearchStore) -> None:
     with pytest.raises(errors.ConfigError, match="no dense vectors"):
         store.search_hybrid(VECTOR, (1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    "filter", [{"a": {"exists": True}}, {"a": None}, {"$not": {"$or": [{"a": {"lt": "2024-01-01"}}, {"b": 1}]}}], ids=repr
+)
+def test_an_index_of_an_earlier_version_is_not_asked_for_dates_and_existence(store: OpenSearchStore, server: StandIn, filter: Any) -> None:
+    store._operations.index = dataclasses.replace(store._operations.index, facet_scheme=None)
+    before = len(server.seen)
+    for use in (lambda: store.search(VECTOR, filter=filter), lambda: store.count(filter=filter), lambda: store.delete_where(filter)):
+        with pytest.raises(errors.StoreFormatError, match="filled by an earlier version"):
+            use()
+    assert len(server.seen) == before
+    assert store.search(VECTOR, filter={"a": 1, "b": {"gt": 2.5}}) == []
