@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
+from tests.support.operations import ASYNC
 from tests.support.qdrant_server import stand_in
 
 QUERY = SparseVector([1], [1.0])
@@ -54,7 +54,7 @@ def test_hits_below_are_left_out(store: Store, group: bool, filter: Any, min_sco
 
 def test_as_asearch_does(store: Store) -> None:
     fill(store)
-    assert asyncio.run(store.asearch(QUERY, min_score=5)) == store.search(QUERY, min_score=5)
+    assert ASYNC.search(store, QUERY, min_score=5) == store.search(QUERY, min_score=5)
 
 
 @pytest.mark.parametrize("min_score", [True, "5", float("nan"), float("inf")])
