@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..batches import batched
-from ..errors import ConfigError, StoreClosedError, StoreRefusedError
-from ..filters import Exists
+from ..errors import ConfigError, StoreClosedError, StoreError, StoreRefusedError
 from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
@@ -151,8 +150,11 @@ class Store(EngineMethods):
         hits = [] if self._met_passages else self._search(vector, top_k, conditions, with_payload)
         if self._meets_passages(hits):
             hits = self._search_passages(vector, top_k, conditions, with_payload, group)
-        for asked in self._unknown(conditions, hits):
-            self._field_names.found(asked, self._count((asked,)), self._count(()))
+        for asked in self._field_names.unknown(conditions, hits) if conditions else ():
+            try:
+                self._field_names.take(asked, self._has_field(asked))
+            except StoreError as error:
+                self._field_names.not_found_out(asked, error)
         return at_least(hits, min_score)
 
     async def asearch(
@@ -172,8 +174,11 @@ class Store(EngineMethods):
         hits = [] if self._met_passages else await self._asearch(vector, top_k, conditions, with_payload)
         if self._meets_passages(hits):
             hits = await self._asearch_passages(vector, top_k, conditions, with_payload, group)
-        for asked in self._unknown(conditions, hits):
-            self._field_names.found(asked, await self._acount((asked,)), await self._acount(()))
+        for asked in self._field_names.unknown(conditions, hits) if conditions else ():
+            try:
+                self._field_names.take(asked, await self._ahas_field(asked))
+            except StoreError as error:
+                self._field_names.not_found_out(asked, error)
         return at_least(hits, min_score)
 
     def search_hybrid(
@@ -311,11 +316,13 @@ class Store(EngineMethods):
             VectorError, RecordError, TextError: for the first bad entry; nothing of the batch is sent.
         """
         self._check_open()
+        self._field_names.written()
         return self._upsert(self._checked(entries))
 
     async def aload(self, entries: Sequence[tuple[Any, ...]]) -> list[Refusal]:
         """load() without blocking the event loop."""
         self._check_open()
+        self._field_names.written()
         return await self._aupsert(await asyncio.to_thread(self._checked, entries))
 
     def delete(self, doc_ids: Iterable[str]) -> int:
@@ -389,9 +396,6 @@ class Store(EngineMethods):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
-
-    def _unknown(self, filter: ParsedFilter, hits: Sequence[Hit]) -> Iterable[Exists]:
-        return self._field_names.unknown(filter, hits) if filter and self._tells_existence else ()
 
     def _prepared(
         self, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None

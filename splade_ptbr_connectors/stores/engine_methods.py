@@ -7,8 +7,11 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from ..errors import ConfigError
+from ..filters import Exists
 from ..vectors import SparseVector
 from .entries import Entry, Hit, HybridSearch, ParsedFilter, Refusal
+
+LOOKED_THROUGH = 10_000  # documents, read one by one for a field that none of them has
 
 
 class EngineMethods(ABC):
@@ -47,11 +50,6 @@ class EngineMethods(ABC):
     @abstractmethod
     def _close(self) -> None: ...
 
-    @property
-    def _tells_existence(self) -> bool:
-        """Whether the engine knows which documents have a field."""
-        return True
-
     # -- what an engine may do better ----------------------------------------------------------------------------------
 
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
@@ -69,6 +67,15 @@ class EngineMethods(ABC):
 
     async def _acount(self, filter: ParsedFilter) -> int:
         return await asyncio.to_thread(self._count, filter)
+
+    def _has_field(self, asked: Exists) -> bool | None:
+        """Whether a document has the field, for a warning only: True as well where to find out would take long. None: no documents."""
+        if not (held := self._count(())):
+            return None
+        return held > LOOKED_THROUGH or self._count((asked,)) > 0
+
+    async def _ahas_field(self, asked: Exists) -> bool | None:
+        return await asyncio.to_thread(self._has_field, asked)
 
     async def _adelete(self, doc_ids: list[str]) -> int:
         return await asyncio.to_thread(self._delete, doc_ids)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
-from ..filters import Exists, field_path, leaves
+from ..filters import Condition, Exists, field_path, leaves
 from .entries import EngineFilter, Hit, ParsedFilter
 from .matching import test_of
 
 logger = logging.getLogger(__name__)
 OWN_FIELDS = ("ref_doc_id",)  # what the faces of frameworks filter by themselves; so are names with an underscore
+MAX_NAMES = 100  # a program that makes names up, such as "readers.ana", is not followed further
+MAX_AT_ONCE = 4  # of one search, which waits for them
 
 
 class FieldNames:
@@ -19,28 +22,46 @@ class FieldNames:
     def __init__(self, url: str) -> None:
         self._url = url
         self._looked_up: set[tuple[str, str | None]] = set()
+        self._empty = False  # when last looked at
 
-    def unknown(self, filter: ParsedFilter, hits: Sequence[Hit]) -> Iterator[Exists]:
+    def unknown(self, filter: ParsedFilter, hits: Sequence[Hit]) -> list[Exists]:
         """What is to be looked up: names that are new here, and that none of the hits shows."""
-        for leaf in () if isinstance(filter, EngineFilter) else leaves(filter):
-            first, asked = field_path(leaf.field)[0].name, Exists(leaf.field, within=leaf.within)
-            if first in OWN_FIELDS or first.startswith("_") or (leaf.field, leaf.within) in self._looked_up:
+        if isinstance(filter, EngineFilter) or self._empty:
+            return []
+        return list(islice(self._not_shown(filter, hits), MAX_AT_ONCE))
+
+    def _not_shown(self, filter: tuple[Condition, ...], hits: Sequence[Hit]) -> Iterator[Exists]:
+        for asked in dict.fromkeys([Exists(leaf.field, within=leaf.within) for leaf in leaves(filter)]):
+            name = asked.field, asked.within
+            if name in self._looked_up or len(self._looked_up) >= MAX_NAMES:
+                continue
+            first = field_path(asked.field)[0].name
+            if first in OWN_FIELDS or first.startswith("_"):
                 continue
             if any(map(test_of((asked,)), [hit.payload for hit in hits])):
-                self._looked_up.add((leaf.field, leaf.within))
+                self._looked_up.add(name)
             else:
                 yield asked
 
-    def found(self, asked: Exists, documents: int, held: int) -> None:
-        """Take note that so many documents have the field, of so many that are held; without any nothing is known yet."""
-        if not held:
+    def take(self, asked: Exists, found: bool | None) -> None:
+        """Take note of what EngineMethods._has_field() says."""
+        self._empty = found is None
+        if found is None:
             return
         self._looked_up.add((asked.field, asked.within))
-        if not documents:
+        if not found:
             logger.warning(
-                "%s: a filter names the field %r, which none of the %d documents has: check how it is spelt; names of a store are paths "
-                "such as 'metadata.subject'",
+                "%s: a filter names the field %r, which no document has: check how it is spelt; names of a store are paths such as "
+                "'metadata.subject'",
                 self._url,
                 asked.field,
-                held,
             )
+
+    def not_found_out(self, asked: Exists, error: Exception) -> None:
+        """The store failed to say: the search itself did not, and the name is not asked for again."""
+        self._looked_up.add((asked.field, asked.within))
+        logger.debug("%s: whether a document has the field %r was not found out: %s", self._url, asked.field, error)
+
+    def written(self) -> None:
+        """Documents were written: an empty store may be looked at again."""
+        self._empty = False

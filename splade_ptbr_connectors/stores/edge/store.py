@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import qdrant_edge as edge
 
 from ...errors import ConfigError, StoreWriteError
-from ...filters import AnyOf
+from ...filters import AnyOf, Exists
 from ...vectors import SparseVector
 from .. import datatypes
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from ..calls import Operation
+from ..engine_methods import LOOKED_THROUGH
 from ..passages import (
     FetchPoints,
     Head,
@@ -247,6 +248,11 @@ class EdgeStore(Store):
     def _count(self, filter: ParsedFilter) -> int:
         with self._edge.use("count") as shard:
             return count(shard, self._documents(filter))
+
+    def _has_field(self, asked: Exists) -> bool | None:
+        with self._edge.use("count") as shard:
+            large = int(shard.info().points_count) > LOOKED_THROUGH  # its documents alone take a look at every payload
+        return True if large else super()._has_field(asked)
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
         payload = True if with_vectors else ONLY_NAMES

@@ -322,6 +322,17 @@ class Queries(Schema):
         answer = yield from ask(lambda client: client.count(index=self.target, body=body))
         return int(check_whole(answer, self.url)["count"])
 
+    def has_field(self, asked: Exists) -> Operation[bool | None]:
+        """Looks into the index, which takes no longer with more documents; an index of an earlier version does not know."""
+        if self.index.facet_scheme != FACET_SCHEME or (yield from self._holds_any((asked,))):
+            return True
+        return False if (yield from self._holds_any(())) else None
+
+    def _holds_any(self, filter: ParsedFilter) -> Operation[bool]:
+        body, params = {"query": all_of(self.documents(filter))}, {"terminate_after": 1}
+        answer = yield from ask(lambda client: client.count(index=self.target, body=body, params=params), retry=False)
+        return bool(check_whole(answer, self.url)["count"])
+
     def sample(self, size: int) -> Operation[list[Entry]]:
         yield from self.see_own_writes()
         body = {"query": all_of(self.documents(())), "size": size, "_source": WHOLE}

@@ -21,7 +21,6 @@ from .client import Clients
 from .failures import read_failure
 from .schema import ENGINE
 from .settings import OpenSearchSettings
-from .wire import FACET_SCHEME
 from .write import Writes
 
 if TYPE_CHECKING:
@@ -84,10 +83,6 @@ class OpenSearchStore(RemoteStore[Writes]):
         new_async_client = None if async_client is None else lambda: async_client
         connection = Connection(operations.url, client, read_failure, asked.policy(), new_async_client=new_async_client, owned=False)
         return cls._open(connection, operations, options, max_in_flight=asked.max_in_flight)
-
-    @property
-    def _tells_existence(self) -> bool:
-        return self._operations.index.facet_scheme == FACET_SCHEME
 
     @property
     def settings(self) -> OpenSearchSettings:

@@ -29,9 +29,9 @@ KEPT_S = 4.0  # the server closes a connection that was idle for 5 s
 T = TypeVar("T")
 
 
-def ask(make: Callable[[QdrantClient], T], *, patient: bool = False) -> Operation[T]:
+def ask(make: Callable[[QdrantClient], T], *, patient: bool = False, retry: bool = True) -> Operation[T]:
     """The answer to one call; see Call."""
-    answer: T = yield Call(make, _applied, patient)
+    answer: T = yield Call(make, _applied, patient, retry)
     return answer
 
 

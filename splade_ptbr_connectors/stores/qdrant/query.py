@@ -10,11 +10,12 @@ from qdrant_client import models
 
 from ...batches import batched
 from ...errors import ConfigError, StoreCorruptError, VectorError
-from ...filters import AnyOf, Condition, Period, Range
+from ...filters import AnyOf, Condition, Exists, Period, Range
 from ...filters.dates import date_time
 from ...vectors import SparseVector
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
+from ..engine_methods import LOOKED_THROUGH
 from ..field_conditions import QdrantDialect, translate
 from ..passages import FetchPoints, Head, Point, Spread, asks_for_text, fused_documents, head_of, rank, with_passages
 from ..payloads import HASH_FIELD, NUMBER_PATH, TENANT_FIELD
@@ -257,6 +258,18 @@ class Queries(Schema):
     def count(self, filter: ParsedFilter) -> Operation[int]:
         native = self.documents(filter)
         return (yield from ask(lambda client: client.count(self.collection, count_filter=native, exact=True))).count
+
+    def has_field(self, asked: Exists) -> Operation[bool | None]:
+        """Not sought in a large collection: of a field without an index the server would read every payload."""
+        about = yield from ask(lambda client: client.count(self.collection, exact=False), retry=False)
+        if about.count > LOOKED_THROUGH or (yield from self._holds_any((asked,))):
+            return True
+        return False if (yield from self._holds_any(())) else None
+
+    def _holds_any(self, filter: ParsedFilter) -> Operation[bool]:
+        arguments: dict[str, Any] = {"scroll_filter": self.documents(filter), "limit": 1, "with_payload": False, "with_vectors": False}
+        records, _ = yield from ask(lambda client: client.scroll(self.collection, **arguments), retry=False)
+        return bool(records)
 
     def sample(self, size: int) -> Operation[list[Entry]]:
         return (yield from self.scan_page(None, size, True))[0]

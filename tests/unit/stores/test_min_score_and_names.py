@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.filters import parse_filter, shown_within
-from splade_ptbr_connectors.stores import open_store
+from splade_ptbr_connectors.errors import ConfigError, StoreUnavailableError
+from splade_ptbr_connectors.filters import Exists, parse_filter, shown_within
+from splade_ptbr_connectors.stores import engine_methods, open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
+from splade_ptbr_connectors.stores.edge import store as edge_store
+from splade_ptbr_connectors.stores.field_names import MAX_NAMES
+from splade_ptbr_connectors.stores.qdrant import query as qdrant_query
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.operations import ASYNC
@@ -67,7 +70,7 @@ def warned(store: Store, caplog: pytest.LogCaptureFixture, filter: Any) -> int:
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         store.search(QUERY, filter=filter)
-    return sum("which none of the" in record.message for record in caplog.records)
+    return sum("which no document has" in record.message for record in caplog.records)
 
 
 def test_a_name_that_no_document_has_is_warned_of_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -78,6 +81,40 @@ def test_a_name_that_no_document_has_is_warned_of_once(store: Store, caplog: pyt
     assert warned(store, caplog, {"$not": {"$or": [{"metadata.yeer": 1}, {"n": 1}]}}) == 1
     assert warned(store, caplog, {"metadata.year": 99, "n": 7}) == 0
     assert warned(store, caplog, {"ref_doc_id": "a", "_node.id": "b"}) == 0
+
+
+def test_a_search_looks_up_few_names_and_never_fails_by_that(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    asked: list[Exists] = []
+
+    def fails(name: Exists) -> bool | None:
+        asked.append(name)
+        raise StoreUnavailableError("gone")
+
+    async def afails(name: Exists) -> bool | None:
+        return fails(name)
+
+    monkeypatch.setattr(store, "_has_field", fails)
+    monkeypatch.setattr(store, "_ahas_field", afails)
+    many = {"$or": [{"n": {"gte": 0}}, *[{f"x{n}": 1} for n in range(1000)]]}
+    assert [hit.doc_id for hit in store.search(QUERY, filter=many)] == ["long"]
+    assert [name.field for name in asked] == ["x0", "x1", "x2", "x3"]
+    for _ in range(MAX_NAMES):
+        assert len(ASYNC.search(store, QUERY, filter=many)) == 1
+    assert len(asked) <= MAX_NAMES + 4
+    assert len({name.field for name in asked}) == len(asked)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING and "x0" in record.message]
+
+
+def test_names_are_not_sought_where_that_takes_long(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    for module in (engine_methods, edge_store, qdrant_query):
+        monkeypatch.setattr(module, "LOOKED_THROUGH", 3)
+    assert warned(store, caplog, {"yeer": 1}) == 0
 
 
 def test_a_name_that_frameworks_show_is_known_wherever_it_lies(store: Store, caplog: pytest.LogCaptureFixture) -> None:
