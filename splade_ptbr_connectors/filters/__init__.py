@@ -24,7 +24,7 @@ A store translates the conditions into its engine's own filter, or takes that na
 
 from __future__ import annotations
 
-from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves, shown_within
+from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves, let_all_pass, shown_within
 from .fields import Path, field_path, readings
 from .form import MAX_NESTED, parse_filter
 
@@ -42,6 +42,7 @@ __all__ = [
     "Scalar",
     "field_path",
     "leaves",
+    "let_all_pass",
     "parse_filter",
     "readings",
     "shown_within",

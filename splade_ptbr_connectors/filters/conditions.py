@@ -112,6 +112,22 @@ def leaves(conditions: Iterable[Condition]) -> Iterator[AnyOf | Range | Period |
             yield condition
 
 
+def let_all_pass(conditions: tuple[Condition, ...]) -> bool:
+    """Whether they hold whatever a payload is, without naming a field: {"$or": [{}]}."""
+    return _always(And(conditions)) is True
+
+
+def _always(condition: Condition) -> bool | None:
+    """What it is of every payload, None: it depends."""
+    if isinstance(condition, Not):
+        inner = _always(condition.part)
+        return None if inner is None else not inner
+    if isinstance(condition, And | Or):
+        parts, deciding = {_always(part) for part in condition.parts}, isinstance(condition, Or)
+        return deciding if deciding in parts else None if None in parts else not deciding
+    return None
+
+
 def shown_within(conditions: tuple[Condition, ...], within: str) -> tuple[Condition, ...]:
     """The same, each field sought also within the field `within`; but for those that are named by it, or by a name with an underscore."""
     return tuple([_shown_within(condition, within) for condition in conditions])

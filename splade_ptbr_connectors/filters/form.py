@@ -115,8 +115,10 @@ def _equal(field: str, value: object) -> Condition:
         return Period(field, gte=found, lte=found)
     if isinstance(value, float) and math.isfinite(value):
         return Range(field, gte=value, lte=value)
+    hint = "; filters are combined by $and, $or and $not" if field.startswith("$") else ""
     raise ConfigError(
-        f"filter on {field!r} compares with {_shown(value)}: strings, finite numbers, booleans, dates, date-times and None can be compared."
+        f"filter on {field!r} compares with {_shown(value)}: strings, finite numbers, booleans, dates, date-times and None can be "
+        f"compared{hint}."
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..batches import batched
 from ..errors import ConfigError, StoreClosedError, StoreError, StoreRefusedError
+from ..filters import let_all_pass
 from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
@@ -337,11 +339,16 @@ class Store(EngineMethods):
         return sum(deleted)
 
     def delete_where(self, filter: Filter) -> int:
-        """Delete the documents that a filter lets pass. Returns how many. An empty filter is a ConfigError: name what is to go."""
+        """Delete the documents that a filter lets pass. Returns how many.
+
+        Raises:
+            ConfigError: the filter is empty, or lets every document pass without naming a field, as {"$or": [{}]} does: name what is to go.
+        """
         self._check_open()
         conditions = parsed(filter)
-        if not conditions:
-            raise ConfigError("delete_where() was given an empty filter, which is every document: name the ones to delete.")
+        if not isinstance(conditions, EngineFilter) and let_all_pass(conditions):
+            given = "an empty filter, which" if not conditions else f"the filter {reprlib.repr(filter)}, which"
+            raise ConfigError(f"delete_where() was given {given} is every document: name the ones to delete.")
         return self._delete_where(conditions)
 
     def sweep(self) -> int:

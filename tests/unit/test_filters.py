@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.filters import And, AnyOf, Exists, Not, Or, Period, Range, leaves, parse_filter
+from splade_ptbr_connectors.filters import And, AnyOf, Exists, Not, Or, Period, Range, leaves, let_all_pass, parse_filter
 
 
 def nested(operator: str, levels: int) -> dict[str, Any]:
@@ -85,6 +85,7 @@ def test_meaning(filter: dict[str, Any], conditions: tuple[Any, ...]) -> None:
         ({"a": ["x", ["y"]]}, "can be compared"),
         ({"a": b"x"}, "can be compared"),
         ({"a": {}}, "use gt, gte, lt, lte, not, all or exists"),
+        ({"$nor": [{"a": 1}]}, "filters are combined by $and, $or and $not"),
         ({"a": {"gtee": 1}}, "did you mean 'gte'"),
         ({"a": {"$in": [1]}}, "use gt, gte, lt, lte, not, all or exists"),
         ({"a": {"gt": "2000"}}, "bounds are finite numbers"),
@@ -154,3 +155,16 @@ def test_bounds_become_plain_numbers(bound: Any) -> None:
     assert isinstance(condition, Range)
     assert type(condition.gt) in (int, float)
     assert condition.gt == bound
+
+
+@pytest.mark.parametrize(
+    ("filter", "all_pass"),
+    [
+        *[({}, True), ({"$or": [{}]}, True), ({"$or": [{"a": 1}, {}]}, True), ({"$not": {"$or": []}}, True)],
+        *[({"$and": [{}, {"a": {"all": []}}]}, True), ({"$not": {"a": 1, "$or": []}}, True), ({"a": {"not": []}}, False)],
+        *[({"$or": []}, False), ({"$not": {}}, False), ({"a": []}, False), ({"a": 1, "$or": [{}]}, False)],
+        *[({"a": {"exists": False}}, False), ({"$not": {"$or": [{"a": 1}, {"b": []}]}}, False)],
+    ],
+)
+def test_what_lets_everything_pass(filter: dict[str, Any], all_pass: bool) -> None:
+    assert let_all_pass(parse_filter(filter)) == all_pass

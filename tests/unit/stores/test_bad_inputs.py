@@ -145,10 +145,10 @@ def test_a_bad_filter(watched: Watched, filter: Any) -> None:
     assert seen() == before
 
 
-@pytest.mark.parametrize("filter", [{}, None, ()])
+@pytest.mark.parametrize("filter", [{}, None, (), {"$or": [{}]}, {"$not": {"$or": []}}, {"$and": []}])
 def test_delete_where_does_not_take_everything_for_an_answer(watched: Watched, filter: Any) -> None:
     store, _ = watched
-    with pytest.raises(errors.ConfigError, match="empty filter"):
+    with pytest.raises(errors.ConfigError, match="which is every document"):
         store.delete_where(filter)
     assert store.count() == 1
 
