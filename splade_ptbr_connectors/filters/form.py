@@ -51,8 +51,13 @@ def _all_of(conditions: list[Condition]) -> Condition:
 
 
 def _any_of(conditions: Iterable[Condition]) -> Condition:
-    """Alternatives within alternatives are alternatives: every engine takes a flat list more easily."""
+    """Alternatives within alternatives are alternatives, and values of one field are one list: engines take these more easily."""
     parts = [part for condition in conditions for part in (condition.parts if isinstance(condition, Or) else (condition,))]
+    values: dict[str, list[Scalar]] = {}
+    for part in parts:
+        if isinstance(part, AnyOf):
+            values.setdefault(part.field, []).extend(part.values)
+    parts = [AnyOf(field, tuple(found)) for field, found in values.items()] + [part for part in parts if not isinstance(part, AnyOf)]
     return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
 

@@ -61,8 +61,9 @@ DAY = 86_400_000_000  # microseconds
         ({"$or": [{"a": 1}]}, (AnyOf("a", (1,)),)),
         (
             {"$or": [{"a": 1, "b": 2}, {"$or": [{"c": 3}, {}]}]},
-            (Or((And((AnyOf("a", (1,)), AnyOf("b", (2,)))), AnyOf("c", (3,)), And(()))),),
+            (Or((AnyOf("c", (3,)), And((AnyOf("a", (1,)), AnyOf("b", (2,)))), And(()))),),
         ),
+        ({"$or": [{"a": 1}, {"b": 2}, {"a": ["x", True]}]}, (Or((AnyOf("a", (1, "x", True)), AnyOf("b", (2,)))),)),
         ({"d": 4, "$not": {"a": {"not": 1}}}, (AnyOf("d", (4,)), AnyOf("a", (1,)))),
         ({"$not": {}}, (Not(And(())),)),
         ({'"$or"': 1, "$nor": 2}, (AnyOf('"$or"', (1,)), AnyOf("$nor", (2,)))),

@@ -13,6 +13,8 @@ from .wire import EXISTING, FACETS, TENANT, escaped, moment_key, number_key, ter
 
 MAX_VALUES = 65_536  # index.max_terms_count
 MAX_NATIVE_DEPTH = 200  # levels of JSON, far beyond the 20 of queries that a server takes; our own code recurses
+OF_BOOL = ("filter", "must", "must_not", "should")
+LEAVES = ("term", "terms", "range", "match_none", "match_all")
 
 Clauses = Mapping[str, list[dict[str, Any]]]
 
@@ -52,8 +54,16 @@ def restrict_to_tenant(filter: ParsedFilter, tenant: str | None) -> Clauses:
 
 
 def clause_count(clauses: Mapping[str, Any]) -> int:
-    """At least as many as the clauses that the server counts in them."""
-    return sum(map(_mappings_in, clauses.values()))
+    """As many as the server counts in them; of a native filter of other kinds at least as many."""
+    return sum(_clauses_in(clause) for some in clauses.values() for clause in some)
+
+
+def _clauses_in(query: Mapping[str, Any]) -> int:
+    [(kind, body)] = query.items()
+    if kind == "bool" and all(isinstance(some, list) for name, some in body.items() if name in OF_BOOL):
+        inner = {name: sum(map(_clauses_in, body.get(name, ()))) for name in OF_BOOL}
+        return sum(inner.values()) + (inner["must_not"] == sum(inner.values()))  # the server puts a match_all beside negations alone
+    return 1 if kind in LEAVES else _mappings_in(query)
 
 
 def _mappings_in(value: Any) -> int:

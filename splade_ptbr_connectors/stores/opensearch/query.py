@@ -232,7 +232,12 @@ class Queries(Schema):
         if len(query) + taken <= DEFAULT_MAX_CLAUSES // 2:  # no server is set to so few
             return query
         server = yield from self.server()
-        room = max(1, server.max_clauses - taken)
+        room = server.max_clauses - taken
+        if room < 1:
+            raise ConfigError(
+                f"the filter has {taken:,} conditions, {self.url} takes {server.max_clauses:,} together with the terms of the query: "
+                "compare a field with a list of values instead of each by itself, or raise indices.query.bool.max_clause_count there."
+            )
         if len(query) <= room:
             return query
         self.pruned += 1

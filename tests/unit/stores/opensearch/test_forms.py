@@ -273,7 +273,19 @@ def test_the_tenant_is_a_clause_of_its_own_beside_any_filter() -> None:
     assert restrict_to_tenant((), None) == {}
     assert restrict_to_tenant(EngineFilter(NativeFilter({"match_all": {}})), "a")["filter"] == [{"match_all": {}}, mine]
     assert restrict_to_tenant(parse_filter({"x": {"not": "y"}}), "a") == {"filter": [mine], "must_not": [{"terms": {"facets": ["x=s:y"]}}]}
-    assert clause_count(restrict_to_tenant(parse_filter({"x": 1, "y": {"gt": 1, "not": 5}}), "a")) >= 4
+
+
+@pytest.mark.parametrize(
+    ("filter", "count"),
+    [
+        *[({}, 0), ({"x": 1, "y": {"gt": 1, "not": 5}}, 3), ({"x": list(range(9))}, 1), ({"$or": [{"x": n} for n in range(9)]}, 1)],
+        *[({"$or": [{"x": 1, "y": 2}, {"z": None}]}, 4), ({"$not": {"x": {"not": 1}, "y": 2}}, 3), ({"$or": []}, 1)],
+    ],
+)
+def test_clauses_are_counted_as_the_server_counts_them(filter: dict[str, Any], count: int) -> None:
+    """Those that hold no others; negations alone get one more."""
+    assert clause_count(restrict_to_tenant(parse_filter(filter), None)) == count
+    assert clause_count(restrict_to_tenant(parse_filter(filter), "a")) == count + 1
 
 
 # -- names and mappings --------------------------------------------------------------------------------------------------
@@ -498,6 +510,11 @@ def test_the_limit_of_clauses_is_the_servers_own() -> None:
     assert 2040 <= kept < 2048
     assert body["bool"]["should"][0]["rank_feature"]["field"] == FeatureLayout().path(2050 - kept)
     assert operations.pruned == 1
+    filter = restrict_to_tenant(parse_filter({"$or": [{"x": {"gt": n}} for n in range(2047)]}), None)
+    assert len(answering(operations.query(query, 10, filter), WITH_PLUGIN)["bool"]["should"]) == 1
+    filter = restrict_to_tenant(parse_filter({"$or": [{"x": {"gt": n}} for n in range(2048)]}), None)
+    with pytest.raises(errors.ConfigError, match="has 2,048 conditions"):
+        answering(operations.query(query, 10, filter), WITH_PLUGIN)
 
 
 def test_what_a_cluster_says_about_itself() -> None:
