@@ -113,6 +113,34 @@ def test_a_query_of_more_terms_than_the_server_takes_keeps_the_largest_weights(o
     assert min(hit.score for hit in hits) > 201
 
 
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"$or": [{"n": {"gte": n, "lt": n + 1}} for n in range(1021)]},
+        {"$or": [{"n": n, "m": None} for n in range(340)]},
+        {"$or": [{"$not": {"n": {"not": n}}, "m": n} for n in range(510)] + [{"n": 0}]},
+        {"$and": [{"n": {"not": n + 9}} for n in range(1021)]},
+    ],
+    ids=["ranges", "pairs", "negations", "all"],
+)
+def test_as_many_conditions_as_the_server_takes_leave_the_query_whole(opener: Opener, filter: dict[str, Any]) -> None:
+    store = opener(passages={"passage_tokens": 16})
+    store.upsert_vectors([("a", SparseVector([1, 2, 3], [1.0, 2.0, 3.0]), {"n": 0})])
+    [hit] = store.search(SparseVector([1, 2, 3], [1.0, 1.0, 1.0]), filter=filter)
+    assert (hit.score, store.pruned_queries) == (6.0, 0)
+
+
+@pytest.mark.parametrize("tenant", [None, "a"])
+def test_a_name_that_no_document_has_is_warned_of_once(opener: Opener, caplog: pytest.LogCaptureFixture, tenant: str | None) -> None:
+    store = opener(tenant=tenant)
+    for filled, expected in ((False, 0), (True, 1), (True, 0)):
+        store.upsert_vectors([("a", VECTOR, {"n": 1})] if filled else [])
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            store.search(VECTOR, filter={"$or": [{"yeer": 1}, {"n": 7}]})
+        assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == ["yeer"] * expected
+
+
 def test_top_k_beyond_the_collection_and_no_overlap(store: OpenSearchStore) -> None:
     store.upsert_vectors((str(n), VECTOR) for n in range(3))
     assert len(store.search(VECTOR, 10_000)) == 3
@@ -129,6 +157,8 @@ WIDENING = [
     {},
     None,
     {"x": {"not": 5}},
+    {"$or": [{"of": "b"}, {"$not": {"of": "b"}}]},
+    {"$not": {"$or": [{"of": "a"}, {"tenant": "a"}]}},
     NativeFilter({"match_all": {}}),
     NativeFilter({"bool": {"should": [{"match_all": {}}, {"term": {"tenant": "b"}}], "minimum_should_match": 0}}),
     NativeFilter({"bool": {"must_not": {"term": {"tenant": "a"}}}}),

@@ -80,6 +80,11 @@ FILTERS: list[dict[str, Any]] = [
     {"ns": {"gte": NANOSECONDS + 1}},
     {"ns": {"gte": NANOSECONDS, "lt": NANOSECONDS + 1}},
     {"ns": {"lt": 2**63 - 1}},
+    {"$or": [{"group": 1}, {"$not": {"group": 1}}]},
+    {"$or": [{"metadata.subject": "saúde"}, {"ns": None}, {"group": 2, "palavra chave": 1}]},
+    {"$not": {"$or": [{"group": 0}, {"metadata.tags": "x"}]}},
+    {"$not": {"missing.field": "a"}},
+    {"ns": {"exists": True}, "$and": [{"ns": {"not": 0}}, {"metadata.year": {"not": None}}]},
 ]
 filters = st.none() | st.sampled_from(FILTERS)
 operations = st.lists(
