@@ -21,7 +21,15 @@ QDRANT = "http://localhost:6333/"  # as the pages write it
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 IN_PORTUGUESE = [name for name in PAGES if name.endswith(".pt.md")]
 RUN_ELSEWHERE = {  # whose results are compared: tests/test_readme.py, tests/unit/embedders, tests/servers/test_pages.py
-    *("docs/encoders.md", "docs/hybrid.md", "docs/langchain.md", "docs/llama-index.md", "docs/long-documents.md", "docs/servers.md"),
+    *(
+        "docs/encoders.md",
+        "docs/filters.md",
+        "docs/hybrid.md",
+        "docs/langchain.md",
+        "docs/llama-index.md",
+        "docs/long-documents.md",
+        "docs/servers.md",
+    ),
     "docs/engines/opensearch.md",
 }
 
