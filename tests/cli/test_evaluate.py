@@ -65,7 +65,7 @@ def test_inputs_that_do_not_fit(cli: Command, filled: str, queries: Path, qrels:
     queries.write_text('{"_id": "q1", "text": "gripe"}\n{"_id": "q2"\n')
     fails(3, "q.jsonl, line 2")
     queries.write_text('{"_id": "q1", "text": "gripe"}\n{"_id": "q1", "text": "bolo"}\n')
-    fails(3, "q.jsonl, line 2", "twice")
+    fails(3, "q.jsonl, line 2", "duplicate query id")
     queries.write_text('{"_id": "q1"}\n')
     fails(3, "q.jsonl, line 1", "text")
     queries.unlink()
