@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.stores.faces import GOAL_MS, overheads
+from benchmarks.stores.faces import GOAL_MS, GOAL_TIMES, crowd, overheads
 
 
 def test_an_overhead_is_what_each_query_takes_longer_than_by_the_store() -> None:
@@ -19,12 +19,19 @@ def test_an_overhead_is_what_each_query_takes_longer_than_by_the_store() -> None
     assert [found[face]["verdict"] for face in ("thin", "thick")] == ["ok", "missed"]
 
 
+def test_the_slowest_hundredth_of_a_crowd_is_compared_with_one_thread() -> None:
+    waited = [1.0] * 98 + [20.0] * 2
+    assert [crowd(waited, one_thread)["verdict"] for one_thread in (20 / GOAL_TIMES, 19 / GOAL_TIMES)] == ["ok", "missed"]
+    assert crowd(waited, 2.0)["times"] == pytest.approx(10) and crowd(waited, 2.0)["p50"] == 1.0
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_the_command_measures_every_face(options: list[str]) -> None:
-    small = ["faces", "--documents", "100", "--queries", "3", "--rounds", "1", "--engines", "edge", *options]
+    small = ["faces", "--documents", "100", "--queries", "3", "--rounds", "1", "--engines", "edge", "--threads", "3", *options]
     done = CliRunner().invoke(app, small, catch_exceptions=False)
     assert done.exit_code == 0
     if options:
-        assert [len(each) for each in json.loads(done.output)["faces"].values()] == [6, 6]
+        found = json.loads(done.output)
+        assert [len(each) for each in found["faces"].values()] == [6, 6] and list(found["threads"]) == ["edge, 3 threads"]
     else:
         assert done.output.count("LangChain vector store") == 4
