@@ -90,7 +90,7 @@ def _mean(vectors: list[SparseVector], windows: list[list[int]]) -> SparseVector
     """Of the windows of a text, each as heavy as it is long; of none, the empty vector."""
     if len(vectors) <= 1:
         return vectors[0] if vectors else SparseVector([], [])
-    shares = np.sort([len(window) for window in windows]) / sum(map(len, windows))  # as vectors come, shortest first
+    shares = np.array([len(window) for window in windows]) / sum(map(len, windows))
     terms, places = np.unique(np.concatenate([vector.term_ids for vector in vectors]), return_inverse=True)
     weights = np.concatenate([vector.weights * share for vector, share in zip(vectors, shares, strict=True)])
     return SparseVector(terms, np.bincount(places, weights, len(terms)).astype(np.float32))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BATCH_LENGTH = 256  # tokens a row may have in a full batch
-Window = tuple[int, list[int]]  # number of the text, token ids
+Window = tuple[int, list[int]]  # its place among all windows, token ids
 
 
 class ForwardPasses:
@@ -39,17 +39,17 @@ class ForwardPasses:
         self._dropped = dropped
 
     def vectors(self, texts: list[TokenizedText], runtime: Runtime, batch_size: int) -> list[list[SparseVector]]:
-        """One vector per window of each text; `batch_size` windows go through the network at once, or fewer when they are long."""
-        windows = [(n, ids) for n, text in enumerate(texts) for ids in text.windows]
-        found: list[list[SparseVector]] = [[] for _ in texts]
-        windows.sort(key=lambda window: len(window[1]))
-        for batch in window_batches(windows, batch_size):
+        """One vector per window of each text, in order; `batch_size` windows go through the network at once, or fewer if long."""
+        windows: list[Window] = list(enumerate(ids for text in texts for ids in text.windows))
+        found: dict[int, SparseVector] = {}
+        for batch in window_batches(sorted(windows, key=lambda window: len(window[1])), batch_size):
             activations = runtime.activations(*_padded([ids for _, ids in batch], self._pad_id))
             if self._log1p_again:  # of a maximum, so applied once after pooling
                 activations = np.log1p(activations)
-            for (n, _), vector in zip(batch, sparse_rows(activations, self._dropped), strict=True):
-                found[n].append(vector)
-        return found
+            for (place, _), vector in zip(batch, sparse_rows(activations, self._dropped), strict=True):
+                found[place] = vector
+        places = iter(range(len(windows)))
+        return [[found[next(places)] for _ in text.windows] for text in texts]
 
 
 def window_batches(windows: list[Window], size: int) -> Iterator[list[Window]]:
