@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .stores.base import Hit, Store
+    from .vectors import SparseVector
 
 _WORD = re.compile(r"\S{1,40}")  # of one without end a part is enough
 
@@ -35,21 +36,33 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
     return found
 
 
-def add_words(hits: list[dict[str, Any]], found: Sequence[Hit], query: str, store: Store) -> None:
-    """Give each hit its "words", those that made it match, largest contribution first; none if it was deleted meanwhile."""
+def add_words(hits: list[dict[str, Any]], found: Sequence[Hit], query: str, store: Store, vector: SparseVector) -> None:
+    """Give each hit its "words", those that made it match, largest contribution first; none if it was deleted meanwhile.
+
+    Args:
+        vector: of the query, which is encoded by whoever has searched.
+    """
     from .retrieval import explain_hits  # loads numpy, which commands that explain nothing do without
 
-    for hit, explanation in zip(hits, explain_hits(store, query, found), strict=True):
+    for hit, explanation in zip(hits, explain_hits(store, query, found, vector), strict=True):
         hit["words"] = explanation.to_dict()["words"] if explanation is not None else []
 
 
 def marks_of(hit: Mapping[str, Any]) -> list[Mark]:
     """The matched words that stand in the hit's text, in order."""
-    first = hit.get("passage", {"start": 0})["start"]
+    return _marks(hit, "places", hit.get("passage", {"start": 0})["start"])
+
+
+def title_marks_of(hit: Mapping[str, Any]) -> list[Mark]:
+    """Those that stand in its title."""
+    return _marks(hit, "title_places", 0)
+
+
+def _marks(hit: Mapping[str, Any], places: str, first: int) -> list[Mark]:
     return sorted(
         Mark(place["start"] - first, place["end"] - first, number, word["contribution"])
         for number, word in enumerate(hit.get("words", ()))
-        for place in word["places"]
+        for place in word[places]
     )
 
 

@@ -93,13 +93,18 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     return str(text), metadata
 
 
-def explain_hits(store: Store, query: str | SparseVector, hits: Sequence[Hit]) -> list[WordExplanation | None]:
+def explain_hits(
+    store: Store, query: str | SparseVector, hits: Sequence[Hit], vector: SparseVector | None = None
+) -> list[WordExplanation | None]:
     """For each hit the words that made its passage match, largest contribution first; of a hit without a place its best passage's.
 
     The vectors are compared as the engine keeps them, so the contributions add up to the hit's score within the engine's precision.
     None stands for a document that is stored no more.
+
+    Args:
+        vector: of a query that is a text and was encoded for the search; None encodes it.
     """
-    return _all_explained(store, query, hits, store.get([hit.doc_id for hit in hits]))
+    return _all_explained(store, query, hits, store.get([hit.doc_id for hit in hits]), vector)
 
 
 async def aexplain_hits(store: Store, query: str | SparseVector, hits: Sequence[Hit]) -> list[WordExplanation | None]:
@@ -127,10 +132,11 @@ def _words(explanation: WordExplanation | None) -> dict[str, Any]:
 
 
 def _all_explained(
-    store: Store, query: str | SparseVector, hits: Sequence[Hit], entries: Mapping[str, Entry]
+    store: Store, query: str | SparseVector, hits: Sequence[Hit], entries: Mapping[str, Entry], vector: SparseVector | None = None
 ) -> list[WordExplanation | None]:
-    vector = query if isinstance(query, SparseVector) else store.encoder.encode_query(query)
     text = None if isinstance(query, SparseVector) else query
+    if vector is None:
+        vector = query if isinstance(query, SparseVector) else store.encoder.encode_query(query)
     return [_explained(store, text, vector, entries[hit.doc_id], hit) if hit.doc_id in entries else None for hit in hits]
 
 

@@ -51,7 +51,7 @@ def search(
         hits = [hit_to_dict(hit) for hit in found]
         latency_ms = 1000 * (time.perf_counter() - started)
         if explain:
-            add_words(hits, found, query, opened)
+            add_words(hits, found, query, opened, vector)
         document = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "latency_ms": latency_ms, "hits": hits}
     emit(document, partial(_render, lines=lines), as_json=as_json)
 

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from ..vectors import SparseVector
 from .explain import Contribution, explain
@@ -14,6 +14,7 @@ from .protocol import Encoder, ShowsPieces
 
 Source = Literal["text", "title", "expansion", "term"]
 Style = Literal["plain", "ansi"]
+T = TypeVar("T")
 
 _LETTER = r"[\w\u0300-\u036f]"  # combining accents too: they are letters of a decomposed text
 _WORD = re.compile(rf"{_LETTER}+(?:[-'’]{_LETTER}+)*|[^\w\s]")
@@ -119,13 +120,26 @@ def marked(text: str, places: Iterable[tuple[int, int]], *, start: int = 0, styl
     "plain" marks with two asterisks, "ansi" with a terminal's colours; control characters of the text are taken out of both.
     """
     before, behind = MARKS[style]
-    shown, done = list[str](), 0
-    for begin, end in sorted(places):
-        begin, end = max(begin - start, done), min(end - start, len(text))
-        if begin < end:
-            shown += [printable(text[done:begin]), before, printable(text[begin:end]), behind]
-            done = end
-    return "".join([*shown, printable(text[done:])])
+    marks = [(begin - start, end - start, True) for begin, end in sorted(places)]
+    return "".join(f"{before}{piece}{behind}" if mark else piece for piece, mark in in_pieces(text, marks, 0, len(text)))
+
+
+def in_pieces(text: str, marks: Iterable[tuple[int, int, T]], start: int, end: int) -> Iterator[tuple[str, T | None]]:
+    """The text from start to end, printable, each piece with what the mark there says, or None.
+
+    Args:
+        marks: (start, end, what it says) in order; of those that overlap the first has what they share.
+    """
+    done = start
+    for begin, stop, says in marks:
+        first, last = max(begin, done), min(stop, end)
+        if first < last:
+            if done < first:
+                yield printable(text[done:first]), None
+            yield printable(text[first:last]), says
+            done = last
+    if done < end:
+        yield printable(text[done:end]), None
 
 
 class TextWords:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..encoding.explain_query import explain_query
-from ..encoding.explain_words import printable
-from ..hits import Mark, add_words, hit_to_dict, marks_of, stretch
+from ..encoding.explain_words import in_pieces, printable
+from ..hits import Mark, add_words, hit_to_dict, marks_of, stretch, title_marks_of
 from ..stores.base import Store
 
 SHOWN_CHARACTERS = 1200  # of a text: more than a passage has; of a longer document the part that matched best
@@ -36,7 +36,7 @@ def search(store: Store, query: str, top_k: int) -> Json:
     vector = store.encoder.encode_query(query)
     found = store.search(vector, top_k)
     hits = [hit_to_dict(hit) for hit in found]
-    add_words(hits, found, query, store)
+    add_words(hits, found, query, store, vector)
     asked = explain_query(query, vector, store.encoder)
     origins = {term: each.origin for each in asked for term in each.terms}
     return {
@@ -52,7 +52,7 @@ def _shown(hit: Mapping[str, Any], origins: Mapping[int, str]) -> Json:
     return {
         "doc_id": printable(hit["doc_id"]),
         "score": hit["score"],
-        "title": list(pieces(title, _title_marks(hit["words"]), 0, len(title))),
+        "title": list(pieces(title, title_marks_of(hit), 0, len(title))),
         "text": list(pieces(text, marks, start, end)),
         "before": bool(text[:start].strip()),
         "behind": bool(text[end:].strip()),
@@ -63,24 +63,7 @@ def _shown(hit: Mapping[str, Any], origins: Mapping[int, str]) -> Json:
 
 def pieces(text: str, marks: Sequence[Mark], start: int, end: int) -> Iterator[tuple[str, int | None]]:
     """The text from start to end, each piece with the number of the word that is marked there, or None."""
-    done = start
-    for mark in marks:
-        first, last = max(mark.start, done), min(mark.end, end)
-        if first < last:
-            if done < first:
-                yield printable(text[done:first]), None
-            yield printable(text[first:last]), mark.word
-            done = last
-    if done < end:
-        yield printable(text[done:end]), None
-
-
-def _title_marks(words: Sequence[Mapping[str, Any]]) -> list[Mark]:
-    return sorted(
-        Mark(place["start"], place["end"], number, word["contribution"])
-        for number, word in enumerate(words)
-        for place in word["title_places"]
-    )
+    return in_pieces(text, [(mark.start, mark.end, mark.word) for mark in marks], start, end)
 
 
 def _word(word: Mapping[str, Any], origins: Mapping[int, str]) -> Json:
