@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from .dates import moment
 from .fields import Path, field_path, readings
 
 Scalar = str | int | bool
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +41,36 @@ class AnyOf(Leaf):
 
 
 @dataclass(frozen=True, slots=True)
-class Range(Leaf):
-    """The field's number lies within the bounds, which are 64-bit integers or finite floats; None means unbounded."""
+class Bounded(Leaf, Generic[N]):
+    """The field lies within the bounds; None means unbounded."""
 
-    gt: float | None = None
-    gte: float | None = None
-    lt: float | None = None
-    lte: float | None = None
+    gt: N | None = None
+    gte: N | None = None
+    lt: N | None = None
+    lte: N | None = None
 
-    def holds(self, value: object) -> bool:
-        """Whether a value is a number within the bounds, compared exactly: 2**53 + 1 is larger than 2**53 and 2.0**53."""
-        return isinstance(value, int | float) and not isinstance(value, bool) and _lies_within(self, value)
+    def _include(self, value: float) -> bool:
+        low = (self.gt is None or value > self.gt) and (self.gte is None or value >= self.gte)
+        return low and (self.lt is None or value < self.lt) and (self.lte is None or value <= self.lte)
 
 
 @dataclass(frozen=True, slots=True)
-class Period(Leaf):
-    """The field's date or date-time lies within the bounds, in microseconds since 1970 in UTC; None means unbounded."""
+class Range(Bounded[float]):
+    """The field's number lies within the bounds, which are 64-bit integers or finite floats."""
 
-    gt: int | None = None
-    gte: int | None = None
-    lt: int | None = None
-    lte: int | None = None
+    def holds(self, value: object) -> bool:
+        """Whether a value is a number within the bounds, compared exactly: 2**53 + 1 is larger than 2**53 and 2.0**53."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self._include(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Period(Bounded[int]):
+    """The field's date or date-time lies within the bounds, in microseconds since 1970 in UTC."""
 
     def holds(self, value: object) -> bool:
         """Whether a value is a text that is a date within the bounds."""
         found = moment(value) if isinstance(value, str) else None
-        return found is not None and _lies_within(self, found)
+        return found is not None and self._include(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +100,6 @@ class Not:
 
 
 Condition = AnyOf | Range | Period | Exists | And | Or | Not
-
-
-def _lies_within(bounds: Range | Period, value: float) -> bool:
-    low = (bounds.gt is None or value > bounds.gt) and (bounds.gte is None or value >= bounds.gte)
-    return low and (bounds.lt is None or value < bounds.lt) and (bounds.lte is None or value <= bounds.lte)
 
 
 def leaves(conditions: Iterable[Condition]) -> Iterator[AnyOf | Range | Period | Exists]:

@@ -152,7 +152,7 @@ class Store(EngineMethods):
         hits = [] if self._met_passages else self._search(vector, top_k, conditions, with_payload)
         if self._meets_passages(hits):
             hits = self._search_passages(vector, top_k, conditions, with_payload, group)
-        for asked in self._field_names.unknown(conditions, hits) if conditions else ():
+        for asked in self._field_names.unknown(conditions, hits):
             try:
                 self._field_names.take(asked, self._has_field(asked))
             except StoreError as error:
@@ -176,7 +176,7 @@ class Store(EngineMethods):
         hits = [] if self._met_passages else await self._asearch(vector, top_k, conditions, with_payload)
         if self._meets_passages(hits):
             hits = await self._asearch_passages(vector, top_k, conditions, with_payload, group)
-        for asked in self._field_names.unknown(conditions, hits) if conditions else ():
+        for asked in self._field_names.unknown(conditions, hits):
             try:
                 self._field_names.take(asked, await self._ahas_field(asked))
             except StoreError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from ..filters import And, AnyOf, Condition, Exists, Not, Or, Path, Period, Range
+from ..filters.dates import date_time
 from .float_ranges import exact_pieces
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -72,14 +74,22 @@ class QdrantDialect(Dialect):
                 pieces.append(self.combined([near], [self.among(place, others)], None) if others else near)
         return _any(pieces, self)
 
+    @staticmethod
+    def date_times(period: Period) -> dict[str, datetime | None]:
+        """The bounds of a period as both spell them."""
+        bounds = {"gt": period.gt, "gte": period.gte, "lt": period.lt, "lte": period.lte}
+        return {name: None if moment is None else date_time(moment) for name, moment in bounds.items()}
+
 
 def translate(conditions: Iterable[Condition], dialect: Dialect) -> Any:
     """All conditions must hold. Raises ConfigError for a field name that no engine can be asked for."""
     must: list[Any] = []
     must_not: list[Any] = []
     for condition in conditions:
-        negated = isinstance(condition, Not)
-        (must_not if negated else must).append(_translated(condition.part if isinstance(condition, Not) else condition, dialect))
+        if isinstance(condition, Not):
+            must_not.append(_translated(condition.part, dialect))
+        else:
+            must.append(_translated(condition, dialect))
     return dialect.combined(must or None, must_not or None, None)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import qdrant_edge as edge
 
 from ...filters import Condition, Period, Range
-from ...filters.dates import date_time
 from ..field_conditions import QdrantDialect, translate
 
 
@@ -31,8 +30,7 @@ class _Edge(QdrantDialect):
         return edge.FieldCondition(place, range=edge.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt))
 
     def during(self, place: str, period: Period) -> Any:
-        bounds = {key: getattr(period, key) for key in ("gt", "gte", "lt", "lte")}
-        texts = {key: None if bound is None else date_time(bound).isoformat() for key, bound in bounds.items()}
+        texts = {key: None if moment is None else moment.isoformat() for key, moment in self.date_times(period).items()}
         return edge.FieldCondition(place, range=edge.RangeDateTime(**texts))
 
     def empty(self, place: str) -> Any:

@@ -11,7 +11,6 @@ from qdrant_client import models
 from ...batches import batched
 from ...errors import ConfigError, StoreCorruptError, VectorError
 from ...filters import AnyOf, Condition, Exists, Period, Range
-from ...filters.dates import date_time
 from ...vectors import SparseVector
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
@@ -73,9 +72,7 @@ class _Client(QdrantDialect):
         return models.FieldCondition(key=place, range=limits)
 
     def during(self, place: str, period: Period) -> models.FieldCondition:
-        bounds = {key: getattr(period, key) for key in ("gt", "gte", "lt", "lte")}
-        limits = models.DatetimeRange(**{key: None if bound is None else date_time(bound) for key, bound in bounds.items()})
-        return models.FieldCondition(key=place, range=limits)
+        return models.FieldCondition(key=place, range=models.DatetimeRange(**self.date_times(period)))
 
     def empty(self, place: str) -> models.IsEmptyCondition:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=place))
