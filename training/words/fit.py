@@ -96,7 +96,7 @@ def fit(
     gate = Gate(section.hidden, section.projected, tables.expressions.shape[1], section.dropout)
     optimizer = torch.optim.AdamW(gate.parameters(), section.lr, weight_decay=section.weight_decay)
     per_epoch = len(list(batches(collections, section.batch_queries, shares, seed=seed, epoch=0)))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / (per_epoch * section.epochs)) + 0.003)
+    schedule = falling(optimizer, per_epoch * section.epochs, least=0.003)
     for epoch in range(section.epochs):
         began, losses = time.monotonic(), []
         gate.train()
@@ -118,6 +118,11 @@ def fit(
         gate.eval()
         after_epoch(gate, Epoch(epoch + 1, per_epoch * (epoch + 1), float(mean[0]), float(mean[1]), gate.scale.item(), seconds))
     return gate
+
+
+def falling(optimizer: torch.optim.Optimizer, steps: int, *, least: float = 1e-3) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rate falls in a line to this share of it."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) + least)
 
 
 def batches(

@@ -90,6 +90,7 @@ class _Run:
         section, step, gate = self.recipe.expansion, 0, Tensors()
         if isinstance(section, Blind):
             gate = blind_gate(section.equivalents, section.related, self.material.vectors.shape[1])
+            self._save(gate)
         elif section is not None:
             self._section = section
             describer = Describer(self.material.thesaurus, self.material.weights, unit_vectors(self.material.vectors))
@@ -97,7 +98,6 @@ class _Run:
             tables = Tables(torch.from_numpy(self.material.weights), torch.from_numpy(describer.expressions))
             fitted = fit(collections, tables, section, self.recipe.data.share, seed=self.recipe.seed, after_epoch=self._after_epoch)
             gate, step = fitted.tensors(section.added), self.step
-        self._save(gate)
         if self.recipe.concepts is not None:
             self._learn_concepts(self.recipe.concepts)
             self._save(gate)

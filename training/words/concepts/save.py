@@ -19,6 +19,7 @@ from training.recipe.concepts import Concepts
 from training.words.concepts.directions import Directions
 from training.words.concepts.moments import Moments
 from training.words.concepts.teacher import SentenceEncoder
+from training.words.counts import as_int8
 
 _OUTPUT = "embeddings"
 Centres = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -70,8 +71,6 @@ def head_tensors(directions: Directions, moments: Moments, centres: Centres) -> 
         "query.deviations": moments.deviations,
     }
     for name, matrix in matrices.items():
-        scale = np.maximum(np.abs(matrix).max(axis=1), 1e-9) / 127
-        # in rows: a file of tensors keeps memory as it lies
-        tensors[name] = np.ascontiguousarray(np.round(matrix / scale[:, None]), np.int8)
-        tensors[f"{name}.scale"] = scale.astype(np.float32)
+        tensors[name] = np.ascontiguousarray(as_int8(matrix))  # a file of tensors keeps memory as it lies
+        tensors[f"{name}.scale"] = (np.abs(matrix).max(axis=1) / 127).astype(np.float32)
     return tensors

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from splade_ptbr_connectors.encoding.thesaurus import Integers
 from training.measure.progress import bar
 from training.recipe.concepts import Concepts
-from training.words.fit import batches, relevance_loss
+from training.words.fit import batches, falling, relevance_loss
 
 logger = logging.getLogger(__name__)
 BATCH_QUERIES = 64
@@ -51,7 +51,7 @@ def fit_similarity(collections: Sequence[Judged], shares: Mapping[str, float], s
     tensors = [[torch.from_numpy(rows) for rows in (one.queries, one.documents, one.words)] for one in collections]
     epochs = [list(batches(collections, BATCH_QUERIES, shares, seed=section.seed, epoch=n)) for n in range(section.similarity_epochs)]
     steps = [batch for epoch in epochs for batch in epoch]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / len(steps)) + 1e-3)
+    schedule = falling(optimizer, len(steps))
     losses = list[float]()
     for number, chosen in bar(steps, "similarity", True, total=len(steps)):
         queries, documents, words = tensors[number]
