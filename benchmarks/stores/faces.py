@@ -104,12 +104,12 @@ def overheads(measured: Milliseconds) -> dict[str, dict[str, Any]]:
 
 def crowd(milliseconds: list[float], one_thread: float) -> dict[str, Any]:
     """p50 and p99 of queries asked at once, and how many times the p50 of one thread the latter is."""
-    p50, p99 = (float(np.percentile(milliseconds, share)) for share in (50, 99))
-    return {"p50": p50, "p99": p99, "times": p99 / one_thread, "verdict": "ok" if p99 <= GOAL_TIMES * one_thread else "missed"}
+    found = _percentiles("", milliseconds, (50, 99))
+    return found | {"times": found["p99"] / one_thread, "verdict": "ok" if found["p99"] <= GOAL_TIMES * one_thread else "missed"}
 
 
-def _percentiles(prefix: str, milliseconds: list[float]) -> dict[str, Any]:
-    return {f"{prefix}p{share}": round(float(np.percentile(milliseconds, share)), 4) for share in (50, 95)}
+def _percentiles(prefix: str, milliseconds: list[float], shares: tuple[int, ...] = (50, 95)) -> dict[str, Any]:
+    return {f"{prefix}p{share}": round(float(np.percentile(milliseconds, share)), 4) for share in shares}
 
 
 def _faces(store: Store) -> dict[str, Ask]:
