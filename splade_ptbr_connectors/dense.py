@@ -21,7 +21,7 @@ from .batches import batched
 from .errors import ConfigError, InputError, ModelFormatError
 from .extras import require
 from .records import DENSE_FIELD, Record
-from .sources import Row
+from .sources import Row, as_source
 from .text import MAX_CHARACTERS, check_text
 from .validation import Positive, check
 
@@ -74,8 +74,8 @@ class E5Encoder:
         return self._vectors(texts, self._engine.passage)
 
     def _vectors(self, texts: Iterable[str], embed: Callable[[list[str]], DenseVector]) -> Iterator[DenseVector]:
-        _check_process()
         for batch in batched(texts, self.batch_size):
+            _check_process()  # of each batch: a generator may have been begun before a fork
             yield from embed([check_text(text, max_characters=2 * MAX_CHARACTERS + 1) for text in batch])  # a title and a text
 
     def __repr__(self) -> str:
@@ -104,30 +104,53 @@ def _check_process() -> None:
     _used_by = os.getpid()
 
 
-def with_dense(records: Iterable[Any], encode: EncodeDense, *, batch_size: int = BATCH_SIZE) -> Iterator[Any]:
+def with_dense(records: Iterable[Any] | str | Path, encode: EncodeDense, *, batch_size: int = BATCH_SIZE) -> Iterator[Any]:
     """The same records, each with the dense vector of its title and text, for ingest() into a store with the setting `dense_size`.
 
     A record that has a dense vector keeps it. What is no valid record passes as it is, so that ingest() rejects it with its reason. Records
     are embedded anew whenever they are ingested: where that takes hours, write them with their "dense" to a file once, and ingest that.
 
     Args:
-        records: mappings, Record objects, or a source of sources.open_source().
+        records: mappings, Record objects, a source of sources.open_source(), or the path of a file. What came before an error of them
+            is given before it is raised.
         encode: texts to vectors: `encode_documents` of an E5Encoder, `embed_documents` of LangChain's embeddings,
             `get_text_embedding_batch` of LlamaIndex's.
         batch_size: texts given to it at once.
 
     Raises:
-        ConfigError: batch_size is not a positive number.
-        ModelFormatError: `encode` gave more or fewer vectors than it was given texts.
+        ConfigError: batch_size is not a positive number, records hold no records, or `encode` cannot be called.
+        ModelFormatError: `encode` gave something else than one vector of numbers for each text.
     """
     check("batch_size", batch_size, Positive)
-    return (record for batch in batched(records, batch_size) for record in _embedded(batch, encode))
+    if not callable(encode):
+        raise ConfigError(f"encode is {type(encode).__name__}: it must be a function of texts to vectors, such as encode_documents.")
+    return (record for batch in _until_error(as_source(records), batch_size) for record in _embedded(batch, encode))
+
+
+def _until_error(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Batches; what came before an error of the input is one too: ingest() writes it."""
+    batch = list[Any]()
+    try:
+        for record in records:
+            batch.append(record)
+            if len(batch) == size:
+                full, batch = batch, []
+                yield full
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def _embedded(records: list[Any], encode: EncodeDense) -> Iterator[Any]:
     contents = [_content(record) for record in records]
     texts = [content for content in contents if content is not None]
-    vectors = list(encode(texts)) if texts else []
+    given_back = encode(texts) if texts else ()
+    if not isinstance(given_back, Iterable):
+        raise ModelFormatError(f"the dense encoder gave {type(given_back).__name__}: it must give one vector for each text.")
+    vectors = [_numbers(vector) for vector in given_back]
     if len(vectors) != len(texts):
         raise ModelFormatError(f"the dense encoder gave {len(vectors)} vectors for {len(texts)} texts: it must give one for each.")
     given = iter(vectors)
@@ -146,8 +169,20 @@ def _content(record: Any) -> str | None:
         return None
 
 
-def _with_vector(record: Any, vector: Sequence[float] | DenseVector) -> Any:
-    made = {**_mapping_of(record), DENSE_FIELD: np.asarray(vector, np.float32).tolist()}
+def _numbers(vector: Any) -> list[float]:
+    """A vector as records have it; its length is for the store to check. Raises ModelFormatError."""
+    try:
+        found = np.asarray(vector)
+    except ValueError:  # lists of several lengths
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiu":
+        raise ModelFormatError(f"the dense encoder gave {vector!r:.80} as a vector: it must give real numbers.")
+    numbers: list[float] = found.astype(np.float32).tolist()
+    return numbers
+
+
+def _with_vector(record: Any, vector: list[float]) -> Any:
+    made = {**_mapping_of(record), DENSE_FIELD: vector}
     return record._replace(raw=made) if isinstance(record, Row) else made
 
 

@@ -10,7 +10,7 @@ import csv
 import json
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,6 +102,15 @@ def open_source(path: str | Path, *, format: str | None = None) -> Source:
         raise InputFileError(f"no such file: {path} ({error}).") from error
     head = _head(file)
     return Source(str(path), file, format or _by_extension(file) or _by_content(head, file))
+
+
+def as_source(records: Iterable[Any] | str | Path) -> Iterable[Any]:
+    """Records as an iterable: a path is opened. Raises ConfigError for what holds no records."""
+    if isinstance(records, str | Path):
+        return open_source(records)
+    if isinstance(records, Mapping) or not isinstance(records, Iterable):
+        raise ConfigError(f"records is {type(records).__name__}: it must be an iterable of records, a source, or the path of a file.")
+    return records
 
 
 def _head(file: Path) -> bytes:

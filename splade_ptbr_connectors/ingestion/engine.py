@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import SkipValidation
 
 from ..errors import IngestError
-from ..sources import Source
+from ..sources import Source, as_source
 from ..stores.base import Store, check_is_store
 from ..validation import Arguments, Natural, Positive, renamed
 from .checkpoint import Checkpoint, ResumePoint, RunIdentity
@@ -30,7 +30,7 @@ from .items import Item, ReadyVectors, drop_unchanged
 from .reconcile import Sample
 from .reconcile import reconcile as check_store
 from .report import Display, Hook, IngestProgress, IngestReport, Reconciled
-from .stream import ItemStream, as_source
+from .stream import ItemStream
 from .writer import Batch, LoopUploadPool, ThreadUploadPool, UploadPool, Writer
 
 __all__ = ["IngestReport", "Reconciled", "aingest", "ingest"]

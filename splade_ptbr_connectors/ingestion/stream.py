@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import ConfigError
-from ..sources import open_source
 from .checkpoint import Checkpoint, ResumePoint
 from .items import Item, ReadyVectors, read_items
 from .seen_ids import SeenIds
@@ -85,12 +82,3 @@ class ItemStream:
         if self._digest.hexdigest() != start.prefix:
             self.raise_stored()
             raise checkpoint.other_input()
-
-
-def as_source(records: Iterable[Any] | str | Path) -> Iterable[Any]:
-    """Records as an iterable: a path is opened. Raises ConfigError for what holds no records."""
-    if isinstance(records, str | Path):
-        return open_source(records)
-    if isinstance(records, Mapping) or not isinstance(records, Iterable):
-        raise ConfigError(f"records is {type(records).__name__}: it must be an iterable of records, a source, or the path of a file.")
-    return records

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..records import FINGERPRINT_FIELD, VECTOR_FIELD, brings_passages
-from ..sources import Row
+from ..sources import Row, as_source
 from ..stores.base import Store
 from .items import ReadyVectors, read_items
 from .report import IngestCounts
 from .seen_ids import SeenIds
-from .stream import as_source
 
 FIRST_IDS = 10
 HASH_BYTES = 16

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import multiprocessing
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def test_threads_copies_and_pickles_give_the_same(encoder: E5Encoder) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: one.encode_query(TEXTS[0]).tolist(), others * 2))
     assert all(vector == found[0] for vector in found)
+
+
+def test_a_generator_begun_before_a_fork_is_told_as_well(encoder: E5Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = encoder.encode_documents(f"texto {n}" for n in range(2 * encoder.batch_size))
+    assert all(len(next(vectors)) for _ in range(encoder.batch_size))
+    monkeypatch.setattr("splade_ptbr_connectors.dense._used_by", -1)  # as a child finds it: used by another process
+    with pytest.raises(ConfigError, match="forked"):
+        next(vectors)
 
 
 def test_a_forked_process_is_told_instead_of_waiting_for_ever(encoder: E5Encoder) -> None:
@@ -163,6 +172,39 @@ def test_lines_of_a_file_keep_their_numbers(tmp_path: Path) -> None:
 def test_an_encoder_that_loses_or_invents_vectors(encode: Any) -> None:
     with pytest.raises(ModelFormatError, match="one for each"):
         list(with_dense(RECORDS, encode))
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 32])
+def test_what_came_before_an_error_of_the_input_is_given_and_ingested(size: int, tmp_path: Path) -> None:
+    def broken() -> Iterator[dict[str, str]]:
+        yield from ({"_id": str(n), "text": f"documento {n}"} for n in range(7))
+        raise OSError("the disk is gone")
+
+    found = with_dense(broken(), lengths, batch_size=size)
+    assert [next(found)["_id"] for _ in range(7)] == list("0123456")
+    with pytest.raises(OSError, match="gone"):
+        next(found)
+    with open_store(f"edge:{tmp_path / 'store'}", encoder=HashingEncoder(), settings={"dense_size": 2}) as store:
+        with pytest.raises(OSError, match="gone"):
+            ingest(with_dense(broken(), lengths, batch_size=size), store)
+        assert store.count() == 7
+
+
+@pytest.mark.parametrize("vectors", [None, ["abc"], [[0.5, 1j]], [["0.5", "1"]], [[0.5, [1.0]]], [None], [[True, False]]])
+def test_an_encoder_that_gives_no_numbers(vectors: Any) -> None:
+    with pytest.raises(ModelFormatError, match="dense encoder gave"):
+        list(with_dense([{"_id": "a", "text": "um"}], lambda texts: vectors))
+
+
+def test_what_holds_no_records_is_told_as_ingest_tells_it(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"_id": "a", "text": "um"}\n', encoding="utf-8")
+    assert next(with_dense(path, lengths)).raw["dense"] == next(with_dense(str(path), lengths)).raw["dense"] == lengths(["um"])[0]
+    for wrong in ({"_id": "a"}, None):
+        with pytest.raises(ConfigError, match="records is"):
+            with_dense(wrong, lengths)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="encode is"):
+        with_dense(RECORDS, None)  # type: ignore[arg-type]
 
 
 def test_a_bad_batch_size_is_told_at_once() -> None:
