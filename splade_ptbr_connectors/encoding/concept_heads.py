@@ -26,6 +26,8 @@ Side = Literal["query", "document"]
 Floats = NDArray[np.float32]
 RIDGE = 0.02
 """Added to the correlations' diagonal: they are rounded to int8, which may make near twins more than alike."""
+ROUNDED = 0.02  # by which rounding may move them
+SMALLEST, LARGEST = 1e-6, 1e6  # beyond these, weights would leave float32
 
 
 class Head(Protocol):
@@ -92,7 +94,10 @@ def pursued(correlations: Floats, towards: Floats, top: int) -> tuple[list[int],
         chosen.append(best)
         while True:
             overlap = correlations[np.ix_(chosen, chosen)].astype(np.float64)
-            solved = np.linalg.solve(overlap + RIDGE * np.eye(len(chosen)), towards[chosen].astype(np.float64))
+            try:
+                solved = np.linalg.solve(overlap + RIDGE * np.eye(len(chosen)), towards[chosen].astype(np.float64))
+            except np.linalg.LinAlgError as error:
+                raise ModelFormatError("the model's query.correlations are none of any documents: download or make it again.") from error
             weights = np.asarray(solved, np.float64)
             if (weights > 0).all():
                 break
@@ -100,6 +105,11 @@ def pursued(correlations: Floats, towards: Floats, top: int) -> tuple[list[int],
         left = towards - weights @ correlations[chosen]
         left[chosen] = 0
     return chosen, weights
+
+
+def _are_correlations(matrix: Floats) -> bool:
+    """Up to their rounding; a concept that no document has correlates with nothing, itself included."""
+    return bool((np.abs(matrix) <= 1 + ROUNDED).all() and (np.abs(matrix - matrix.T) <= ROUNDED).all() and (np.diag(matrix) >= 0).all())
 
 
 def read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
@@ -113,9 +123,17 @@ def read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
         if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name].astype(np.float32)).all():
             raise ModelFormatError(f"{path} must hold a finite tensor {name!r} of shape {list(shape)}: download or make the model again.")
     found = {name: tensors[name].astype(np.float32) for name in expected}
-    if not (found["query.deviations"] > 0).all():
-        raise ModelFormatError(f"{path}: 'query.deviations' must be above 0: download or make the model again.")
-    directions, with_similarity, correlations = (found[name] * found[f"{name}.scale"][:, None] for name in matrices)
+    with np.errstate(over="ignore"):  # infinite numbers are found below
+        directions, with_similarity, correlations = (found[name] * found[f"{name}.scale"][:, None] for name in matrices)
+    centres = np.stack([found["query.centre"], found["document.centre"]])
+    for holds, what in (
+        (bool((found["query.deviations"] >= SMALLEST).all()), f"query.deviations of at least {SMALLEST:g}"),
+        (max(np.abs(directions).max(), np.abs(with_similarity).max()) <= LARGEST, f"matrices of numbers up to {LARGEST:g}"),
+        (np.abs(centres).max() <= 1, "centres that are means of unit vectors"),
+        (_are_correlations(correlations), "query.correlations that are symmetric, from -1 to 1, and not negative on the diagonal"),
+    ):
+        if not holds:
+            raise ModelFormatError(f"{path} must hold {what}: download or make the model again.")
     return {
         "document": DocumentHead(directions, found["document.bias"], found["document.centre"], settings.top_document),
         "query": QueryHead(

@@ -23,12 +23,13 @@ def test_heads_are_read_as_they_were_meant(order: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     directions, with_similarity, correlations = (
         np.asarray(rng.normal(size=shape), np.float32, order=order)  # type: ignore[call-overload]
-        for shape in ((SIZE, WIDTH), (SIZE, WIDTH), (SIZE, SIZE))
+        for shape in ((SIZE, WIDTH), (SIZE, WIDTH), (SIZE, 40))
     )
+    correlations = np.asarray(np.corrcoef(correlations), np.float32, order=order)  # type: ignore[call-overload]
     section = Concepts(teacher="-", size=SIZE, top_query=3, top_document=4)
     learned = Directions(directions, np.eye(WIDTH, dtype=np.float32), section)
     moments = Moments(correlations, np.linspace(0.5, 1.5, SIZE, dtype=np.float32), with_similarity)
-    centres = rng.normal(size=WIDTH), rng.normal(size=WIDTH)
+    centres = rng.random(WIDTH), rng.random(WIDTH)
     save_file(head_tensors(learned, moments, centres), tmp_path / "head.safetensors")
     settings = ConceptSettings(
         size=SIZE,
