@@ -128,12 +128,11 @@ def _judged(
 ) -> list[Judged]:
     """The embeddings of judged queries and their collections, found by their texts."""
     of_query, of_document = dict(zip(texts.queries, queries, strict=True)), dict(zip(texts.documents, documents, strict=True))
-    nowhere = np.zeros(queries.shape[1], np.float32)  # of a blank document, which is not learned from
     return [
         Judged(
             one.folder.name,
             np.array([of_query[query] for query, _ in one.queries]),
-            np.array([of_document.get(document, nowhere) for document in one.documents.values()]),
+            np.array([of_document[document] for document in one.documents.values()]),
             scores,
             relevant_columns(one),
         )

@@ -127,6 +127,12 @@ def _batches(sides: tuple[Side, Side], section: Concepts, done: int) -> Iterator
     while True:
         rng = np.random.default_rng([section.seed, epoch])
         found = [(number, batch) for number, side in enumerate(sides) for batch in _of_like_length(side.rows, section.batch_tokens, rng)]
+        missing = [what for number, what in enumerate(("queries", "documents")) if number not in {side for side, _ in found}]
+        why = f"no {SMALLEST_BATCH} texts of like length fit into concepts.batch_tokens = {section.batch_tokens:,}; give more, or raise it"
+        if not found:
+            raise TrainingError(f"there is nothing to train on: {why}.")
+        if missing and not epoch:
+            logger.warning("nothing is learned from %s: %s", missing[0], why)
         for place in rng.permutation(len(found)):
             if done:
                 done -= 1
