@@ -1,6 +1,6 @@
 """A file of records into a store: progress, records that are refused, and a run that is interrupted and goes on where it was.
 
-    pip install splade-ptbr-connectors
+    pip install .
     python examples/bulk_ingestion.py
 
 In the shell, `splade-ptbr ingest documents.jsonl --store edge:bulk.store` does the same.

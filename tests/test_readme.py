@@ -24,7 +24,9 @@ def test_the_python_of_the_readme_runs(name: str, tmp_path: Path) -> None:
     code = [block for block in blocks(name) if "import" in block]
     assert len(code) == 3
     checks = 'assert [h.doc_id for h in store.search(query)] == ["1"]\nassert len(documents) == len(scored) == len(nodes) == 1\n'
-    assert "30 dias" in run([*code, checks], tmp_path)
+    printed = run([*code, checks], tmp_path)
+    shown = re.findall(r"print\(why\)  # (.*?) \.\.\.", code[0])
+    assert "30 dias" in printed and len(shown) == 1 and shown[0] in re.sub(r"\s+", " ", printed)
 
 
 def test_both_readmes_show_the_same_code() -> None:
