@@ -40,7 +40,7 @@ def interrupt(now: IngestProgress) -> None:
 
 def main() -> None:
     write_documents()
-    with open_store("edge:bulk.store", encoder="mini", batch_size=50) as store:
+    with open_store("edge:bulk.store", encoder="mini", max_batch_documents=50) as store:
         for progress in (interrupt, show):
             try:
                 report = ingest(DOCUMENTS, store, checkpoint="bulk.checkpoint", dead_letter=REJECTED, progress=progress)

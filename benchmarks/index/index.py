@@ -100,7 +100,7 @@ def _edge(home: Path, batch: SparseBatch, facts: dict[str, Any]) -> Search:
     from splade_ptbr_connectors import open_store
 
     started = time.perf_counter()
-    store = open_store(f"edge:{home}", encoder=ReadyVectors(), batch_size=2000)
+    store = open_store(f"edge:{home}", encoder=ReadyVectors(), max_batch_documents=2000)
     store.upsert_vectors((f"{row:09}", vector) for row, vector in enumerate(batch))
     store.finish_loading()
     facts["Edge: documents/s"] = len(batch) / (time.perf_counter() - started)

@@ -62,7 +62,7 @@ def faces(
     crowds: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for engine in engines.split(","):
-            with open_store(f"{engine}:{Path(folder) / engine}", encoder=KnownQueries(asked), batch_size=1000) as store:
+            with open_store(f"{engine}:{Path(folder) / engine}", encoder=KnownQueries(asked), max_batch_documents=1000) as store:
                 store.upsert_vectors(ready)
                 store.finish_loading()
                 results[engine] = overheads(_measured(_faces(store), list(asked), rounds))

@@ -125,7 +125,7 @@ def _raw_edge(ready: Ready, folder: Path | None, *, with_ids: bool) -> float:
 
 
 def _edge_store(encoder: SpladeEncoder, ready: Ready, folder: Path | None) -> float:
-    with _empty(folder) as empty, open_store(f"edge:{empty / 'store'}", encoder=_Sized(encoder), batch_size=BATCH) as store:
+    with _empty(folder) as empty, open_store(f"edge:{empty / 'store'}", encoder=_Sized(encoder), max_batch_documents=BATCH) as store:
         started = time.perf_counter()
         store.upsert_vectors(ready)
         return len(ready) / (time.perf_counter() - started)

@@ -73,7 +73,7 @@ def _searching(store: Store, asked: list[SparseVector], top_k: int, payload: boo
 
 
 def _filled(engine: str, place: Path, entries: Iterator[Entry]) -> Store:
-    store = open_store(f"{engine}:{place}", encoder=ReadyVectors(), batch_size=1000)
+    store = open_store(f"{engine}:{place}", encoder=ReadyVectors(), max_batch_documents=1000)
     with store.loading():
         store.upsert_vectors(entries)
     store.finish_loading()

@@ -24,7 +24,7 @@ def add(records: Sequence[Record], store: Store) -> None:
         StoreRefusedError: the encoder or the engine refused single documents; the others are stored.
     """
     refusals: list[Refusal] = []
-    for batch in batched(records, store.batch_size):
+    for batch in batched(records, store.max_batch_documents):
         entries, refused = _encoded(batch, store)
         refusals += refused + (store.load(entries) if entries else [])
     _check(refusals, len(records), store)
@@ -33,7 +33,7 @@ def add(records: Sequence[Record], store: Store) -> None:
 async def aadd(records: Sequence[Record], store: Store) -> None:
     """add() without blocking the event loop."""
     refusals: list[Refusal] = []
-    for batch in batched(records, store.batch_size):
+    for batch in batched(records, store.max_batch_documents):
         entries, refused = await asyncio.to_thread(_encoded, batch, store)
         refusals += refused + (await store.aload(entries) if entries else [])
     _check(refusals, len(records), store)

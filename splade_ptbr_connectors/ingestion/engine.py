@@ -155,7 +155,7 @@ class IngestOptions(Arguments):
 def _max_batch_documents(store: Store, given: int | None, batch_size: int | None) -> int:
     check_is_store(store)
     chosen = renamed("batch_size", batch_size, "max_batch_documents", given)
-    return store.batch_size if chosen is None else chosen
+    return store.max_batch_documents if chosen is None else chosen
 
 
 async def _run_in_thread(records: Iterable[Any] | str | Path, store: Store, options: IngestOptions, pool: UploadPool) -> IngestReport:

@@ -109,7 +109,7 @@ class Verdict(Enum):
 def _check_sample(store: Store, items: list[Item]) -> dict[Verdict, list[str]]:
     """The ids of the sampled documents by what became of them."""
     found: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
-    for batch in batched(items, store.batch_size):
+    for batch in batched(items, store.max_batch_documents):
         by_id = {item.record.doc_id: item for item in batch if item.record}
         stored = store.get(list(by_id))
         for doc_id, item in by_id.items():

@@ -70,11 +70,12 @@ def open_store(
     encoder: Encoder | str | None = None,
     create: bool = True,
     allow_mismatch: bool = False,
-    batch_size: int = 256,
+    max_batch_documents: int | None = None,
     tenant: str | None = None,
     credentials: Credentials | None = None,
     settings: Mapping[str, Any] | None = None,
     passages: Mapping[str, Any] | bool | None = None,
+    batch_size: int | None = None,
 ) -> Store:
     """Open the store at `url`, or create it.
 
@@ -83,12 +84,13 @@ def open_store(
         encoder: an encoder, the name of a model to load, or None for the model that an existing store names.
         create: create the store when nothing is there; otherwise that is a StoreNotFoundError.
         allow_mismatch: open a store that was filled with another model; scores then mean little.
-        batch_size: documents sent to the engine at once, 1..10,000.
-        tenant: confine every read and write to this tenant's documents; no filter can reach beyond it.
+        max_batch_documents: documents sent to the engine at once, 1..10,000, by default 256.
+        tenant: restrict every read and write to this tenant's documents; no filter can reach beyond it.
         credentials: how to log in to a server; None takes them from the environment (credentials.py). Never part of the URL.
         settings: the engine's own, by name (also as `?name=value` in the URL of a server); they shape a store when it is created.
         passages: how ingest() splits long texts, settings of splitting.Splitter by name; None: as the store remembers, by default in a
             new one; False: a new store of whole documents.
+        batch_size: the earlier name of max_batch_documents.
 
     Raises:
         ConfigError: an unknown scheme, no encoder for a new store, a bad setting.
@@ -97,16 +99,18 @@ def open_store(
         StoreError: StoreNotFoundError, StoreLockedError, StoreFormatError, StoreWriteError, StoreCorruptError, StoreUnavailableError
             or StoreAccessError.
     """
-    from .reopening import remember  # slow to load, and commands that open no store do without
+    from ..validation import renamed  # these are slow to load, and commands that open no store do without
+    from .reopening import remember
     from .settings import OpenOptions
 
+    size = renamed("batch_size", batch_size, "max_batch_documents", max_batch_documents)
     engine = engine_of(url)
     options = OpenOptions(
         url=url,
         encoder=encoder,
         create=create,
         allow_mismatch=allow_mismatch,
-        batch_size=batch_size,
+        max_batch_documents=256 if size is None else size,
         tenant=tenant,
         credentials=credentials,
         settings=settings or {},

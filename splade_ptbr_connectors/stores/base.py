@@ -74,8 +74,8 @@ class Store(EngineMethods):
     Attributes:
         encoder: turns texts into vectors; its fingerprint is the one the store was filled with.
         url: what open_store() was given, without secrets.
-        batch_size: entries sent to the engine at once.
-        tenant: whose documents these are; every read and write is confined to them. None: a collection without tenants.
+        max_batch_documents: entries sent to the engine at once.
+        tenant: whose documents these are; every read and write is restricted to them. None: a collection without tenants.
         max_in_flight: how many loads may run at once.
 
     A copy of a store, and one unpickled where it is open, is the same store; elsewhere unpickling opens it anew (reopening.py).
@@ -86,10 +86,10 @@ class Store(EngineMethods):
     _description: StoreDescription | None = None  # what the engine keeps beside the vectors
     _options: OpenOptions | None = None  # what open_store() was given
 
-    def __init__(self, url: str, encoder: Encoder, *, batch_size: int = 256, tenant: str | None = None) -> None:
+    def __init__(self, url: str, encoder: Encoder, *, max_batch_documents: int = 256, tenant: str | None = None) -> None:
         self.url = url
         self.encoder = encoder
-        self.batch_size = batch_size
+        self.max_batch_documents = max_batch_documents
         self.tenant = tenant
         self._closed = False
         self._spread = Spread()
@@ -297,7 +297,7 @@ class Store(EngineMethods):
             VectorError, RecordError, TextError: for the first bad entry; the batches before it are stored, its own is not.
         """
         written, refusals = 0, []
-        for batch in batched(entries, self.batch_size):
+        for batch in batched(entries, self.max_batch_documents):
             refused = self.load(batch)
             written += len(batch) - len(refused)
             refusals += refused
@@ -330,12 +330,12 @@ class Store(EngineMethods):
     def delete(self, doc_ids: Iterable[str]) -> int:
         """Delete documents by id; ids that are not stored are no error. Returns how many were deleted."""
         self._check_open()
-        return sum(self._delete(batch) for batch in batched(check_doc_ids(doc_ids), self.batch_size))
+        return sum(self._delete(batch) for batch in batched(check_doc_ids(doc_ids), self.max_batch_documents))
 
     async def adelete(self, doc_ids: Iterable[str]) -> int:
         """delete() without blocking the event loop."""
         self._check_open()
-        deleted = [await self._adelete(batch) for batch in batched(check_doc_ids(doc_ids), self.batch_size)]
+        deleted = [await self._adelete(batch) for batch in batched(check_doc_ids(doc_ids), self.max_batch_documents)]
         return sum(deleted)
 
     def delete_where(self, filter: Filter) -> int:

@@ -216,8 +216,10 @@ class RemoteStore(Store, Generic[O]):
     A store that was opened by an alias stays with the collection that the alias meant then: another one may hold vectors of another model.
     """
 
-    def __init__(self, encoder: Encoder, connection: Connection, operations: O, *, batch_size: int = 256, max_in_flight: int = 1) -> None:
-        super().__init__(operations.url, encoder, batch_size=batch_size, tenant=operations.tenant)
+    def __init__(
+        self, encoder: Encoder, connection: Connection, operations: O, *, max_batch_documents: int = 256, max_in_flight: int = 1
+    ) -> None:
+        super().__init__(operations.url, encoder, max_batch_documents=max_batch_documents, tenant=operations.tenant)
         self.max_in_flight = max_in_flight
         self._connection = connection
         self._operations = operations
@@ -241,7 +243,7 @@ class RemoteStore(Store, Generic[O]):
         """Open or create the collection; the connection is closed if that fails."""
         try:
             encoder = connection.run(operations.open(options))
-            return cls(encoder, connection, operations, batch_size=options.batch_size, max_in_flight=max_in_flight)
+            return cls(encoder, connection, operations, max_batch_documents=options.max_batch_documents, max_in_flight=max_in_flight)
         except BaseException:
             connection.close()
             raise

@@ -24,7 +24,7 @@ _lock = threading.RLock()  # two threads that unpickle the same store open it on
 
 def remember(store: Store, options: OpenOptions) -> Store:
     """The store, which can be pickled from now on."""
-    kept = {name: getattr(options, name) for name in ("allow_mismatch", "batch_size", "tenant", "settings")}
+    kept = {name: getattr(options, name) for name in ("allow_mismatch", "max_batch_documents", "tenant", "settings")}
     store._options = OpenOptions(url=_absolute(options.url), encoder=store.encoder, create=False, **kept)
     _open[_key(store._options)] = store
     return store
@@ -38,6 +38,8 @@ def pickled(store: Store, options: OpenOptions | None) -> tuple[Any, ...]:
 
 
 def _reopened(arguments: dict[str, Any]) -> Store:
+    if "batch_size" in arguments:  # pickled under the earlier name
+        arguments["max_batch_documents"] = arguments.pop("batch_size")
     with _lock:
         found = _open.get(_key(OpenOptions(**arguments)))
         return open_store(**arguments) if found is None or found.closed else found
@@ -52,4 +54,4 @@ def _absolute(url: str) -> str:
 def _key(options: OpenOptions) -> tuple[Any, ...]:
     """Of this process: what a fork inherits is its parent's."""
     settings = repr(sorted(options.settings.items()))
-    return os.getpid(), options.url, getattr(options.encoder, "fingerprint", None), options.tenant, options.batch_size, settings
+    return os.getpid(), options.url, getattr(options.encoder, "fingerprint", None), options.tenant, options.max_batch_documents, settings

@@ -68,7 +68,7 @@ class OpenOptions(Strict):
     encoder: SkipValidation[Encoder | str | None] = None
     create: bool = True
     allow_mismatch: bool = False
-    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 256
+    max_batch_documents: Annotated[int, Field(ge=1, le=10_000)] = 256
     tenant: str | None = None
     credentials: InstanceOf[Credentials] | None = None
     settings: Annotated[Mapping[str, Any], SkipValidation] = {}

@@ -35,7 +35,7 @@ def run_ingest(folder: Path, delay_s: str = "0") -> None:
     checkpoint.INTERVAL_S, checkpoint.MAX_SHARE = 0.05, 1.0  # many checkpoints in a short run: more moments to be killed at
     with open_store(f"edge:{folder / INDEX}", encoder=HashingEncoder(delay_s=float(delay_s))) as store:
         say("ready")
-        ingest(folder / INPUT, store, checkpoint=folder / CHECKPOINT, dead_letter=folder / DEAD_LETTER, batch_size=32)
+        ingest(folder / INPUT, store, checkpoint=folder / CHECKPOINT, dead_letter=folder / DEAD_LETTER, max_batch_documents=32)
 
 
 def pause(folder: Path, url: str = "", after: str = "700") -> None:
@@ -49,7 +49,7 @@ def pause(folder: Path, url: str = "", after: str = "700") -> None:
 
     checkpoint.INTERVAL_S, checkpoint.MAX_SHARE = 0.0, 1.0
     with open_store(url or f"edge:{folder / INDEX}", encoder=HashingEncoder()) as store:
-        ingest(lines(), store, checkpoint=folder / CHECKPOINT, dead_letter=folder / DEAD_LETTER, batch_size=32)
+        ingest(lines(), store, checkpoint=folder / CHECKPOINT, dead_letter=folder / DEAD_LETTER, max_batch_documents=32)
 
 
 def hold(folder: Path) -> None:

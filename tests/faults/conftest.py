@@ -65,7 +65,9 @@ class Case:
     def finish(self) -> IngestReport:
         """Run the ingest to its end and check that the store is as after an unbroken run."""
         with open_store(self.url, encoder=HashingEncoder()) as store:
-            report = ingest(self.folder / INPUT, store, checkpoint=self.checkpoint, dead_letter=self.folder / DEAD_LETTER, batch_size=32)
+            report = ingest(
+                self.folder / INPUT, store, checkpoint=self.checkpoint, dead_letter=self.folder / DEAD_LETTER, max_batch_documents=32
+            )
             assert_holds(store, self.expected)
         rejected = len(self.expected) // 50 * 2
         assert (report.read, report.rejected) == (self.lines, rejected)

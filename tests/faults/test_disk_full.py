@@ -51,7 +51,7 @@ def test_a_full_disk_in_mid_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with monkeypatch.context() as patched:
             patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
             with pytest.raises(errors.StoreWriteError, match="MiB are free"):
-                ingest(documents(1000), store, batch_size=50, checkpoint=tmp_path / "checkpoint")
+                ingest(documents(1000), store, max_batch_documents=50, checkpoint=tmp_path / "checkpoint")
         assert store.count() == 400
         assert ingest(documents(1000), store, checkpoint=tmp_path / "checkpoint").resumed_at == 400
         assert_holds(store, documents(1000))

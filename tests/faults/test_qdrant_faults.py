@@ -45,7 +45,7 @@ def server() -> Iterator[StandIn]:
 
 def _open(server: StandIn, **settings: Any) -> Store:
     url = f"qdrant+http://127.0.0.1:{server.port}/documents"
-    return open_store(url, encoder=HashingEncoder(), batch_size=32, settings=settings)
+    return open_store(url, encoder=HashingEncoder(), max_batch_documents=32, settings=settings)
 
 
 def _assert_whole(store: Store, report: IngestReport) -> None:
@@ -59,14 +59,14 @@ def _assert_whole(store: Store, report: IngestReport) -> None:
 async def test_what_passes_is_waited_for(server: StandIn, name: str) -> None:
     with _open(server, **({"timeout_s": 1} if "time-out" in name else {})) as store:
         server.faults += FAULTS[name]
-        _assert_whole(store, ingest(documents(COUNT), store, batch_size=16, **FEW))
+        _assert_whole(store, ingest(documents(COUNT), store, max_batch_documents=16, **FEW))
         assert not server.faults
 
 
 async def test_and_on_the_asynchronous_client(server: StandIn) -> None:
     store = _open(server, timeout_s=1)
     server.faults += [fault for faults in FAULTS.values() for fault in faults]
-    _assert_whole(store, await aingest(documents(COUNT), store, batch_size=16, **FEW))
+    _assert_whole(store, await aingest(documents(COUNT), store, max_batch_documents=16, **FEW))
     assert not server.faults
     await store.aclose()  # type: ignore[attr-defined]
 

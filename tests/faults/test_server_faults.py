@@ -138,7 +138,7 @@ def test_index_deleted_in_mid_run(run: Ingest, tmp_path: Path) -> None:
 
 def test_two_ingesters_at_once(run: Ingest) -> None:
     server = FaultyServer(HashingEncoder(), lambda number, entries: Fault("503", applied=9) if number % 4 == 0 else None, slowest_s=0.01)
-    stores = [FaultyStore(HashingEncoder(), server, batch_size=size) for size in (16, 24)]
+    stores = [FaultyStore(HashingEncoder(), server, max_batch_documents=size) for size in (16, 24)]
     reports: list[IngestReport] = []
     threads = [threading.Thread(target=lambda store=store: reports.append(run(documents(COUNT), store))) for store in stores]  # type: ignore[misc]
     for thread in threads:
@@ -150,7 +150,7 @@ def test_two_ingesters_at_once(run: Ingest) -> None:
         _assert_whole(store, report)
 
 
-def test_an_interrupted_run_over_a_server_has_exact_books(run: Ingest, tmp_path: Path) -> None:
+def test_an_interrupted_run_over_a_server_has_exact_counts(run: Ingest, tmp_path: Path) -> None:
     def interrupted() -> Any:
         yield from documents(250)
         raise KeyboardInterrupt

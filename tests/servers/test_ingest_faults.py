@@ -102,7 +102,7 @@ def test_the_settings_come_back_after_an_error_too(store: OpenSearchStore, raw: 
 
 
 def test_two_ingesters_at_once(opener: Opener, raw: OpenSearch) -> None:
-    stores = [opener(batch_size=size) for size in (100, 170)]
+    stores = [opener(max_batch_documents=size) for size in (100, 170)]
     before = _settings(raw, stores[0].collection)
     reports: dict[int, IngestReport] = {}
     collections = [documents(COUNT), documents(COUNT)[::-1]]
@@ -188,7 +188,7 @@ def test_a_server_killed_and_restarted_in_mid_ingest(own_server: OpenSearchServe
     restarting.start()
     try:
         url = f"opensearch+{own_server.url}/documents"
-        with open_store(url, encoder=HashingEncoder(), batch_size=50, settings={"replicas": 0, "load_timeout_s": 20}) as store:
+        with open_store(url, encoder=HashingEncoder(), max_batch_documents=50, settings={"replicas": 0, "load_timeout_s": 20}) as store:
             before = _of(own_server, "documents")
             report = ingest(killing(), store, checkpoint=tmp_path / "checkpoint")
             assert killed.is_set() and report.written == COUNT

@@ -116,7 +116,7 @@ LAYOUTS = {
 @pytest.fixture(scope="module", params=LAYOUTS)
 def shared(request: pytest.FixtureRequest, opensearch_url: str, raw: Any) -> Iterator[OpenSearchStore]:
     url = f"opensearch+{opensearch_url}/congruence-{list(LAYOUTS).index(request.param)}"
-    options: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "batch_size": 4}
+    options: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "max_batch_documents": 4}
     with open_store(url, **options, settings={"replicas": 0, **LAYOUTS[request.param]}) as opened:
         assert isinstance(opened, OpenSearchStore)
         yield opened

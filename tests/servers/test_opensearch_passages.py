@@ -31,7 +31,7 @@ def opened(opensearch_url: str) -> Iterator[Opened]:
         if tenant not in stores:
             url = f"opensearch+{opensearch_url}/passages"
             encoder = HashingEncoder(vocab_size=VOCABULARY)
-            stores[tenant] = open_store(url, encoder=encoder, tenant=tenant, batch_size=4, settings={"replicas": 0})
+            stores[tenant] = open_store(url, encoder=encoder, tenant=tenant, max_batch_documents=4, settings={"replicas": 0})
         return stores[tenant]
 
     yield opens

@@ -76,7 +76,7 @@ def opening(server_url: str, name: str) -> Iterator[Open]:
 
     def opening(suffix: str = "", *, scheme: str = "", **arguments: Any) -> QdrantStore:
         base = f"{scheme}://{urlsplit(server_url).netloc}" if scheme else server_url
-        store = open_store(f"qdrant+{base}/{name}{suffix}", **{"encoder": HashingEncoder(), "batch_size": 64, **arguments})
+        store = open_store(f"qdrant+{base}/{name}{suffix}", **{"encoder": HashingEncoder(), "max_batch_documents": 64, **arguments})
         assert isinstance(store, QdrantStore)
         opened.append(store)
         return store

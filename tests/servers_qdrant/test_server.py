@@ -48,7 +48,7 @@ def random_vectors(count: int, vocabulary: int = 400, terms: int = 40) -> dict[s
 
 @pytest.mark.parametrize("way", [BLOCKING, ASYNC], ids=lambda way: way.name)
 def test_store_agrees_with_the_oracle(opening: Open, way: Way) -> None:
-    store = opening(encoder=HashingEncoder(vocab_size=VOCABULARY), batch_size=4)
+    store = opening(encoder=HashingEncoder(vocab_size=VOCABULARY), max_batch_documents=4)
 
     @given(operations=operations, queries=st.lists(queries, min_size=1, max_size=5))
     @EXAMPLES
@@ -61,7 +61,7 @@ def test_store_agrees_with_the_oracle(opening: Open, way: Way) -> None:
 
 def test_tenants_see_and_touch_their_own_documents_only(opening: Open) -> None:
     encoder = HashingEncoder(vocab_size=VOCABULARY)
-    stores = {tenant: opening(encoder=encoder, batch_size=4, tenant=tenant) for tenant in ("A", "B", "C")}
+    stores = {tenant: opening(encoder=encoder, max_batch_documents=4, tenant=tenant) for tenant in ("A", "B", "C")}
     everything = opening(encoder=encoder)
 
     @given(turns=st.lists(st.tuples(st.sampled_from("AB"), operations), max_size=3), queries=st.lists(queries, min_size=1, max_size=3))

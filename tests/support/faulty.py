@@ -191,14 +191,14 @@ class FaultyStore(RemoteStore[FaultyOperations]):
         server: FaultyServer | None = None,
         *,
         max_in_flight: int = 4,
-        batch_size: int = 32,
+        max_batch_documents: int = 32,
         policy: RetryPolicy = POLICY,
         url: str = "faulty:",
     ) -> None:
         self.server = server or FaultyServer(encoder)
         self.async_server = AsyncServer(self.server)
         connection = Connection(url, self.server, read_failure, policy, new_async_client=lambda: self.async_server)
-        super().__init__(encoder, connection, FaultyOperations(url), batch_size=batch_size, max_in_flight=max_in_flight)
+        super().__init__(encoder, connection, FaultyOperations(url), max_batch_documents=max_batch_documents, max_in_flight=max_in_flight)
         self.flushes = 0
 
     @property

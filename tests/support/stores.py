@@ -25,8 +25,10 @@ class MemoryStore(Store):
 
     engine: ClassVar[str] = "memory"
 
-    def __init__(self, encoder: Encoder, *, url: str = "memory:", together: int = 1, max_in_flight: int = 1, batch_size: int = 256) -> None:
-        super().__init__(url, encoder, batch_size=batch_size)
+    def __init__(
+        self, encoder: Encoder, *, url: str = "memory:", together: int = 1, max_in_flight: int = 1, max_batch_documents: int = 256
+    ) -> None:
+        super().__init__(url, encoder, max_batch_documents=max_batch_documents)
         self.max_in_flight = max_in_flight
         self.entries: dict[str, Entry] = {}
         self._meeting = threading.Barrier(together, timeout=60)

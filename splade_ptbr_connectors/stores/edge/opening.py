@@ -61,7 +61,7 @@ def connect(options: OpenOptions) -> EdgeStore:
         check_passages(options.passages, found.passages, url)
         as_stored(settings, stored_settings(found.settings), url)
     engine, contents = _opened(folder, url)
-    return EdgeStore(url, resolved, engine, contents, batch_size=options.batch_size, tenant=options.tenant)
+    return EdgeStore(url, resolved, engine, contents, max_batch_documents=options.max_batch_documents, tenant=options.tenant)
 
 
 def repair(path: str | Path) -> Repair:

@@ -85,10 +85,10 @@ class EdgeStore(Store):
         engine: EdgeEngine,
         contents: Contents,
         *,
-        batch_size: int = 256,
+        max_batch_documents: int = 256,
         tenant: str | None = None,
     ) -> None:
-        super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
+        super().__init__(url, encoder, max_batch_documents=max_batch_documents, tenant=tenant)
         self._edge = engine
         self._contents = contents
         self._description = contents.description

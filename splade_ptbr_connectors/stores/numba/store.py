@@ -81,7 +81,7 @@ def connect(options: OpenOptions) -> NumbaStore:
                 schema.verify(connection, str(database.path))
         check_passages(options.passages, described.passages, url)
         resolved = resolve_encoder(options.encoder, described.model, url, allow_mismatch=options.allow_mismatch)
-        return NumbaStore(url, resolved, database, described, batch_size=options.batch_size, tenant=options.tenant)
+        return NumbaStore(url, resolved, database, described, max_batch_documents=options.max_batch_documents, tenant=options.tenant)
     except BaseException:
         database.close()
         raise
@@ -104,10 +104,10 @@ class NumbaStore(Store):
         database: Database,
         description: StoreDescription,
         *,
-        batch_size: int = 256,
+        max_batch_documents: int = 256,
         tenant: str | None = None,
     ) -> None:
-        super().__init__(url, encoder, batch_size=batch_size, tenant=tenant)
+        super().__init__(url, encoder, max_batch_documents=max_batch_documents, tenant=tenant)
         self._database, self._description = database, description
         self._filters = Filters()
         self._refreshing, self._merging = threading.RLock(), threading.RLock()

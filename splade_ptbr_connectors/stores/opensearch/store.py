@@ -57,7 +57,7 @@ class OpenSearchStore(RemoteStore[Writes]):
         async_client: Any = None,
         create: bool = True,
         allow_mismatch: bool = False,
-        batch_size: int = 256,
+        max_batch_documents: int = 256,
         tenant: str | None = None,
         settings: Mapping[str, Any] | None = None,
         passages: Mapping[str, Any] | bool | None = None,
@@ -67,7 +67,7 @@ class OpenSearchStore(RemoteStore[Writes]):
         Args:
             index: name or alias.
             async_client: an AsyncOpenSearch of the event loop that will use it; without one, async methods run in threads.
-            encoder, create, allow_mismatch, batch_size, tenant, settings, passages: as for open_store().
+            encoder, create, allow_mismatch, max_batch_documents, tenant, settings, passages: as for open_store().
         """
         asked = read_settings(OpenSearchSettings, settings or {})
         operations = Writes(f"{ENGINE}:{index}", index, asked, tenant)
@@ -76,7 +76,7 @@ class OpenSearchStore(RemoteStore[Writes]):
             encoder=encoder,
             create=create,
             allow_mismatch=allow_mismatch,
-            batch_size=batch_size,
+            max_batch_documents=max_batch_documents,
             tenant=tenant,
             passages=passages,
         )

@@ -60,7 +60,7 @@ class QdrantStore(RemoteStore[Writes]):
         async_client: AsyncQdrantClient | None = None,
         create: bool = True,
         allow_mismatch: bool = False,
-        batch_size: int = 256,
+        max_batch_documents: int = 256,
         tenant: str | None = None,
         settings: Mapping[str, Any] | None = None,
         passages: Mapping[str, Any] | bool | None = None,
@@ -71,7 +71,7 @@ class QdrantStore(RemoteStore[Writes]):
             client: a client of a server, or one in local mode (QdrantClient(":memory:") or QdrantClient(path=...)).
             collection: name or alias.
             async_client: an AsyncQdrantClient of the event loop that will use it; without one, async methods run in threads.
-            encoder, create, allow_mismatch, batch_size, tenant, settings, passages: as for open_store().
+            encoder, create, allow_mismatch, max_batch_documents, tenant, settings, passages: as for open_store().
 
         Raises:
             as open_store().
@@ -87,7 +87,7 @@ class QdrantStore(RemoteStore[Writes]):
             encoder=encoder,
             create=create,
             allow_mismatch=allow_mismatch,
-            batch_size=batch_size,
+            max_batch_documents=max_batch_documents,
             tenant=tenant,
             passages=passages,
         )

@@ -29,7 +29,7 @@ def _steady(report: Any) -> dict[str, Any]:
 
 async def test_the_same_report_and_content_as_ingest(tmp_path: Path) -> None:
     records = [*documents(300), {"_id": "broken"}, *documents(3)]
-    stores = [FaultyStore(HashingEncoder(), batch_size=16) for _ in range(2)]
+    stores = [FaultyStore(HashingEncoder(), max_batch_documents=16) for _ in range(2)]
     dead = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     mine = await aingest(records, stores[0], dead_letter=dead[0])
     theirs = ingest(records, stores[1], dead_letter=dead[1])
@@ -54,7 +54,7 @@ async def test_encoding_and_loads_run_beside_the_loop_and_loads_at_once() -> Non
             return super()._encode(text)
 
     server = FaultyServer(HashingEncoder(), all_at_once(3))
-    store = FaultyStore(Waiting(), server, max_in_flight=3, batch_size=20)
+    store = FaultyStore(Waiting(), server, max_in_flight=3, max_batch_documents=20)
     assert (await aingest(documents(200), store, reconcile=0)).written == 200
     assert server.most_at_once == 3
     assert server.entries.keys() == {f"d{n}" for n in range(200)}
@@ -66,14 +66,14 @@ async def test_an_embedded_store_works_too(store: Store) -> None:
 
 
 async def test_many_at_once_do_not_wait_for_each_other() -> None:
-    stores = [MemoryStore(HashingEncoder(), batch_size=8) for _ in range(12)]  # more than the loop's default threads
+    stores = [MemoryStore(HashingEncoder(), max_batch_documents=8) for _ in range(12)]  # more than the loop's default threads
     reports = await asyncio.wait_for(asyncio.gather(*(aingest(documents(50), one) for one in stores)), 60)
     assert [report.written for report in reports] == [50] * 12
 
 
 async def test_errors_come_out_as_from_ingest(tmp_path: Path) -> None:
     server = FaultyServer(HashingEncoder(window=1), lambda number, entries: Fault("400") if entries[0].doc_id == "d40" else None)
-    store = FaultyStore(server.encoder, server, batch_size=20)
+    store = FaultyStore(server.encoder, server, max_batch_documents=20)
     with pytest.raises(errors.StoreError, match="400"):
         await aingest(documents(200), store, checkpoint=tmp_path / "checkpoint")
     assert json.loads((tmp_path / "checkpoint").read_text())["position"] == 40
@@ -87,7 +87,7 @@ async def test_errors_come_out_as_from_ingest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cancels", [1, 3])
 async def test_cancelling_is_ctrl_c(tmp_path: Path, cancels: int) -> None:
     server = FaultyServer(HashingEncoder(window=1), slowest_s=0.01)
-    store = FaultyStore(server.encoder, server, batch_size=10)
+    store = FaultyStore(server.encoder, server, max_batch_documents=10)
     under_way = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -128,7 +128,7 @@ async def _passing_the_deadline(store: FaultyStore, checkpoint: Path) -> None:
 
 async def test_a_deadline_of_the_callers_ends_it_in_order(tmp_path: Path) -> None:
     server = FaultyServer(HashingEncoder(window=1), slowest_s=0.01)
-    store = FaultyStore(server.encoder, server, batch_size=10)
+    store = FaultyStore(server.encoder, server, max_batch_documents=10)
     with pytest.raises(TimeoutError):
         await _passing_the_deadline(store, tmp_path / "checkpoint")
     position = json.loads((tmp_path / "checkpoint").read_text())["position"]
@@ -137,7 +137,7 @@ async def test_a_deadline_of_the_callers_ends_it_in_order(tmp_path: Path) -> Non
 
 
 def test_the_loop_may_end_right_after_a_cancelled_ingest(tmp_path: Path) -> None:
-    store = FaultyStore(HashingEncoder(window=1), batch_size=10)
+    store = FaultyStore(HashingEncoder(window=1), max_batch_documents=10)
     with pytest.raises(TimeoutError):
         asyncio.run(_passing_the_deadline(store, tmp_path / "checkpoint"))
     position = json.loads((tmp_path / "checkpoint").read_text())["position"]

@@ -1,4 +1,4 @@
-"""Several loads at once: they end in any order, and the books are in the order of the input all the same."""
+"""Several loads at once: they end in any order, and are counted in the order of the input all the same."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Moments:
 
 @given(
     count=st.integers(1, 120),
-    batch_size=st.integers(1, 9),
+    max_batch_documents=st.integers(1, 9),
     max_in_flight=st.integers(1, 5),
     seed=st.integers(0, 1000),
     fails_at=st.one_of(st.none(), st.integers(1, 20)),
@@ -53,7 +53,7 @@ class Moments:
 )
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_the_order_and_the_moment_of_death_a_checkpoint_has_no_hole(
-    saved_often: None, count: int, batch_size: int, max_in_flight: int, seed: int, fails_at: int | None, killed_at: int
+    saved_often: None, count: int, max_batch_documents: int, max_in_flight: int, seed: int, fails_at: int | None, killed_at: int
 ) -> None:
     encoder = HashingEncoder(window=5)
     plan = (lambda number, entries: Fault("400") if number == fails_at else None) if fails_at else None
@@ -61,7 +61,7 @@ def test_whatever_the_order_and_the_moment_of_death_a_checkpoint_has_no_hole(
         checkpoint = Path(folder) / "checkpoint"
         server = FaultyServer(encoder, plan, slowest_s=0.003, seed=seed)
         moments = Moments(server, checkpoint)
-        store = FaultyStore(encoder, server, max_in_flight=max_in_flight, batch_size=batch_size)
+        store = FaultyStore(encoder, server, max_in_flight=max_in_flight, max_batch_documents=max_batch_documents)
         try:
             ingest(documents(count), store, checkpoint=checkpoint)
         except errors.StoreError:
@@ -81,7 +81,7 @@ def test_whatever_the_order_and_the_moment_of_death_a_checkpoint_has_no_hole(
 def test_as_many_loads_at_once_as_the_store_allows_and_no_more() -> None:
     for max_in_flight in (1, 3, 6):
         server = FaultyServer(HashingEncoder(), all_at_once(max_in_flight), slowest_s=0.01)
-        ingest(documents(400), FaultyStore(server.encoder, server, max_in_flight=max_in_flight, batch_size=10))
+        ingest(documents(400), FaultyStore(server.encoder, server, max_in_flight=max_in_flight, max_batch_documents=10))
         assert server.most_at_once == max_in_flight
         assert len(server.entries) == 400
 
@@ -104,7 +104,7 @@ def test_a_slow_store_holds_back_the_reader() -> None:
 
     encoder = HashingEncoder(window=1)
     server = FaultyServer(encoder, first_is_slow)
-    store = FaultyStore(encoder, server, max_in_flight=3, batch_size=10)
+    store = FaultyStore(encoder, server, max_in_flight=3, max_batch_documents=10)
     ahead: list[int] = []
     ingest(endless(), store, progress=lambda now: ahead.append(taken - now.read))
     assert max(ahead) <= 10 * (2 * 3 + 1 + 2) + 1  # the window, the batch being filled, the one being recorded
@@ -121,7 +121,7 @@ def test_the_error_is_that_of_the_first_batch_in_the_input_that_failed(tmp_path:
 
     for _ in range(3):
         server = FaultyServer(HashingEncoder(window=1), plan)
-        store = FaultyStore(server.encoder, server, max_in_flight=4, batch_size=10)
+        store = FaultyStore(server.encoder, server, max_in_flight=4, max_batch_documents=10)
         with pytest.raises(errors.StoreError, match="603"):
             ingest(documents(300), store, checkpoint=tmp_path / "checkpoint", restart=True)
         assert json.loads((tmp_path / "checkpoint").read_text())["position"] == 30
@@ -145,7 +145,7 @@ def test_loads_in_flight_end_before_the_error_is_raised() -> None:
 
     server = FaultyServer(HashingEncoder(window=1), plan)
     with pytest.raises(errors.StoreError):
-        ingest(documents(300), FaultyStore(server.encoder, server, max_in_flight=3, batch_size=5))
+        ingest(documents(300), FaultyStore(server.encoder, server, max_in_flight=3, max_batch_documents=5))
     assert server._running == 0
     assert "splade-ingest-writer" not in {thread.name for thread in threading.enumerate()}
 
@@ -156,7 +156,7 @@ def test_refused_documents_are_listed_in_their_place_and_lose_nobody_else(tmp_pa
     server = FaultyServer(
         HashingEncoder(), slowest_s=0.005, refuse=lambda entry: "mapper_parsing_exception" if entry.doc_id in refused else None
     )
-    store = FaultyStore(server.encoder, server, max_in_flight=max_in_flight, batch_size=7)
+    store = FaultyStore(server.encoder, server, max_in_flight=max_in_flight, max_batch_documents=7)
     dead = tmp_path / "dead.jsonl"
     report = ingest(documents(200), store, dead_letter=dead)
     assert (report.read, report.written, report.rejected) == (200, 196, 4)
@@ -179,14 +179,14 @@ def test_a_store_that_names_a_document_it_was_not_given_is_found_out(monkeypatch
 
 def test_batches_are_of_the_stores_own_size_by_default() -> None:
     server = FaultyServer(HashingEncoder())
-    ingest(documents(100), FaultyStore(server.encoder, server, batch_size=25))
+    ingest(documents(100), FaultyStore(server.encoder, server, max_batch_documents=25))
     assert server.writes == [25] * 4
 
 
 def test_what_has_waited_long_enough_is_loaded_although_its_batch_is_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("splade_ptbr_connectors.ingestion.writer.MAX_BATCH_AGE_S", 0.0)
     server = FaultyServer(HashingEncoder())
-    ingest(documents(10), FaultyStore(server.encoder, server, batch_size=25))
+    ingest(documents(10), FaultyStore(server.encoder, server, max_batch_documents=25))
     assert server.writes == [1] * 10
 
 

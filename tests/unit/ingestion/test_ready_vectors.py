@@ -182,7 +182,7 @@ class Stop(Exception):
 def test_resumed_like_texts(tmp_path: Path) -> None:
     collection = encoded(documents(400))
     server = FaultyServer(HashingEncoder())
-    store = FaultyStore(server.encoder, server, batch_size=16)
+    store = FaultyStore(server.encoder, server, max_batch_documents=16)
 
     def stopping() -> Iterator[Any]:
         yield from collection[:150]

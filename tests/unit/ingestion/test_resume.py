@@ -164,7 +164,7 @@ def test_a_store_restored_from_a_backup_is_not_taken_to_hold_what_came_after(
         ingest(before, store, reconcile=0)
     shutil.copytree(tmp_path / "index", backup)
     with open_store(url, encoder=HashingEncoder()) as store, pytest.raises(Stop):
-        ingest(_stopping(records, 40), store, batch_size=8, **files)
+        ingest(_stopping(records, 40), store, max_batch_documents=8, **files)
     shutil.rmtree(tmp_path / "index")
     shutil.copytree(backup, tmp_path / "index")
     with open_store(url, encoder=HashingEncoder()) as store:

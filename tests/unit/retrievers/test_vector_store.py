@@ -114,7 +114,7 @@ def test_what_ingest_has_loaded_is_found_and_what_was_added_is_known_to_it(store
 
 
 def test_what_is_stored_unchanged_is_not_encoded_again() -> None:
-    store = MemoryStore(HashingEncoder(), batch_size=2)
+    store = MemoryStore(HashingEncoder(), max_batch_documents=2)
     vectors = SpladeVectorStore(store)
     vectors.add_documents(LAWS)
     before = store.encoder.texts_encoded  # type: ignore[attr-defined]

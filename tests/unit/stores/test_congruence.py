@@ -33,7 +33,11 @@ DENSE = 3
 @pytest.fixture(scope="module", params=ENGINES)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """Opens the one collection of an engine for a tenant, or for none."""
-    arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "batch_size": 4, "settings": {"dense_size": DENSE}}
+    arguments: dict[str, Any] = {
+        "encoder": HashingEncoder(vocab_size=VOCABULARY),
+        "max_batch_documents": 4,
+        "settings": {"dense_size": DENSE},
+    }
     if request.param == "numba":
         yield from _numba(f"numba:{tmp_path_factory.mktemp('congruence')}", {**arguments, "settings": None})
     elif request.param == "edge":
@@ -227,7 +231,9 @@ def test_scores_of_arbitrary_weights_are_within_float32(opened: Opened) -> None:
 def _indexed(tmp_path: Any, datatype: str) -> tuple[Store, dict[str, SparseVector]]:
     random = np.random.default_rng(5)
     vectors = {f"d{n:05}": SparseVector(random.choice(400, 60, replace=False), random.random(60) * 3 + 0.01) for n in range(30_000)}
-    store = open_store(f"edge:{tmp_path}", encoder=HashingEncoder(vocab_size=400), batch_size=10_000, settings={"datatype": datatype})
+    store = open_store(
+        f"edge:{tmp_path}", encoder=HashingEncoder(vocab_size=400), max_batch_documents=10_000, settings={"datatype": datatype}
+    )
     store.upsert_vectors(vectors.items())
     store.finish_loading()
     return store, vectors

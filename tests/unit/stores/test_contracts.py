@@ -137,8 +137,8 @@ def test_a_store_opened_again_is_the_same_one(engine: Engine) -> None:
     ("arguments", "message"),
     [
         ({"settings": {"datatypee": 1}}, "unknown store setting 'datatypee'.*known: "),
-        ({"batch_size": 0}, "the argument batch_size is 0: it must be an integer from 1 to 10,000"),
-        ({"batch_size": True}, "batch_size is True"),
+        ({"max_batch_documents": 0}, "the argument max_batch_documents is 0: it must be an integer from 1 to 10,000"),
+        ({"max_batch_documents": True}, "max_batch_documents is True"),
         ({"tenant": ""}, "tenant is ''"),
         ({"tenant": 3}, "tenant is 3: it must be a string or none"),
         ({"create": 1}, "create is 1: it must be true or false"),

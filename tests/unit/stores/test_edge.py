@@ -170,7 +170,7 @@ def test_a_bad_entry_stops_its_whole_batch(store: Store, bad: Any) -> None:
 
 
 def test_batches_before_a_bad_one_are_stored_whole(url: str) -> None:
-    with open_store(url, encoder=HashingEncoder(), batch_size=2) as store:
+    with open_store(url, encoder=HashingEncoder(), max_batch_documents=2) as store:
         with pytest.raises(errors.VectorError):
             store.upsert_vectors([(str(n), VECTOR) for n in range(3)] + [("bad", None)])
         assert sorted(store.get(["0", "1", "2", "bad"])) == ["0", "1"]

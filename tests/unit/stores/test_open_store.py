@@ -45,11 +45,20 @@ def test_bad_urls_say_what_is_accepted(url: Any, message: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 10_001, 2.0, True, "256"])
-def test_bad_batch_size(url: str, batch_size: Any) -> None:
-    with pytest.raises(errors.ConfigError, match="batch_size"):
-        open_store(url, encoder=HashingEncoder(), batch_size=batch_size)
+@pytest.mark.parametrize("max_batch_documents", [0, -1, 10_001, 2.0, True, "256"])
+def test_bad_max_batch_documents(url: str, max_batch_documents: Any) -> None:
+    with pytest.raises(errors.ConfigError, match="max_batch_documents"):
+        open_store(url, encoder=HashingEncoder(), max_batch_documents=max_batch_documents)
     assert not Path(url.removeprefix("edge:")).exists()
+
+
+def test_batch_size_is_still_taken_as_the_name_of_max_batch_documents(url: str) -> None:
+    with open_store(url, encoder=HashingEncoder(), batch_size=7) as store:
+        assert store.max_batch_documents == 7
+    with pytest.raises(errors.ConfigError, match="max_batch_documents is 0"):
+        open_store(url, encoder=HashingEncoder(), batch_size=0)
+    with pytest.raises(errors.ConfigError, match="max_batch_documents and batch_size are the same argument"):
+        open_store(url, encoder=HashingEncoder(), batch_size=7, max_batch_documents=7)
 
 
 @pytest.mark.parametrize("settings", [["datatype"], "datatype=float16", 3])

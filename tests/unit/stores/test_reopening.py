@@ -54,7 +54,7 @@ def opening(request: pytest.FixtureRequest, server: StandIn, tmp_path: Path, mon
     url = f"qdrant+{server.url}/docs?timeout_s=7" if request.param == "qdrant" else f"{request.param}:folder"
 
     def opening(**arguments: Any) -> Store:
-        return open_store(url, **{"encoder": HashingEncoder(), "batch_size": 3, "tenant": "a", **arguments})
+        return open_store(url, **{"encoder": HashingEncoder(), "max_batch_documents": 3, "tenant": "a", **arguments})
 
     return opening
 
@@ -74,8 +74,16 @@ def test_a_store_that_is_closed_is_opened_again_as_it_was(opening: Open, monkeyp
     carried = pickle.dumps(store)
     with pickle.loads(carried) as again:  # noqa: S301 - our own bytes
         assert again is not store and pickle.loads(carried) is again  # noqa: S301 - our own bytes
-        assert (type(again), again.tenant, again.batch_size) == (type(store), "a", 3)
+        assert (type(again), again.tenant, again.max_batch_documents) == (type(store), "a", 3)
         assert [hit.doc_id for hit in again.search("prazo")] == ["a"]
+
+
+def test_a_pickle_with_the_earlier_name_of_max_batch_documents_opens(opening: Open) -> None:
+    with opening() as store:
+        reopen, (arguments,) = store.__reduce__()
+    earlier = {"batch_size" if name == "max_batch_documents" else name: value for name, value in arguments.items()}
+    with reopen(earlier) as again:
+        assert again is not store and again.max_batch_documents == 3
 
 
 @pytest.mark.parametrize("engine", ["edge", "numba"])

@@ -335,7 +335,7 @@ def _write_one(opening: Opening) -> None:
 
 def _load_many(url: str, name: str, ready: Any) -> None:
     ready.wait()
-    with open_store(url, encoder=HashingEncoder(vocab_size=4096), batch_size=7) as store, store.loading():
+    with open_store(url, encoder=HashingEncoder(vocab_size=4096), max_batch_documents=7) as store, store.loading():
         for n in range(30):
             store.upsert_vectors((f"{name}{n}-{i}", VECTOR, {"n": n}) for i in range(7))
             if n % 10 == 9:
@@ -371,7 +371,7 @@ def test_a_folder_that_cannot_be_written_is_read(folder: Path, opening: Opening,
         store.upsert_vectors((f"d{n}", VECTOR) for n in range(3))
         store.finish_loading()
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # what it says of an image or a medium that is read-only
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # what it says of an image or a disk that is read-only
     with opening(settings=READ_ONLY) as reader:
         assert reader.count() == len(reader.search(VECTOR)) == 3
         assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before

@@ -33,7 +33,7 @@ def scores(store: Store) -> list[tuple[str, float, int]]:
 
 def test_a_document_over_the_border_of_two_segments(tmp_path: Path) -> None:
     """Passages fill a segment to its last row, so that the last document has a passage in each of two."""
-    with open_store(f"numba:{tmp_path}/store", encoder=ENCODER, batch_size=10_000) as store:
+    with open_store(f"numba:{tmp_path}/store", encoder=ENCODER, max_batch_documents=10_000) as store:
         store.upsert_vectors((f"d{n:05}", SparseVector([n % 64], [0.5])) for n in range(WINDOW - 4))
         border = long_document("border", 9)
         store.upsert_vectors([border])

@@ -195,7 +195,7 @@ def test_merges_keep_segments_small_few_and_in_order(
         patch.setattr(module, "WINDOW", window)
         patch.setattr(merging, "WINDOW", window)
         url, written = f"numba:{tmp_path_factory.mktemp('merges')}", 0
-        with open_store(url, encoder=HashingEncoder(vocab_size=4096), batch_size=1000) as store:
+        with open_store(url, encoder=HashingEncoder(vocab_size=4096), max_batch_documents=1000) as store:
             for n, size in enumerate(sizes):
                 store.upsert_vectors((f"d{i}", SparseVector([i % 9], [1.0 + i])) for i in range(written, written + size))
                 written += size
@@ -217,7 +217,7 @@ def test_merges_keep_segments_small_few_and_in_order(
 def test_more_documents_than_a_segment_holds(opening: Opening, before: int) -> None:
     """Batches that do not end where segments do: one earlier document, one replaced one."""
     pool = [SparseVector([i % 40, 100 + i % 7], [1.0, 2.0]) for i in range(280)]
-    with opening(batch_size=1000) as store:
+    with opening(max_batch_documents=1000) as store:
         for n in range(before):
             store.upsert_vectors([("f", pool[n])])
         store.upsert_vectors((f"d{i}", pool[i % 280]) for i in range(WINDOW + 500))

@@ -37,7 +37,7 @@ def window(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_store_agrees_with_the_oracle_and_reopens_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, window: None, way: Way, before: Any, after: Any, queries: list[Any]
 ) -> None:
-    arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "batch_size": 4}
+    arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "max_batch_documents": 4}
     url, oracle = f"numba:{tmp_path_factory.mktemp('congruence')}", Oracle()
     with open_store(url, **arguments) as store:
         agree(store, oracle, before, queries, way)
@@ -53,7 +53,7 @@ def test_store_agrees_with_the_oracle_and_reopens_as_it_was(
 def test_tenants_see_and_touch_their_own_documents_only(
     tmp_path_factory: pytest.TempPathFactory, window: None, turns: list[Any], queries: list[Any]
 ) -> None:
-    arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "batch_size": 4}
+    arguments: dict[str, Any] = {"encoder": HashingEncoder(vocab_size=VOCABULARY), "max_batch_documents": 4}
     url, oracle = f"numba:{tmp_path_factory.mktemp('tenants')}", Oracle()
     for tenant, turn in turns:
         with open_store(url, tenant=tenant, **arguments) as store:
