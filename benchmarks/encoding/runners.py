@@ -87,7 +87,7 @@ def best_batch(runner: Runner, texts: list[str], candidates: tuple[int, ...]) ->
 
 def query_times(runner: Runner, queries: list[str]) -> list[float]:
     """Seconds of each query encoded alone, in a fresh process that has one core."""
-    return list(map(float, _in_process(runner, "one_by_one", {"texts": queries})))
+    return list(map(float, _in_process(runner, "time_queries", {"texts": queries})))
 
 
 def _in_process(runner: Runner, function: str, job: dict[str, Any]) -> Any:
@@ -132,7 +132,7 @@ def try_batches() -> None:
     sys.stdout.write("\n" + json.dumps(rates) + "\n")
 
 
-def one_by_one() -> None:
+def time_queries() -> None:
     """The seconds of each query, as JSON; see query_times."""
     given = json.load(sys.stdin)
     if hasattr(os, "sched_setaffinity"):

@@ -74,7 +74,7 @@ def name_prefix(home: Path) -> str:
 
 
 def new_name(home: Path) -> str:
-    """A name that nothing on the server has; noted in `home`."""
+    """A name that nothing on the server has; saved in `home`."""
     name = f"{name_prefix(home)}{uuid.uuid4().hex[:8]}"
     (home / _FILE).write_text(name, encoding="ascii")
     return name

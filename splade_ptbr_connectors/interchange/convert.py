@@ -78,7 +78,7 @@ class Conversion:
         )
         records = self.progress(self._checked(self.source_format.read(self.source, read_as)), "documents")
         if not self.target_format.passages:
-            records = one_by_one(records)
+            records = passages_as_documents(records)
         counts = self.target_format.write(self.target, pruned(records, self.pruning), written_as)
         written = self._manifest(counts, written_as)
         if not self.target_format.describes_itself:
@@ -161,7 +161,7 @@ class Conversion:
             yield record
 
 
-def one_by_one(records: Iterable[EncodedRecord]) -> Iterator[EncodedRecord]:
+def passages_as_documents(records: Iterable[EncodedRecord]) -> Iterator[EncodedRecord]:
     """The records with each of several passages as a document of its own, `doc_id#number`: what reads such a format takes the best.
 
     Raises RecordError for an id that is too long for that, and for a document that is called as a passage of another one is.

@@ -64,7 +64,7 @@ def test_interrupted_by_ctrl_c(case: Case, child: Callable[..., Child]) -> None:
     assert process.wait(120) == 130
     position = case.position()
     assert 0 < position < case.lines
-    # after Ctrl-C the books are exact: what is stored is what is acknowledged
+    # after Ctrl-C the counts are exact: what is stored is what is acknowledged
     assert case.stored() == set(_documents_before(case, position))
     assert case.finish().resumed_at == position
 

@@ -50,7 +50,7 @@ class Segments(tuple[Segment, ...]):
         return [self[w].doc_id(row) for w, row in zip(which.tolist(), local.tolist(), strict=True)]
 
 
-class Found(NamedTuple):
+class HitRows(NamedTuple):
     """Hits in no order: rows of the segments and of the buffer, each with its scores."""
 
     rows: NDArray[np.int64]
@@ -63,10 +63,10 @@ class Found(NamedTuple):
         """Of the segments, then of the buffer."""
         return np.concatenate([self.scores, self.buffer_scores])
 
-    def only(self, chosen: NDArray[np.int64]) -> Found:
+    def only(self, chosen: NDArray[np.int64]) -> HitRows:
         """Those of these places (ascending), counted from the segments on."""
         here, there = chosen[chosen < len(self.rows)], chosen[chosen >= len(self.rows)] - len(self.rows)
-        return Found(self.rows[here], self.scores[here], self.in_buffer[there], self.buffer_scores[there])
+        return HitRows(self.rows[here], self.scores[here], self.in_buffer[there], self.buffer_scores[there])
 
 
 class Results(NamedTuple):
@@ -197,14 +197,14 @@ class Contents:
 
     def search(self, query: SparseVector, top_k: int, passing: Passing | None) -> Results:
         """The top k of those that live and pass, and all that tie with the last of them."""
-        return self.results(self.found(query, top_k, passing))
+        return self.results(self.hit_rows(query, top_k, passing))
 
-    def found(self, query: SparseVector, top_k: int, passing: Passing | None) -> Found:
+    def hit_rows(self, query: SparseVector, top_k: int, passing: Passing | None) -> HitRows:
         """The same by their rows."""
         searcher = self._living if passing is None else self.segments.searcher.narrowed(self._masks(passing))
         rows, scores = searcher.search(query, top_k)
         if not len(self.buffer):
-            return Found(rows, scores, np.empty(0, np.int64), np.empty(0))
+            return HitRows(rows, scores, np.empty(0, np.int64), np.empty(0))
         in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
         hits = np.flatnonzero(in_buffer)
         every = np.concatenate([scores, in_buffer[hits]])
@@ -212,18 +212,18 @@ class Contents:
             least = np.partition(every, len(every) - top_k)[len(every) - top_k]
             kept, hits = scores >= least, hits[in_buffer[hits] >= least]
             rows, scores = rows[kept], scores[kept]
-        return Found(rows, scores, hits, in_buffer[hits])
+        return HitRows(rows, scores, hits, in_buffer[hits])
 
-    def results(self, found: Found) -> Results:
+    def results(self, found: HitRows) -> Results:
         """With the ids of the documents."""
         ids = [*self.segments.doc_ids(found.rows), *(self.buffer.doc_ids(found.in_buffer) if len(found.in_buffer) else ())]
         return Results(self.numbers_of(found).tolist(), ids, found.all_scores.tolist())
 
-    def numbers_of(self, found: Found) -> Numbers:
+    def numbers_of(self, found: HitRows) -> Numbers:
         """Of these rows."""
         return np.concatenate([self.segments.numbers[found.rows], self.buffer.numbers[found.in_buffer]])
 
-    def places_of(self, found: Found) -> Places:
+    def places_of(self, found: HitRows) -> Places:
         """Which passage of its document each of these rows is."""
         return np.concatenate([self.segments.places[found.rows], self.buffer.places[found.in_buffer]])
 

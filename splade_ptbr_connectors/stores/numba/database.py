@@ -100,14 +100,14 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection within a read transaction: the database as it is at the first statement, whatever is written meanwhile."""
         self._check_place()
-        medium = self._medium()
-        connection = self._taken(medium)
+        unlocked = self._unlocked_state()
+        connection = self._taken(unlocked)
         try:
             connection.execute("BEGIN")
             yield connection
         finally:
             _end(connection)
-            self._idle.append((medium, connection))
+            self._idle.append((unlocked, connection))
             if self._closed:
                 self.close()
 
@@ -184,18 +184,18 @@ class Database:
                 size += file.stat().st_size
         return size
 
-    def _taken(self, medium: object) -> Connection:
-        """An idle connection that was opened on the medium as it is now, or a new one."""
+    def _taken(self, unlocked: object) -> Connection:
+        """An idle connection that was opened on the database in this state, or a new one."""
         while True:
             try:
                 opened_on, connection = self._idle.pop()
             except IndexError:
-                return _connected(self.path, read_only=self.read_only, immutable=medium is not None)
-            if opened_on == medium:
+                return _connected(self.path, read_only=self.read_only, immutable=unlocked is not None)
+            if opened_on == unlocked:
                 return connection
             connection.close()
 
-    def _medium(self) -> object:
+    def _unlocked_state(self) -> object:
         """None, or the state of a database that is in no other process's hands and in a folder where no lock can be taken."""
         if not self.read_only or os.access(self.folder, os.W_OK) or self.path.with_name(f"{DATABASE}-wal").exists():
             return None
@@ -276,7 +276,7 @@ def _translated(error: Any, url: str, doing: str) -> SpladeConnectorsError:
         return StoreWriteError(f"{said}: the file {DATABASE}-journal beside it is not of this store, which leaves none: move it away.")
     if name.startswith(_NOT_WRITABLE):
         return StoreWriteError(
-            f"{said}; check permissions and the length of the path. A medium that cannot be written needs the setting read_only, "
+            f"{said}; check permissions and the length of the path. A disk that cannot be written to needs the setting read_only, "
             f"and no {DATABASE}-wal on it: open the store once where it can be written, then copy it."
         )
     return StoreWriteError(f"{said}; check free space and permissions.")

@@ -17,7 +17,7 @@ def best_passages(contents: Contents, query: SparseVector, top_k: int, passing: 
     """The top_k documents by their best passage, or without a spread the top_k passages; ties by document id, then by number."""
     wanted = top_k if spread is None else spread.first(top_k)
     while True:
-        found = contents.found(query, wanted, passing)
+        found = contents.hit_rows(query, wanted, passing)
         scores, places = found.all_scores, contents.places_of(found)
         heads = contents.numbers_of(found) - places
         chosen = np.arange(len(scores)) if spread is None else _first_of_each(heads, scores, places)

@@ -279,7 +279,7 @@ def verify(connection: Connection, where: str) -> None:
 def replace(connection: Connection, tenant: str | None, written: Sequence[Entry], hashes: Hashes, ended: Sequence[int]) -> Change:
     """Insert these documents, each with an id of its own, in place of those with the same ids, whose numbers are `ended`."""
     first = read_state(connection).following
-    gone = _end(connection, ended)
+    deleted = _end(connection, ended)
     counts = [len(entry.vectors) for entry in written]
     numbers = (first + np.cumsum([0, *counts[:-1]])).tolist() if counts else []
     connection.executemany(
@@ -289,14 +289,14 @@ def replace(connection: Connection, tenant: str | None, written: Sequence[Entry]
     total = sum(counts)
     if total > len(written):
         _insert_passages(connection, zip(numbers, written, strict=True))
-    revision = _advance(connection, total - len(gone), total)
-    return Change(revision, np.array(gone, np.int64), _begun(first, tenant or NO_TENANT, written, hashes))
+    revision = _advance(connection, total - len(deleted), total)
+    return Change(revision, np.array(deleted, np.int64), _begun(first, tenant or NO_TENANT, written, hashes))
 
 
 def delete(connection: Connection, numbers: Sequence[int]) -> Change:
     """Delete the documents of these numbers, all of which are stored."""
-    gone = _end(connection, numbers)
-    return Change(_advance(connection, -len(gone), 0), np.array(gone, np.int64), NOTHING)
+    deleted = _end(connection, numbers)
+    return Change(_advance(connection, -len(deleted), 0), np.array(deleted, np.int64), NOTHING)
 
 
 def _begun(first: int, tenant: str, written: Sequence[Entry], hashes: Hashes) -> Documents:
@@ -332,14 +332,14 @@ def _end(connection: Connection, documents: Sequence[int]) -> list[int]:
     """Delete documents; returns the numbers that ended, those of further passages too."""
     if not documents:
         return []
-    revision, gone = read_state(connection).revision + 1, list(documents)
+    revision, deleted = read_state(connection).revision + 1, list(documents)
     connection.execute("DELETE FROM documents WHERE number IN (SELECT value FROM json_each(?))", (as_json(documents),))
     complete(list(range(connection.changes())), documents)
     if holds_passages(connection):
         of_these = "DELETE FROM passages WHERE document IN (SELECT value FROM json_each(?)) RETURNING number, document"
-        gone += [number for number, document in connection.execute(of_these, (as_json(documents),)).fetchall() if number != document]
-    connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in gone])
-    return gone
+        deleted += [number for number, document in connection.execute(of_these, (as_json(documents),)).fetchall() if number != document]
+    connection.executemany("INSERT INTO deleted VALUES (?, ?)", [(revision, number) for number in deleted])
+    return deleted
 
 
 def _advance(connection: Connection, documents: int, numbers: int) -> int:

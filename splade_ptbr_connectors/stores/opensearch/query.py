@@ -293,7 +293,7 @@ class Queries(Schema):
             answer = yield from ask(lambda client, body=body: client.mget(index=self.target, body=body))  # type: ignore[misc]
             for doc in answer["docs"]:
                 if "error" in doc:
-                    raise self.gone()
+                    raise self.deleted_meanwhile()
                 if doc.get("found") and self.tenant in (None, doc["_source"].get("tenant")):
                     sources[doc["_id"]] = doc["_source"]
         return sources

@@ -355,11 +355,11 @@ class Schema(Operations):
         try:
             return (yield from self.read())
         except StoreNotFoundError:
-            raise self.gone() from None
+            raise self.deleted_meanwhile() from None
 
-    def gone(self) -> StoreNotFoundError:
+    def deleted_meanwhile(self) -> StoreNotFoundError:
         """The error for an index that was there when the store was opened."""
-        return StoreNotFoundError(f"the index {self.collection!r} is gone, deleted or replaced meanwhile: open the store again.")
+        return StoreNotFoundError(f"the index {self.collection!r} was deleted or replaced meanwhile: open the store again.")
 
 
 def previous_settings(index: Index) -> dict[str, Any]:

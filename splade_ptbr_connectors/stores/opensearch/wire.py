@@ -193,7 +193,7 @@ def _digits() -> NDArray[np.uint8]:
 
 MAX_TEXT_BYTES = 128  # a longer text or path is its hash: Lucene takes terms of up to 32 KB, the dictionary of terms is in memory
 EXISTING = "e:"
-FACET_SCHEME = "values, dates and existence"  # noted by indexes whose documents all have these terms
+FACET_SCHEME = "values, dates and existence"  # saved by indexes whose documents all have these terms
 _ESCAPES = str.maketrans({"\\": "\\\\", ".": "\\.", "=": "\\="})
 
 

@@ -88,7 +88,7 @@ class Pending:
     def _refuse(self, action: Action, status: int, error: Mapping[str, Any]) -> None:
         kind = error.get("type")
         if kind == "index_not_found_exception":
-            raise StoreNotFoundError(f"the index {self._index!r} is gone, deleted or replaced meanwhile: open the store again.")
+            raise StoreNotFoundError(f"the index {self._index!r} was deleted or replaced meanwhile: open the store again.")
         if kind == "cluster_block_exception":
             raise StoreWriteError(f"the index {self._index!r} takes no writes: {describe(error)}; free disk space or lift the block.")
         if status in (401, 403):

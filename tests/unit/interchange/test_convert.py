@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileError, ModelMismatchError, SpladeConnectorsError
-from splade_ptbr_connectors.interchange.convert import BATCH, Conversion, one_by_one, pruned
+from splade_ptbr_connectors.interchange.convert import BATCH, Conversion, passages_as_documents, pruned
 from splade_ptbr_connectors.interchange.formats import FORMATS, format_of
 from splade_ptbr_connectors.interchange.manifest import manifest_path
 from splade_ptbr_connectors.interchange.vector_encoding import VectorEncoding
@@ -266,9 +266,9 @@ def test_names_of_passages_are_refused_just_where_they_collide(documents: list[t
     written = [made for name, count in documents for made in ([f"{name}#{n}" for n in range(count)] if count > 1 else [name])]
     if len(set(written)) < len(written):
         with pytest.raises(InputError, match="rename one of them"):
-            list(one_by_one(records))
+            list(passages_as_documents(records))
     else:
-        assert [record.doc_id for record in one_by_one(records)] == written
+        assert [record.doc_id for record in passages_as_documents(records)] == written
 
 
 def test_a_passage_whose_id_would_be_too_long_to_be_read_again(tmp_path: Path) -> None:
