@@ -12,6 +12,7 @@ EXTRA_OF = {
     "torch": "torch",
     "transformers": "torch",
     "onnx": "export",
+    "onnxscript": "export",
     "matplotlib": "plots",
     "jinja2": "plots",
     "scipy": "evaluation",

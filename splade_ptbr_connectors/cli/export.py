@@ -42,6 +42,11 @@ def onnx(
     as_json: Json = False,
 ) -> None:
     """Write a folder with the model as an ONNX graph that does the pooling, to run without torch."""
+    from ..encoding.export import check_source, check_target
+    from ..encoding.folder import find_model
+
+    check_target(out, storage.value)
+    check_source(find_model(model))
     encoder = load_encoder(model, runtime=RuntimeChoice.torch)
     path = encoder.export_onnx(out, storage=storage.value)
     exported = load_encoder(str(path), runtime=RuntimeChoice.onnx)

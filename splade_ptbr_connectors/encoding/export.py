@@ -21,6 +21,33 @@ Storage = Literal["float32", "float16", "int8", "int8-dynamic"]
 TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0, "int8-dynamic": 1.0}  # of activations; rounded weights are another model
 
 
+def check_target(out: str | Path, storage: str) -> Path:
+    """The folder to write; what can be told before a model is looked for.
+
+    Raises:
+        ConfigError: an unknown storage.
+        InputFileError: `out` is there already.
+        MissingExtraError: the extra [export] is not installed.
+    """
+    if storage not in TOLERANCE:
+        raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
+    target = Path(out)
+    if target.exists():
+        raise InputFileError(f"{target} exists already: name a new folder to export to.")
+    for library in ("onnx", "onnxscript", "torch", "transformers"):
+        require(library, "the export to ONNX")
+    return target
+
+
+def check_source(folder: ModelFolder) -> None:
+    """Raise ConfigError for a model without weights that torch could run."""
+    if folder.has_weights and folder.config.words is None:
+        return
+    exported = folder.config.words is None or folder.concepts is not None
+    what = "is exported already" if exported else "has no network to export, and needs neither torch nor onnxruntime"
+    raise ConfigError(f"model {folder.name!r} {what}: use it as it is, or copy its folder {folder.path}.")
+
+
 def write_exported_folder(
     folder: ModelFolder, tokenizer_json: str, runtime: Runtime, query_runtime: Runtime, out: str | Path, storage: Storage
 ) -> Path:
@@ -29,22 +56,14 @@ def write_exported_folder(
     A network of the queries' own (`query_runtime`, else the same as `runtime`) goes into the subfolder `query`.
 
     Raises:
-        ConfigError: not the torch runtime, or an unknown storage.
-        InputFileError: `out` is there already.
+        as check_target() and check_source() do.
+        ConfigError: not the torch runtime.
         ModelError: the graph's activations differ from the network's.
     """
-    if folder.config.words is not None:
-        what = "is exported already" if folder.config.concepts else "has no network to export, and needs neither torch nor onnxruntime"
-        raise ConfigError(f"model {folder.name!r} {what}: copy its folder.")
+    check_source(folder)
     if {runtime.name, query_runtime.name} != {"torch"}:
         raise ConfigError(f"model {folder.name!r} was loaded as an exported graph: load it with runtime='torch' to export it.")
-    if storage not in TOLERANCE:
-        raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
-    target = Path(out)
-    if target.exists():
-        raise InputFileError(f"{target} exists already: name a new folder to export to.")
-    require("onnx", "the export to ONNX")
-    require("onnxscript", "the export to ONNX")
+    target = check_target(out, storage)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
         partial = Path(temporary) / "model"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from splade_ptbr_connectors.cli.main import run
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
+from splade_ptbr_connectors.encoding.folder import SHIPPED
 
 from .conftest import Command, assert_fails
 
@@ -33,9 +36,27 @@ def test_the_exported_folder_encodes_as_the_model_does(
 
 
 def test_places_and_models_that_cannot_be_used(cli: Command, tmp_path: Path) -> None:
-    assert_fails(cli("export", "onnx", "no-such-model", "fora"), 4, "no-such-model")
+    assert_fails(cli("export", "onnx", "no/such/model", "fora"), 4, "no/such/model")
     assert_fails(cli("export", "onnx", "mini-bert", "fora", "--storage", "int4"), 2, "int4")
     assert not (tmp_path / "fora").exists()
+
+
+@pytest.mark.parametrize(("model", "why"), [("mini", "is exported already"), ("mini-lexico", "has no network to export")])
+def test_a_model_without_weights_for_torch_is_one_to_be_copied(cli: Command, model: str, why: str) -> None:
+    failed = cli("export", "onnx", model, "fora")
+    assert_fails(failed, 2, why, f"copy its folder {SHIPPED / model}")
+    assert "runtime" not in failed.err.replace("onnxruntime", "")  # the command has no such option
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxscript", "torch"])
+def test_the_extra_is_asked_for_before_the_model(cli: Command, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr("splade_ptbr_connectors.encoding.folder.find_model", _not_yet)
+    assert_fails(cli("export", "onnx", "someone/some-model", "fora"), 6, "the export to ONNX")
+
+
+def _not_yet(model: str) -> NoReturn:
+    raise AssertionError(f"{model} was looked for first")
 
 
 def test_a_folder_that_is_there_already_is_not_overwritten(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

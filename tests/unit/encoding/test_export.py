@@ -60,8 +60,10 @@ def test_small_storages_stay_near_and_have_their_own_fingerprint(tiny_model: Pat
 
 def test_refusals(pair: tuple[SpladeEncoder, SpladeEncoder], tmp_path: Path) -> None:
     torch_encoder, onnx_encoder = pair
-    with pytest.raises(ConfigError, match="runtime='torch'"):
+    with pytest.raises(ConfigError, match="is exported already: use it as it is, or copy its folder"):
         onnx_encoder.export_onnx(tmp_path / "again")
+    with pytest.raises(ConfigError, match="runtime='torch'"):
+        SpladeEncoder.load("mini-bert", runtime="onnx").export_onnx(tmp_path / "again")
     with pytest.raises(InputFileError, match="exists already"):
         torch_encoder.export_onnx(tmp_path)
     with pytest.raises(ConfigError, match="storage is 'int3'"):
