@@ -200,8 +200,13 @@ def ingest_to_dict(report: IngestReport, url: str, encoder: SpladeEncoder, docum
 
 def show_ingest(document: dict[str, Any], console: Console) -> None:
     """The report of an ingest for people."""
-    again = f" ({document['resumed_at']:,} of them by the run that this one resumed)" if document["resumed_at"] else ""
-    console.print(f"{document['read']:,} records read{again}", markup=False)
+    console.print(f"{document['read']:,} records read", markup=False)
+    if document["resumed_at"]:
+        console.print(
+            f"resumed after record {document['resumed_at']:,}, the last in the checkpoint; what the interrupted run stored after it "
+            "counts as unchanged",
+            markup=False,
+        )
     for name in ("written", "unchanged", "rejected"):
         refused = f", {document['refused']:,} of them refused by the store" if name == "rejected" and document["refused"] else ""
         console.print(f"{document[name]:>12,} {name}{refused}")

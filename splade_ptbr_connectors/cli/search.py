@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,8 +53,9 @@ def search(
         latency_ms = 1000 * (time.perf_counter() - started)
         if explain:
             add_words(hits, found, query, opened, vector)
+        empty = not hits and opened.count() == 0
         document = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "latency_ms": latency_ms, "hits": hits}
-    emit(document, partial(_render, lines=lines), as_json=as_json)
+    emit(document, partial(_render, lines=lines, tenant=tenant, empty=empty), as_json=as_json)
 
 
 def _parse(filter: str | None) -> dict[str, Any] | None:
@@ -68,6 +70,16 @@ def _parse(filter: str | None) -> dict[str, Any] | None:
     return parsed
 
 
-def _render(document: dict[str, Any], console: Console, lines: int | None) -> None:
+def _render(document: dict[str, Any], console: Console, *, lines: int | None, tenant: str | None, empty: bool) -> None:
+    if empty:
+        console.print(_how_to_fill(document["store"], tenant), markup=False, soft_wrap=True)
+        return
     show_hits(console, document["hits"], lines=lines)
     console.print(f"\n[dim]{len(document['hits'])} hits in {document['latency_ms']:.1f} ms, model {document['model']}[/dim]")
+
+
+def _how_to_fill(url: str, tenant: str | None) -> str:
+    holds, option = (
+        ("is empty", "") if tenant is None else (f"has no documents of the tenant {tenant!r}", f" --tenant {shlex.quote(tenant)}")
+    )
+    return f"the store {url} {holds}: fill it with splade-ptbr ingest FILE --store {shlex.quote(url)}{option}"

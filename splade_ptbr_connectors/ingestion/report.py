@@ -47,7 +47,8 @@ class IngestReport:
         seconds: wall time of this run.
         documents_per_second: records of this run by its seconds.
         dead_letter: the file that lists the rejected records; None when there is none.
-        resumed_at: records that an earlier, interrupted run had dealt with.
+        resumed_at: records before the place that the checkpoint of an interrupted run names. What that run stored after its last
+            checkpoint, in the seconds before it was killed, is among the unchanged.
         reconciled: what the check of the finished run found; None when it was skipped.
         rejections: the first hundred rejected records of a run without a dead-letter file, as they would stand there.
     """

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from splade_ptbr_connectors.cli import ingest as ingest_command
+from splade_ptbr_connectors.errors import IngestError
+from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores import open_store
 from tests.support.encoders import HashingEncoder
 
@@ -112,6 +116,21 @@ def test_a_killed_run_goes_on_and_restart_begins_anew(cli: Command, corpus: Path
     Path("loja/ingest-checkpoint.json").write_text("{}")
     assert_fails(cli("ingest", corpus, "--store", "edge:loja"), 3, "ingest-checkpoint.json", "not a checkpoint")
     assert_fails(cli("ingest", corpus, "--store", "edge:loja", "--checkpoint", corpus), 3, "corpus.jsonl")
+
+
+def test_a_resumed_run_tells_what_the_checkpoint_knew_from_what_was_stored_after_it(cli: Command, corpus: Path) -> None:
+    with open_store("edge:loja", encoder=HashingEncoder("mini")) as store:
+        with pytest.raises(IngestError):
+            ingest(interrupted(DOCUMENTS[:1]), store, checkpoint="loja/ingest-checkpoint.json")
+        ingest(DOCUMENTS[:3], store)  # as a run that is killed before it saves its next checkpoint
+    out = cli("ingest", corpus, "--store", "edge:loja").out
+    assert out.startswith("4 records read\nresumed after record 1, the last in the checkpoint; what the interrupted run stored after it ")
+    assert "2 written" in out and "2 unchanged" in out  # record 1 by the interrupted run, and record 4
+
+
+def interrupted(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield from records
+    raise IngestError("interrupted")
 
 
 def test_two_tenants_of_a_folder_have_their_own_checkpoints(cli: Command, corpus: Path) -> None:

@@ -60,6 +60,16 @@ def test_filters_and_nothing_found(cli: Command, filled: str) -> None:
     assert cli("search", "", "--store", filled, "--json").json["hits"] == []
 
 
+def test_an_empty_store_says_so_and_how_it_is_filled(cli: Command, filled: str) -> None:
+    open_store("edge:vazia", encoder=HashingEncoder("mini")).close()
+    searched = cli("search", "gripe", "--store", "edge:vazia")
+    assert searched.code == 0
+    assert searched.out == "the store edge:vazia is empty: fill it with splade-ptbr ingest FILE --store edge:vazia\n"
+    assert cli("search", "gripe", "--store", "edge:vazia", "--json").json["hits"] == []
+    of_a_tenant = cli("search", "gripe", "--store", filled, "--tenant", "a b").out
+    assert "no documents of the tenant 'a b'" in of_a_tenant and "--tenant 'a b'" in of_a_tenant
+
+
 def test_store_model_and_k_by_environment(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPLADE_PTBR_STORE", filled)
     monkeypatch.setenv("SPLADE_PTBR_K", "1")
