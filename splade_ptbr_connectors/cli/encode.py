@@ -114,13 +114,17 @@ def encode(
 
 @dataclass
 class _Counts:
+    """Records, and their vectors: a long one has one for each passage."""
+
     written: int = 0
     rejected: int = 0
+    vectors: int = 0
     terms: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        mean = self.terms / self.written if self.written else 0.0
-        return {"read": self.written + self.rejected, "written": self.written, "rejected": self.rejected, "mean_terms": mean}
+        mean = self.terms / self.vectors if self.vectors else 0.0
+        records = {"read": self.written + self.rejected, "written": self.written, "rejected": self.rejected}
+        return {**records, "vectors": self.vectors, "mean_terms": mean}
 
 
 def _write(items: Iterable[Item], file: TextIO, line: Callable[..., str], rejected: DeadLetterFile, source: str) -> _Counts:
@@ -131,6 +135,7 @@ def _write(items: Iterable[Item], file: TextIO, line: Callable[..., str], reject
             file.write(line(item.record, item.vector, item.passages))
             for passage in item.passages or (item,):
                 counts.terms += len(passage.vector or ())
+                counts.vectors += 1
             counts.written += 1
         elif rejected.path is None:
             raise InputFileError(f"{source}, line {item.line}: {item.reason} Correct it, or set such records aside with --dead-letter.")
@@ -210,9 +215,10 @@ def _writer(out: str) -> AbstractContextManager[TextIO]:
 
 
 def _summary(document: dict[str, Any]) -> str:
+    several = f"{document['vectors']:,} vectors of passages, " if document["vectors"] != document["written"] else ""
     return (
         f"{document['written']:,} of {document['read']:,} {document['kind']} texts encoded to {document['out']}, "
-        f"{document['mean_terms']:.1f} terms each, {document['seconds']:.1f} s, model {document['model']}"
+        f"{several}{document['mean_terms']:.1f} terms each, {document['seconds']:.1f} s, model {document['model']}"
     )
 
 

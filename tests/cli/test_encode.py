@@ -81,6 +81,18 @@ def long_record(**fields: Any) -> str:
     return json.dumps({"_id": "lei", "text": " ".join(f"palavra{n}" for n in range(400)), **fields})
 
 
+def test_terms_are_counted_by_vector_where_a_record_has_several(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "laws.jsonl").write_text(f"{long_record()}\n{json.dumps({'_id': 'a', 'text': 'gripe e febre'})}\n")
+    document = cli("encode", "laws.jsonl", "split.jsonl", "--with-record", "--json").json
+    sizes = [len(each["vector"]) for line in lines("split.jsonl") for each in line.get("passages", [line])]
+    assert document["vectors"] == len(sizes) > document["written"] == 2
+    assert document["mean_terms"] == pytest.approx(sum(sizes) / len(sizes))
+    assert (
+        f"2 of 2 document texts encoded to -, {len(sizes)} vectors of passages, " in cli("encode", "laws.jsonl", "-", "--with-record").err
+    )
+    assert "vectors" not in cli("encode", "laws.jsonl", "-").err
+
+
 def test_vectors_of_an_encoding_before_are_left_out(cli: Command, tmp_path: Path) -> None:
     (tmp_path / "laws.jsonl").write_text(f"{long_record()}\n")
     cli("encode", "laws.jsonl", "whole.jsonl", "--with-record", "--passages", "off")
