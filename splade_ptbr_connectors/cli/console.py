@@ -11,8 +11,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..languages import words_of_locale
 from .snippet import text_lines
 from .wording import Wording
 
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PACKAGE = "splade_ptbr_connectors"
+WORDS = Path(__file__).with_name("words.json")
 PLAIN_WIDTH = 120  # columns of a table that goes into a pipe or a file
 BAR = "▏▎▍▌▋▊▉█"
 BAR_CELLS = 4
 SHOWN_WORDS = 8
-ORIGINS = {"title": " (title)", "expansion": " (not in the text)"}
 TEXT_WIDTH = 110
 INDENT = "   "
 
@@ -54,6 +56,12 @@ def flush() -> None:
 def note(message: str) -> None:
     """Write one line to stderr."""
     sys.stderr.write(f"splade-ptbr: {message}\n")
+
+
+def spoken(part: str) -> dict[str, Any]:
+    """A part of what is told to people, in the language of the locale: words.json."""
+    words: dict[str, Any] = words_of_locale(WORDS)[part]
+    return words
 
 
 def speak_as(wording: Wording) -> None:
@@ -127,7 +135,7 @@ def log_to_stderr(*, debug: bool) -> None:
 def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, lines: int | None = None) -> None:
     """One block per hit: rank, score, title and id, so many lines of text (0: all), and the words that made it match if they are there."""
     if not hits:
-        console.print(f"{INDENT}no document shares a term with this query, or the filter lets none of those pass", style="dim")
+        console.print(INDENT + spoken("hits")["nothing"], style="dim")
     for rank, hit in enumerate(hits, 1):
         _show_heading(console, rank, hit)
         width = min(console.width, TEXT_WIDTH) - len(INDENT)
@@ -144,22 +152,25 @@ def _show_heading(console: Console, rank: int, hit: Mapping[str, Any]) -> None:
 
     title, doc_id = (escape(marked(hit[name], [])) for name in ("title", "doc_id"))  # without control characters
     title = f"[bold]{title}[/bold] " if title else ""
-    place = f", passage {hit['passage']['number'] + 1} of {hit['passage']['of']}" if "passage" in hit else ""
+    place = ""
+    if passage := hit.get("passage"):
+        place = ", " + spoken("hits")["passage"].format(n=passage["number"] + 1, of=passage["of"])
     console.print(f"[bold]{rank:>2}[/bold] [cyan]{hit['score']:7.3f}[/cyan]  {title}[dim]({doc_id}{place})[/dim]")
 
 
 def word_line(words: Sequence[Mapping[str, Any]], width: int, *, bars: bool) -> str:
     """The largest contributions that fit, `word +1.23`, each behind a bar of its size in a terminal."""
     most = max((part["contribution"] for part in words), default=1.0)
-    line, shown = "", 0
+    line, shown, say = "", 0, spoken("hits")
     for part in words[:SHOWN_WORDS]:
         bar = _bar(part["contribution"] / most) + " " if bars else ""
-        longer = f"{line}{bar}{part['word']}{ORIGINS.get(part['source'], '')} +{part['contribution']:.2f}  "
-        if line and len(longer) > width - len("and 99 more"):
+        origin = f" ({say[part['source']]})" if part["source"] in ("title", "expansion") else ""
+        longer = f"{line}{bar}{part['word']}{origin} +{part['contribution']:.2f}  "
+        if line and len(longer) > width - len(say["more"].format(n=99)):
             break
         line, shown = longer, shown + 1
     rest = len(words) - shown
-    return (line + (f"and {rest} more" if rest else "")).rstrip()
+    return f"{line}{say['more'].format(n=rest) if rest else ''}".rstrip()
 
 
 def _bar(share: float) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import MissingExtraError
-from .console import emit, note, show_hits
+from .console import emit, note, show_hits, spoken
 from .options import PREFIX, Json, Model, load_encoder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+BM25 = "stemmed BM25"  # as demo/run.py calls it
 DEFAULT_STORE = "edge:splade-demo/{fingerprint}"  # one folder per model: another version of it does not meet the old vectors
 NEXT_STEPS = """\
 from splade_ptbr_connectors import SpladeEncoder, ingest, open_store
-store = open_store("edge:my-documents", encoder=SpladeEncoder.load("mini"))
+store = open_store("{store}", encoder=SpladeEncoder.load("mini"))
 ingest([{"_id": "1", "title": "", "text": "O prazo para recorrer da multa é de 30 dias."}], store)
 print(store.search("até quando posso recorrer de uma multa?"))"""
 
@@ -38,7 +40,7 @@ def demo(
     started = time.perf_counter()
     encoder = load_encoder(model)
     store = store.format(fingerprint=encoder.fingerprint[:12])
-    note(f"model {encoder.name} loaded in {time.perf_counter() - started:.1f} s; loading the sample into {store}")
+    note(spoken("demo")["loading"].format(model=encoder.name, seconds=time.perf_counter() - started, store=store))
     with open_store(store, encoder=encoder, create=True) as opened:
         document: dict[str, Any] = {
             "model": encoder.name,
@@ -58,22 +60,18 @@ def _check_extras() -> None:
 
 
 def _render(document: dict[str, Any], console: Console) -> None:
-    report = document["ingest"]
-    _rule(console, "1. Encode and load")
-    console.print(
-        f"{report['read']} Portuguese passages, model {document['model']}: {report['written']} written to {document['store']}, "
-        f"{report['unchanged']} already there, {report['rejected']} rejected, {report['seconds']:.1f} s",
-        markup=False,
-    )
-    _rule(console, "2. Search through the LangChain retriever")
+    say = spoken("demo")
+    _rule(console, say["load"])
+    console.print(say["loaded"].format(model=document["model"], store=document["store"], **document["ingest"]), markup=False)
+    _rule(console, say["search"])
     for asked in document["questions"]:
         console.print(f"\n[bold magenta]? {asked['question']}[/bold magenta]  [dim]{asked['latency_ms']:.1f} ms[/dim]")
         show_hits(console, asked["hits"], lines=2)
-    _rule(console, "3. Quality")
-    _show_quality(console, document["quality"])
-    _rule(console, "4. Your own documents")
-    console.print(NEXT_STEPS, style="cyan", markup=False)
-    console.print(f"\nor: splade-ptbr ingest corpus.jsonl --store edge:my-documents\n\ndone in {document['seconds']:.1f} s", markup=False)
+    _rule(console, say["quality"])
+    _show_quality(console, document["quality"], say)
+    _rule(console, say["own"])
+    console.print(NEXT_STEPS.replace("{store}", say["own_store"]), style="cyan", markup=False)
+    console.print(f"\n{say['command'].format(store=say['own_store'])}\n\n{say['done'].format(**document)}", markup=False)
 
 
 def _rule(console: Console, title: str) -> None:
@@ -81,8 +79,9 @@ def _rule(console: Console, title: str) -> None:
     console.rule(f"[bold]{title}[/bold]", align="left", characters="─")
 
 
-def _show_quality(console: Console, quality: dict[str, Any]) -> None:
-    width = max(map(len, quality["systems"]))
-    for name, value in quality["systems"].items():
+def _show_quality(console: Console, quality: dict[str, Any], say: Mapping[str, str]) -> None:
+    systems = {say["bm25"] if name == BM25 else name: value for name, value in quality["systems"].items()}
+    width = max(map(len, systems))
+    for name, value in systems.items():
         console.print(f"{quality['measure']}  {name:<{width}}  {value:.3f}  {'█' * round(40 * value)}", markup=False)
-    console.print(f"[dim]over {quality['queries']} judged queries of the sample: too few to rank models by[/dim]")
+    console.print(say["judged"].format(**quality), style="dim", markup=False)

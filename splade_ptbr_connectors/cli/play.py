@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from ..languages import words_of_locale
 from ..stores import STORE_URLS
 from .console import emit, flush, note
 from .options import PREFIX, Json, OpenSettings, StoreModel, Tenant, open_filled_store
@@ -48,9 +49,9 @@ def play(
     """Serve a local page that searches one store, or two side by side. Ctrl-C ends it."""
     if not 1 <= len(store) <= MOST_STORES:
         raise ConfigError(f"--store is given {len(store)} times: give it once, or twice to compare two stores.")
-    from ..play import server, words
+    from ..play import server
 
-    say = words.of_locale()
+    say = words_of_locale(server.WORDS)
     with server.listen(host, port) as listening, ExitStack() as opened:
         stores = [opened.enter_context(open_filled_store(url, model, tenant, setting)) for url in store]
         url = f"http://{server.in_url(host)}:{listening.getsockname()[1]}/"

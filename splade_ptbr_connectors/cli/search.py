@@ -12,7 +12,7 @@ import typer
 
 from ..errors import ConfigError
 from ..hits import add_words, hit_to_dict
-from .console import emit, show_hits
+from .console import emit, show_hits, spoken
 from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 from .snippet import EXPLAINED_LINES, LINES
 
@@ -71,15 +71,13 @@ def _parse(filter: str | None) -> dict[str, Any] | None:
 
 
 def _render(document: dict[str, Any], console: Console, *, lines: int | None, tenant: str | None, empty: bool) -> None:
+    say, url = spoken("hits"), document["store"]
     if empty:
-        console.print(_how_to_fill(document["store"], tenant), markup=False, soft_wrap=True)
+        options = shlex.join([url, *(() if tenant is None else ("--tenant", tenant))])
+        told = say["empty" if tenant is None else "empty_of_tenant"].format(store=url, tenant=tenant, options=options)
+        console.print(told, markup=False, soft_wrap=True)
         return
     show_hits(console, document["hits"], lines=lines)
-    console.print(f"\n[dim]{len(document['hits'])} hits in {document['latency_ms']:.1f} ms, model {document['model']}[/dim]")
-
-
-def _how_to_fill(url: str, tenant: str | None) -> str:
-    holds, option = (
-        ("is empty", "") if tenant is None else (f"has no documents of the tenant {tenant!r}", f" --tenant {shlex.quote(tenant)}")
-    )
-    return f"the store {url} {holds}: fill it with splade-ptbr ingest FILE --store {shlex.quote(url)}{option}"
+    count = len(document["hits"])
+    found = say["found"]["one" if count == 1 else "other"].format(n=count, ms=document["latency_ms"], model=document["model"])
+    console.print(f"\n{found}", style="dim", markup=False)

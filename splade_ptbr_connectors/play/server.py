@@ -14,7 +14,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError, InputError, SpladeConnectorsError
+from ..errors import ConfigError, InputError, SpladeConnectorsError, TextError
 from ..extras import require
 from ..numerals import integer
 from ..stores.base import Store
@@ -35,7 +35,10 @@ from starlette.staticfiles import StaticFiles  # noqa: E402
 from starlette.types import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
 
 STATIC = Path(__file__).parent / "static"
+WORDS = STATIC / "words.json"  # what the page and its command say, in Portuguese and English
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+MOST_CHARACTERS = 10_000  # of a query: a pasted chapter would keep a core for minutes
+MAX_REQUEST_BYTES = 16 * 2**20  # of a request without its body; a query that is too long is read, to be told so
 GRACE_S = 5  # that requests under way are given when the server ends
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -57,8 +60,12 @@ def application(stores: Sequence[Store], host: str = "127.0.0.1") -> Starlette:
         return JSONResponse([answers.about(store) for store in stores])
 
     def search(request: Request) -> JSONResponse:
-        store = _chosen(stores, request)
-        return JSONResponse(answers.search(store, request.query_params.get("q", ""), _number(request, "k", 10)))
+        store, query = _chosen(stores, request), request.query_params.get("q", "")
+        if len(query) > MOST_CHARACTERS:
+            return _as_json(
+                TextError(f"the query has {len(query):,} characters: at most {MOST_CHARACTERS:,} are accepted; shorten it."), 414
+            )
+        return JSONResponse(answers.search(store, query, _number(request, "k", 10)))
 
     return Starlette(
         routes=[
@@ -97,7 +104,15 @@ def in_url(host: str) -> str:
 
 def serve(app: Starlette, listening: socket.socket) -> None:
     """Answer requests until Ctrl-C; those under way are finished."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_S,
+        h11_max_incomplete_event_size=MAX_REQUEST_BYTES,
+    )
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:  # uvicorn has shut down and raises it again: here it is the way to end
@@ -127,7 +142,10 @@ def _number(request: Request, name: str, default: int) -> int:
 
 
 def _told(request: Request, error: Exception) -> JSONResponse:
-    status = 400 if isinstance(error, ConfigError | InputError) else 503
+    return _as_json(error, 400 if isinstance(error, ConfigError | InputError) else 503)
+
+
+def _as_json(error: Exception, status: int) -> JSONResponse:
     return JSONResponse({"error": {"type": type(error).__name__, "message": " ".join(str(error).split())}}, status)
 
 

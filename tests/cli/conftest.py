@@ -75,6 +75,7 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "WORKERS",
     ):
         monkeypatch.delenv(f"SPLADE_PTBR_{name}", raising=False)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")  # in English, unless a test asks for another language
     monkeypatch.setenv("SPLADE_PTBR_STATE", str(tmp_path / "state"))
 
 

@@ -56,17 +56,34 @@ def test_quality_is_measured_on_the_sample_beside_bm25(cli: Command) -> None:
     assert (quality["measure"], quality["queries"]) == ("nDCG@10", len(qrels))
 
 
-def test_for_people_it_tells_the_story_in_order(cli: Command) -> None:
+@pytest.mark.parametrize(
+    ("locale", "story"),
+    [
+        (
+            "C",
+            "1. Encode and load|written to edge:splade-demo|LangChain|? |+1.|Quality|mini|stemmed BM25|too few|edge:my-documents|done in",
+        ),
+        (
+            "pt_BR.UTF-8",
+            "1. Codificar e carregar|gravadas em edge:splade-demo|LangChain|? |+1.|Qualidade|mini|BM25 com radicais|poucas demais|"
+            "edge:meus-documentos|pronto em",
+        ),
+    ],
+)
+def test_for_people_it_tells_the_story_in_order(cli: Command, locale: str, story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
     outcome = cli("demo")
     assert outcome.code == 0 and "\x1b" not in outcome.out
-    story = "Encode and load|written to edge:splade-demo|LangChain|? |+1.|Quality|mini|stemmed BM25|open_store("
+    assert ("modelo mini carregado em" in outcome.err) == (locale != "C")
     position = 0
     for part in story.split("|"):
         position = outcome.out.index(part, position)
 
 
 def test_the_python_that_it_shows_is_python_that_runs(cli: Command, tmp_path: Path) -> None:
-    (tmp_path / "next_steps.py").write_text(demo.NEXT_STEPS.replace("print(", "found = ("), encoding="utf-8")
+    (tmp_path / "next_steps.py").write_text(
+        demo.NEXT_STEPS.replace("{store}", "edge:meus-documentos").replace("print(", "found = ("), encoding="utf-8"
+    )
     names = runpy.run_path("next_steps.py")
     assert [hit.doc_id for hit in names["found"]] == ["1"]
     names["store"].close()

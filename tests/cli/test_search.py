@@ -64,10 +64,18 @@ def test_an_empty_store_says_so_and_how_it_is_filled(cli: Command, filled: str) 
     open_store("edge:vazia", encoder=HashingEncoder("mini")).close()
     searched = cli("search", "gripe", "--store", "edge:vazia")
     assert searched.code == 0
-    assert searched.out == "the store edge:vazia is empty: fill it with splade-ptbr ingest FILE --store edge:vazia\n"
+    assert searched.out == "the store edge:vazia is empty: load documents with splade-ptbr ingest FILE --store edge:vazia\n"
     assert cli("search", "gripe", "--store", "edge:vazia", "--json").json["hits"] == []
     of_a_tenant = cli("search", "gripe", "--store", filled, "--tenant", "a b").out
     assert "no documents of the tenant 'a b'" in of_a_tenant and "--tenant 'a b'" in of_a_tenant
+
+
+def test_hits_are_told_in_the_language_of_the_locale(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "pt_BR.UTF-8")
+    out = cli("search", "vacina", "--store", filled, "--explain").out
+    assert "vacina contra a gripe" in out and "1 resultado em" in out
+    assert "nenhum documento tem um termo em comum" in cli("search", "desconhecida", "--store", filled).out
+    assert "não tem documentos do tenant 'b'" in cli("search", "gripe", "--store", filled, "--tenant", "b").out
 
 
 def test_store_model_and_k_by_environment(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:

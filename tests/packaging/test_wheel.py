@@ -48,6 +48,7 @@ def test_models_sample_pages_and_types_are_inside(wheel: zipfile.ZipFile) -> Non
         "models/mini/concepts/model.onnx",
         "models/mini-lexico/expansion.safetensors",
         "plots/templates/page.html",
+        "cli/words.json",
         *(f"play/static/{name}" for name in ("index.html", "style.css", "play.js", "words.json", "icon.svg")),
     ):
         assert f"splade_ptbr_connectors/{wanted}" in names

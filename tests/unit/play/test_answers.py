@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -106,14 +105,3 @@ def test_about_a_store(store: Store) -> None:
     found = answers.about(store)
     assert (found["url"], found["model"], found["documents"]) == (store.url, "mini", len(DOCUMENTS))
     assert found["fingerprint"] == store.encoder.fingerprint
-
-
-def test_both_languages_have_the_same_words() -> None:
-    words = json.loads((Path(answers.__file__).parent / "static" / "words.json").read_text(encoding="utf-8"))
-    assert set(words) == {"pt", "en"}
-    assert {key: _gaps(value) for key, value in words["pt"].items()} == {key: _gaps(value) for key, value in words["en"].items()}
-
-
-def _gaps(text: str | dict[str, str]) -> list[str]:
-    texts = [text] if isinstance(text, str) else [f"{kind} {each}" for kind, each in sorted(text.items())]
-    return sorted(part.split("}")[0] for each in texts for part in each.split("{")[1:])

@@ -14,7 +14,7 @@ pytest.importorskip("starlette")
 from starlette.testclient import TestClient
 
 from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.play import answers, server, words
+from splade_ptbr_connectors.play import answers, server
 from splade_ptbr_connectors.stores.base import Store
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
@@ -150,12 +150,6 @@ def test_ipv6_has_brackets() -> None:
         pytest.skip("this machine has no IPv6")
     with listening:
         assert listening.family is socket.AF_INET6 and server.is_loopback(listening)
-
-
-@pytest.mark.parametrize(("named", "portuguese"), [("pt_BR.UTF-8", True), ("pt_PT", True), ("en_US.UTF-8", False), ("C.UTF-8", False)])
-def test_the_command_speaks_as_the_locale(named: str, portuguese: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", named)
-    assert ("encerra" in words.of_locale()["serving"]) == portuguese
 
 
 def test_every_file_of_the_page_is_its_own() -> None:
