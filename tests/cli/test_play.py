@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -11,7 +13,7 @@ pytest.importorskip("starlette")
 
 from splade_ptbr_connectors import ingest, open_store
 from splade_ptbr_connectors.play import server
-from tests.support.playing import playing
+from tests.support.playing import Playing, playing
 
 from .conftest import DOCUMENTS, Command, assert_fails
 
@@ -31,6 +33,22 @@ def test_it_serves_until_ctrl_c_and_leaves_the_store_free(url: str) -> None:
             assert {hit["doc_id"] for hit in json.load(response)["hits"]} == {"1", "4"}
         assert running.interrupt() == (0, "")
     open_store(url).close()
+
+
+@pytest.mark.parametrize("character", ["a", "ç"])
+def test_a_query_that_is_too_long_is_told_so_and_one_below_is_answered(url: str, character: str) -> None:
+    with playing(url) as running:
+        with pytest.raises(urllib.error.HTTPError) as failed, urllib.request.urlopen(_asking(running, character * 150_000)):
+            pass
+        assert failed.value.code == 414
+        error = json.load(failed.value)["error"]
+        assert error == {"type": "TextError", "message": "the query has 150,000 characters: at most 10,000 are accepted; shorten it."}
+        with urllib.request.urlopen(_asking(running, "gripe " + character * (server.MOST_CHARACTERS - 6))) as response:
+            assert {hit["doc_id"] for hit in json.load(response)["hits"]} == {"1", "4"}
+
+
+def _asking(running: Playing, query: str) -> str:
+    return f"{running.url}api/search?{urllib.parse.urlencode({'q': query})}"
 
 
 def test_for_people_the_address_in_the_language_of_the_locale(cli: Command, filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
