@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 import numpy as np
 
 from ..batches import batched
+from ..cores import cores
 from ..errors import ConfigError, ModelFormatError, TextError
+from ..turns import Turns
 from ..validation import Positive, check
 from ..vectors import SparseVector
 from .concept_heads import Side
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length share a batch
 T = TypeVar("T")
+_IN_TURN = Turns(max(2, cores()))  # single queries: a network releases the interpreter lock, and more of them would only share the cores
 BUILT_IN = ("pooling", "pool_special_tokens")  # settings that an exported graph cannot change any more
 
 
@@ -167,6 +170,7 @@ class SpladeEncoder:
 
     # -- encoding --------------------------------------------------------------------------------------------------
 
+    @_IN_TURN
     def encode_query(self, text: str) -> SparseVector:
         """Encode one query."""
         return next(self.encode_queries([text]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cores import cores
 from ..errors import ConfigError, MissingExtraError, ModelFormatError
 from ..extras import require
 from ..numerals import integer
@@ -143,7 +144,7 @@ class OnnxRuntime:
         width = outputs[0].shape[-1]
         if isinstance(width, int) and width != folder.config.vocab_size:
             raise ModelFormatError(f"{path} gives {width:,} terms, {folder.config.vocab_size:,} are declared: export the model again.")
-        self._parallel = (_threads() or _cores()) if device in (None, "cpu") else 0  # 0: batches stay whole
+        self._parallel = (_threads() or cores()) if device in (None, "cpu") else 0  # 0: batches stay whole
         self._pools: dict[int, ThreadPoolExecutor] = {}
 
     def activations(self, input_ids: Integers, attention_mask: Integers) -> NDArray[np.float32]:
@@ -189,11 +190,6 @@ def _threads() -> int:
     """OMP_NUM_THREADS, as torch and numpy take it, so that several processes can share a machine; 0 leaves it to onnxruntime."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return max(0, integer(given) or 0)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _provider(device: str | None) -> str:

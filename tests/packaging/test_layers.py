@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "splade_ptbr_connectors"
 # From the ground up; a name stands for a module or for a folder with everything in it.
 LAYERS = [
     {"errors"},
-    {"extras", "languages", "atomic", "numerals", "line_files", "batches", "strict"},
+    {"extras", "languages", "atomic", "numerals", "line_files", "batches", "strict", "cores", "turns"},
     {"vectors", "text", "validation", "borders"},
     {"json_values", "pruning", "plots"},
     {"records", "filters"},

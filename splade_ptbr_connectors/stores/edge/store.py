@@ -15,6 +15,7 @@ import qdrant_edge as edge
 
 from ...errors import ConfigError, StoreWriteError
 from ...filters import AnyOf, Exists
+from ...turns import Turns
 from ...vectors import SparseVector
 from .. import datatypes
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
 logger = logging.getLogger(__name__)
+_IN_TURN = Turns(2)  # searches: the engine holds the interpreter lock, so that one more makes hits of what it found
 
 
 class EdgeStore(Store):
@@ -141,10 +143,12 @@ class EdgeStore(Store):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    @_IN_TURN
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
         return self._ranked({"query": nearest, "filter": self._passing(filter)}, top_k, with_payload)
 
+    @_IN_TURN
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)
         request = {"query": nearest, "filter": self._passing(filter)}
@@ -159,6 +163,7 @@ class EdgeStore(Store):
             heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
         return [hit_of(point, heads.get(point.key)) for point in best]
 
+    @_IN_TURN
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         if self.settings.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")

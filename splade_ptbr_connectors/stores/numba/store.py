@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ...cores import cores
 from ...errors import ConfigError, StoreCorruptError, StoreFormatError, VectorError
 from ...filters import Condition
+from ...turns import Turns
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
 from ..matching import checked
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUFFER_BYTES = 256 * 2**20  # of vectors that no segment holds, before they are merged into one
 LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
+_IN_TURN = Turns(max(2, cores()))  # searches: kernels release the interpreter lock; on two cores 1 was slower, 4 were less even
 THREADS = 2  # that read segments when a store is opened
 
 
@@ -162,6 +165,7 @@ class NumbaStore(Store):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    @_IN_TURN
     def _search(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
             several = SOMEWHERE if schema.holds_passages(connection) else None
@@ -170,6 +174,7 @@ class NumbaStore(Store):
             payloads = schema.payloads(connection, [number for _, _, number in best]) if with_payload and not several else {}
             return [Hit(doc_id, score, payloads.get(number, {}), several) for score, doc_id, number in best]
 
+    @_IN_TURN
     def _search_passages(self, query: SparseVector, top_k: int, filter: ParsedFilter, with_payload: bool, group: bool) -> list[Hit]:
         with self._filtered(filter) as (connection, contents, passing):
             best = best_passages(contents, query, top_k, passing, self._spread if group else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ def dense(vector: SparseVector, size: int) -> np.ndarray:
 
 def close(a: SparseVector, b: SparseVector, size: int, tolerance: float = 1e-6) -> bool:
     return bool(np.abs(dense(a, size) - dense(b, size)).max() <= tolerance)
+
+
+def test_twenty_threads_encode_queries_as_one_does(encoder: SpladeEncoder) -> None:
+    alone = [encoder.encode_query(text) for text in TEXTS]
+    with ThreadPoolExecutor(20) as pool:
+        for number, vector in enumerate(pool.map(encoder.encode_query, TEXTS * 20)):
+            assert close(vector, alone[number % len(TEXTS)], encoder.vocab_size)
 
 
 @pytest.mark.parametrize("pooling", ["max", "sum"])
