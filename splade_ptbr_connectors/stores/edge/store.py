@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from ...encoding.protocol import Encoder
 
 logger = logging.getLogger(__name__)
-_IN_TURN = Turns(2)  # searches: the engine holds the interpreter lock, so that one more makes hits of what it found
+_IN_TURN = Turns(1)  # searches: the engine holds the interpreter lock, so that a second one at once gains nothing
 
 
 class EdgeStore(Store):
