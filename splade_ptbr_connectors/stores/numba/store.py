@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUFFER_BYTES = 256 * 2**20  # of vectors that no segment holds, before they are merged into one
 LEFTOVER_S = 3600.0  # a file that is being built is not touched for so long
-_IN_TURN = Turns(max(2, cores()))  # searches: kernels release the interpreter lock; on two cores 1 was slower, 4 were less even
+_IN_TURN = Turns(max(2, cores()))  # searches: kernels release the interpreter lock; on two cores, one at a time was slower
 THREADS = 2  # that read segments when a store is opened
 
 
