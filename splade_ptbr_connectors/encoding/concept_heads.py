@@ -63,9 +63,9 @@ class DocumentHead:
 
 @dataclass(frozen=True)
 class QueryHead:
-    """Attributes: R [C, C], v [C] and K [C, H] of this module, the [H] mean of queries' embeddings, and a factor on weights."""
+    """Attributes: R [C, C] with RIDGE on its diagonal, v [C] and K [C, H] of this module, the [H] mean of queries' embeddings, a factor."""
 
-    correlations: Floats
+    ridged: Floats
     deviations: Floats
     with_similarity: Floats
     centre: Floats
@@ -77,32 +77,36 @@ class QueryHead:
         wanted = unit_vectors(unit_vectors(embeddings) - self.centre) @ self.with_similarity.T
         weights = np.zeros_like(wanted)
         for row, towards in zip(weights, wanted, strict=True):
-            chosen, found = pursued(self.correlations, towards, self.top)
+            chosen, found = pursued(self.ridged, towards, self.top)
             row[chosen] = found
         return np.asarray(self.scale * weights / self.deviations, np.float32)
 
 
-def pursued(correlations: Floats, towards: Floats, top: int) -> tuple[list[int], NDArray[np.float64]]:
-    """At most `top` concepts, and their weights u > 0: each time the one that helps most, then all weights anew."""
+def pursued(ridged: Floats, towards: Floats, top: int) -> tuple[list[int], NDArray[np.float64]]:
+    """At most `top` concepts, and their weights u > 0: each time the one that helps most, then all weights anew.
+
+    Args:
+        ridged: [C, C] correlations, RIDGE added to their diagonal.
+        towards: [C] K q.
+    """
     chosen = list[int]()
     weights: NDArray[np.float64] = np.zeros(0)
-    left: NDArray[np.floating] = towards
+    left = towards
     for _ in range(top):
         best = int(np.argmax(left))
         if left[best] <= 0 or best in chosen:
             break
         chosen.append(best)
         while True:
-            overlap = correlations[np.ix_(chosen, chosen)].astype(np.float64)
+            rows = ridged[chosen]
             try:
-                solved = np.linalg.solve(overlap + RIDGE * np.eye(len(chosen)), towards[chosen].astype(np.float64))
+                weights = np.linalg.solve(rows[:, chosen].astype(np.float64), towards[chosen].astype(np.float64))
             except np.linalg.LinAlgError as error:
                 raise ModelFormatError("the model's query.correlations are none of any documents: download or make it again.") from error
-            weights = np.asarray(solved, np.float64)
             if (weights > 0).all():
                 break
             chosen = [concept for concept, weight in zip(chosen, weights, strict=True) if weight > 0]
-        left = towards - weights @ correlations[chosen]
+        left = towards - weights.astype(np.float32) @ rows
         left[chosen] = 0
     return chosen, weights
 
@@ -137,6 +141,11 @@ def read_heads(path: Path, settings: ConceptSettings) -> dict[Side, Head]:
     return {
         "document": DocumentHead(directions, found["document.bias"], found["document.centre"], settings.top_document),
         "query": QueryHead(
-            correlations, found["query.deviations"], with_similarity, found["query.centre"], settings.scale_query, settings.top_query
+            correlations + RIDGE * np.eye(size, dtype=np.float32),
+            found["query.deviations"],
+            with_similarity,
+            found["query.centre"],
+            settings.scale_query,
+            settings.top_query,
         ),
     }

@@ -249,8 +249,7 @@ class SpladeEncoder:
         The graph does the pooling and equals this model within 1e-4; it keeps this model's fingerprint. With `storage`
         "float16" or "int8" the weights are rounded (in this object too): a smaller and slightly different model, with a
         fingerprint of its own. "int8-dynamic" computes products in int8 as well: faster on a CPU, and again a model of its
-        own, whose vectors depend a little on the texts encoded beside (inputs are rounded by the largest of a batch); `python -m
-        benchmarks encode` shows what that costs.
+        own; `python -m benchmarks encode` shows what that gives and costs.
         """
         return write_exported_folder(self._folder, self._tokenizer_json, self.runtime, self.query_runtime, out, storage)
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from .storage import check_storage, quantise, shrink
+from .int8_products import multiply_in_int8
+from .storage import check_storage, shrink
 from .torch_model import LexicalChannel, SpladeModel
 
 OPSET = 18
@@ -47,14 +48,14 @@ def export_onnx(model: SpladeModel, path: str | Path, *, storage: str = "float32
 
     Args:
         storage: "float32", "float16" or "int8" (see `storage.round_model`, which should come first: the file holds rounded weights);
-            "int8-dynamic": products in int8 (see `storage.quantise`).
+            "int8-dynamic": products in int8 (int8_products.py).
     """
     check_storage(storage)
     target = Path(path)
     graph = _with_attention(_features_graph(model.eval()), model.backbone)
     _PoolingBuilder(graph.graph, model, tied=storage != "int8-dynamic").add_pooling()
     if storage == "int8-dynamic":
-        graph = quantise(graph)
+        multiply_in_int8(graph)
     elif storage != "float32":
         shrink(graph.graph, storage)
     write_graph(graph, target)

@@ -1,17 +1,12 @@
 """How a model's weights are stored, rounded: float16, int8 with scales, or products in int8 (int8-dynamic).
 
 Weights are rounded in the torch model first (round_model), so that every runtime computes with the same numbers; the exported graph
-then holds them in the smaller type (shrink), which loses nothing more. int8-dynamic rounds inputs of products too, as they come:
-everything else (embeddings, attention scores, normalisation, the lexical channel) stays float32.
+then holds them in the smaller type (shrink), which loses nothing more. int8-dynamic rounds inputs of products too, as they come
+(int8_products.py): everything else (embeddings, attention scores, normalisation, the lexical channel) stays float32.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +14,6 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -27,7 +21,6 @@ from .torch_model import SpladeModel
 
 STORAGES = ("float32", "float16", "int8", "int8-dynamic")
 _LARGE = 4096  # tensors with fewer values stay float32
-_OPTIONS = {"EnableSubgraph": True, "MatMulConstBOnly": True}
 
 
 def round_rows(weights: Tensor) -> Tensor:
@@ -82,9 +75,11 @@ def shrink(graph: onnx.GraphProto, storage: str) -> None:
 
 
 def _shrink_float(graph: onnx.GraphProto, entry: onnx.TensorProto, value: NDArray[Any], storage: str) -> list[onnx.NodeProto]:
-    """int8 is given back by Cast and Mul: onnxruntime would turn DequantizeLinear before MatMul into arithmetic in int8."""
+    """int8 is given back by Cast and Mul: onnxruntime would turn DequantizeLinear before MatMul into arithmetic in int8,
+    with a range for a whole batch.
+    """
     name = entry.name
-    stored = _as_int8(value) if storage == "int8" and value.ndim == 2 else None
+    stored = as_int8(value) if storage == "int8" and value.ndim == 2 else None
     if stored is None:
         _replace(graph, entry, [(name + "_half", value.astype(np.float16))])
         return [helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT)]
@@ -95,7 +90,7 @@ def _shrink_float(graph: onnx.GraphProto, entry: onnx.TensorProto, value: NDArra
     ]
 
 
-def _as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """(int8 values, scales that broadcast) when that is exact, also for a transposed matrix; else None."""
     for transposed in (False, True):
         rows = torch.from_numpy(np.array(value.T if transposed else value, order="C"))
@@ -110,39 +105,3 @@ def _as_int8(value: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
 def _replace(graph: onnx.GraphProto, entry: onnx.TensorProto, stored: list[tuple[str, NDArray[Any]]]) -> None:
     graph.initializer.remove(entry)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in stored)
-
-
-def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with every product by a constant matrix in int8: a scale per column of the matrix, one for each input tensor."""
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, str(source))
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=_by_vectors(model.graph),
-            extra_options=_OPTIONS,
-        )
-        return onnx.load(str(target))
-
-
-def _by_vectors(graph: onnx.GraphProto) -> list[str]:
-    """Names of the products with a constant vector: they cost nothing, and feed an exponential."""
-    vectors = {entry.name for entry in graph.initializer if len(entry.dims) == 1}
-    bodies = [attribute.g for node in graph.node for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
-    nodes = [node for scope in (graph, *bodies) for node in scope.node]
-    return [node.name for node in nodes if node.op_type == "MatMul" and node.input[1] in vectors]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The library recommends a preparation through the root logger, which graphs of this package do not need."""
-    logger, level = logging.getLogger(), logging.getLogger().level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from splade_ptbr_connectors import SpladeEncoder
-from splade_ptbr_connectors.encoding.concept_heads import pursued
+from splade_ptbr_connectors.encoding.concept_heads import RIDGE, pursued
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError, TextError
 from splade_ptbr_connectors.splitting import Splitter
 from tests.unit.encoding import concepts_model as model
@@ -47,7 +47,8 @@ def expected(text: str, side: str) -> dict[int, float]:
     unit = rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0)) - tensors[f"{side}.centre"]
     unit /= np.linalg.norm(unit)
     if side == "query":
-        chosen, weights = pursued(model.matrix("query.correlations"), model.matrix("query.with_similarity") @ unit, model.TOP["query"])
+        correlations, towards = model.matrix("query.correlations"), model.matrix("query.with_similarity") @ unit
+        chosen, weights = pursued(correlations + RIDGE * np.eye(model.SIZE), towards, model.TOP["query"])
         return {model.FIRST + n: float(2.5 * w / tensors["query.deviations"][n]) for n, w in zip(chosen, weights, strict=True)}
     found = np.maximum(model.matrix("document.directions") @ unit + tensors["document.bias"], 0)
     best = np.argsort(-found)[: model.TOP[side]]

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from splade_ptbr_connectors.encoding.config import ConceptSettings, OnnxSettings
 from splade_ptbr_connectors.encoding.fingerprint import sha256_of
 from splade_ptbr_connectors.encoding.folder import HEAD_FILE, ONNX_FILE
+from splade_ptbr_connectors.encoding.int8_products import multiply_in_int8
 from splade_ptbr_connectors.encoding.onnx_graph import exported_graph, write_graph
 from splade_ptbr_connectors.encoding.storage import shrink
 from training.recipe.concepts import Concepts
@@ -38,7 +39,8 @@ def save_concepts(
     folder.mkdir(parents=True, exist_ok=True)
     student.backbone.set_attn_implementation("sdpa")  # the form that becomes one operator
     graph = exported_graph(student.eval(), student.backbone, _OUTPUT)
-    shrink(graph.graph, "int8")
+    multiply_in_int8(graph)
+    shrink(graph.graph, "int8")  # the table of pieces
     write_graph(graph, folder / ONNX_FILE)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     save_file(head_tensors(directions, moments, centres), folder / HEAD_FILE)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from splade_ptbr_connectors.encoding.concept_heads import DocumentHead, QueryHead, read_heads
+from splade_ptbr_connectors.encoding.concept_heads import RIDGE, DocumentHead, QueryHead, read_heads
 from splade_ptbr_connectors.encoding.config import ConceptSettings, OnnxSettings
 from training.recipe.concepts import Concepts
 from training.words.concepts.directions import Directions
@@ -47,6 +47,6 @@ def test_heads_are_read_as_they_were_meant(order: str, tmp_path: Path) -> None:
     rounded = {"abs": 0.1}  # half a step of the largest rows, whose numbers reach 10
     assert document.directions == pytest.approx(learned.weight.detach().numpy(), **rounded)
     assert query.with_similarity == pytest.approx(with_similarity, **rounded)
-    assert query.correlations == pytest.approx(correlations, **rounded)
+    assert query.ridged == pytest.approx(correlations + RIDGE * np.eye(len(correlations)), **rounded)
     assert document.bias == pytest.approx(learned.bias_document.detach().numpy()) and query.deviations == pytest.approx(moments.deviations)
     assert document.centre == pytest.approx(centres[1], rel=1e-6) and query.centre == pytest.approx(centres[0], rel=1e-6)
