@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 Natural = Annotated[int, Field(ge=0, strict=True)]  # strict: True and 1.0 are not integers
 Positive = Annotated[int, Field(ge=1, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class Arguments(Strict):

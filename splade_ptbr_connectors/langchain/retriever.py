@@ -9,13 +9,13 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ..filters import parse_filter
 from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
 from ..stores.base import Hit, Store, check_top_k
+from ..stores.fusion import check_fusion
 from ..stores.search import check_min_score
-from ..validation import Positive, check
 from .documents import View
 
 
@@ -29,8 +29,8 @@ class SpladeRetriever(BaseRetriever):
             reaches beyond the tenant that the store was opened with.
         min_score: documents with a smaller score are left out; `invoke(query, min_score=12.5)` overrides it for one call.
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
-            must be of this model, fused by reciprocal ranks. The score is then the fused one.
-        prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
+            must be of this model, fused. The score is then the fused one.
+        prefetch, dense_weight, rrf_k: how the two searches are fused; see Store.search_hybrid.
         score_key: name under which the score (the plain dot product, not 0..1) goes into a document's metadata. By default it does not:
             documents that several queries find would differ by it, and LangChain's MultiQueryRetriever and ensembles would take them for
             different ones. search_with_scores() gives the scores beside the documents.
@@ -60,7 +60,8 @@ class SpladeRetriever(BaseRetriever):
     min_score: float | None = None
     dense: Embeddings | None = Field(default=None, exclude=True, repr=False)
     prefetch: int | None = None
-    rrf_k: int = 60
+    dense_weight: float | None = None
+    rrf_k: int | None = None
     score_key: str | None = None
     content_key: str = "text"
     title: bool = False
@@ -84,11 +85,11 @@ class SpladeRetriever(BaseRetriever):
         check_min_score(value)
         return value
 
-    @field_validator("rrf_k", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _check_rrf_k(cls, value: Any) -> Any:
-        check("rrf_k", value, Positive)
-        return value
+    def _check_fusion(cls, values: Any) -> Any:
+        check_fusion(values.get("dense_weight"), values.get("rrf_k"))
+        return values
 
     @field_validator("content", mode="before")
     @classmethod
@@ -151,14 +152,18 @@ class SpladeRetriever(BaseRetriever):
         if self.dense is None:
             return self.store.search(query, k, filter=filter, min_score=least)
         embedded = self.dense.embed_query(query)
-        return self.store.search_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter, min_score=least)
+        return self.store.search_hybrid(query, embedded, k, filter=filter, min_score=least, **self._fusion)
 
     async def _ahits(self, query: str, k: int, filter: Any | None, min_score: float | None) -> list[Hit]:
         least = self.min_score if min_score is None else min_score
         if self.dense is None:
             return await self.store.asearch(query, k, filter=filter, min_score=least)
         embedded = await self.dense.aembed_query(query)
-        return await self.store.asearch_hybrid(query, embedded, k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=filter, min_score=least)
+        return await self.store.asearch_hybrid(query, embedded, k, filter=filter, min_score=least, **self._fusion)
+
+    @property
+    def _fusion(self) -> dict[str, Any]:
+        return {"prefetch": self.prefetch, "dense_weight": self.dense_weight, "rrf_k": self.rrf_k}
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)

@@ -12,8 +12,9 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from ..retrieval import awords_metadata, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
+from ..stores.fusion import check_fusion
 from ..stores.search import check_min_score
-from ..validation import Positive, check
+from ..validation import check
 from .filters import translate_filters
 from .nodes import View
 
@@ -29,8 +30,8 @@ class SpladeRetriever(BaseRetriever):
         min_score: nodes with a smaller score are left out.
         content_key: payload field that becomes the node's text.
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
-            must be of this model, fused by reciprocal ranks. The score is then the fused one.
-        prefetch, rrf_k: depth and constant of the fusion; see Store.search_hybrid.
+            must be of this model, fused. The score is then the fused one.
+        prefetch, dense_weight, rrf_k: how the two searches are fused; see Store.search_hybrid.
         content: what a node's text is of a document of several passages: the "passage" that was found, the whole "document", or
             "neighbours": the passage with `neighbours` of them before and behind it. A part has its offsets as `start_char_idx` and
             `end_char_idx`; its metadata hold start, end and number of the passage, which prompts and embeddings leave out.
@@ -45,7 +46,7 @@ class SpladeRetriever(BaseRetriever):
     Pickled, it holds no store but how to open it; see Store.
 
     Raises:
-        ConfigError: not an open store, similarity_top_k, prefetch, rrf_k or content not accepted, or a filter that cannot be translated.
+        ConfigError: not an open store, an argument that is not accepted, or a filter that cannot be translated.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class SpladeRetriever(BaseRetriever):
         content_key: str = "text",
         dense: BaseEmbedding | None = None,
         prefetch: int | None = None,
-        rrf_k: int = 60,
+        dense_weight: float | None = None,
+        rrf_k: int | None = None,
         content: str = "passage",
         neighbours: int = 1,
         explain: bool = False,
@@ -73,8 +75,8 @@ class SpladeRetriever(BaseRetriever):
         self.content_key = content_key
         self.dense = dense
         self.prefetch = None if prefetch is None else check_top_k("prefetch", prefetch)
-        check("rrf_k", rrf_k, Positive)
-        self.rrf_k = rrf_k
+        check_fusion(dense_weight, rrf_k)
+        self.dense_weight, self.rrf_k = dense_weight, rrf_k
         View(content_key, content, neighbours)  # ConfigError now, not at the first query
         self.content, self.neighbours = content, neighbours
         check("explain", explain, bool)
@@ -95,18 +97,18 @@ class SpladeRetriever(BaseRetriever):
         if self.dense is None:
             return self.store.search(query, top_k, filter=self._filter, min_score=self.min_score)
         embedded = bundle.embedding or self.dense.get_query_embedding(query)
-        return self.store.search_hybrid(
-            query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter, min_score=self.min_score
-        )
+        return self.store.search_hybrid(query, embedded, top_k, filter=self._filter, min_score=self.min_score, **self._fusion)
 
     async def _ahits(self, bundle: QueryBundle) -> list[Hit]:
         query, top_k = bundle.query_str, self.similarity_top_k
         if self.dense is None:
             return await self.store.asearch(query, top_k, filter=self._filter, min_score=self.min_score)
         embedded = bundle.embedding or await self.dense.aget_query_embedding(query)
-        return await self.store.asearch_hybrid(
-            query, embedded, top_k, prefetch=self.prefetch, rrf_k=self.rrf_k, filter=self._filter, min_score=self.min_score
-        )
+        return await self.store.asearch_hybrid(query, embedded, top_k, filter=self._filter, min_score=self.min_score, **self._fusion)
+
+    @property
+    def _fusion(self) -> dict[str, Any]:
+        return {"prefetch": self.prefetch, "dense_weight": self.dense_weight, "rrf_k": self.rrf_k}
 
     def _nodes(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[NodeWithScore]:
         view = View(self.content_key, self.content, self.neighbours)

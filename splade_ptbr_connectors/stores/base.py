@@ -190,23 +190,29 @@ class Store(EngineMethods):
         top_k: int = 10,
         *,
         prefetch: int | None = None,
-        rrf_k: int = 60,
+        dense_weight: float | None = None,
+        rrf_k: int | None = None,
         filter: Filter | None = None,
         min_score: float | None = None,
     ) -> list[Hit]:
-        """The best documents by reciprocal rank fusion of the sparse and a dense search: score = sum of 1 / (rrf_k + rank).
+        """The best documents by the weighted sum of a sparse and a dense search, or by their ranks; ties by document id.
+
+        The sum is of scores from 0 to 1: the first hit of a search counts 1, its last one, and every document that is not among its hits,
+        0 (fusion.WeightedSum has the details).
 
         Args:
             dense: the query's dense vector.
             prefetch: how many hits of each search are fused; None takes max(100, 5 * top_k).
-            rrf_k: the ranking constant, 60 in the paper (Cormack, Clarke and Büttcher 2009); ranks count from 1.
+            dense_weight: 0..1, the share of the dense score; None takes 0.5.
+            rrf_k: given, ranks are fused instead of scores: score = sum of 1 / (rrf_k + rank), ranks from 1 (Cormack, Clarke and
+                Büttcher 2009, who take 60).
             min_score: hits with a smaller fused score are left out.
 
         Raises:
-            ConfigError: the engine or this collection has no dense vectors, or a bad argument.
+            ConfigError: the engine or this collection has no dense vectors, or a bad argument, or both dense_weight and rrf_k.
         """
         self._check_open()
-        search = checked_hybrid(self.encoder, query, dense, top_k, prefetch, rrf_k, filter, min_score)
+        search = checked_hybrid(self.encoder, query, dense, top_k, prefetch, dense_weight, rrf_k, filter, min_score)
         return at_least(self._search_hybrid(search), min_score)
 
     async def asearch_hybrid(
@@ -216,13 +222,16 @@ class Store(EngineMethods):
         top_k: int = 10,
         *,
         prefetch: int | None = None,
-        rrf_k: int = 60,
+        dense_weight: float | None = None,
+        rrf_k: int | None = None,
         filter: Filter | None = None,
         min_score: float | None = None,
     ) -> list[Hit]:
         """search_hybrid() without blocking the event loop."""
         self._check_open()
-        search = await asyncio.to_thread(checked_hybrid, self.encoder, query, dense, top_k, prefetch, rrf_k, filter, min_score)
+        search = await asyncio.to_thread(
+            checked_hybrid, self.encoder, query, dense, top_k, prefetch, dense_weight, rrf_k, filter, min_score
+        )
         return at_least(await self._asearch_hybrid(search), min_score)
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, Entry]:

@@ -12,8 +12,9 @@ from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..splitting import Passage
 from ..text import MAX_CHARACTERS, check_text
-from ..validation import Natural, Positive, check
+from ..validation import Natural, check
 from ..vectors import SparseVector
+from .fusion import Fusion
 from .payloads import check_filtered, check_payload
 
 MAX_HASH = 1000  # characters of a content hash
@@ -139,7 +140,7 @@ class HybridSearch(NamedTuple):
     dense: tuple[float, ...]
     top_k: int
     prefetch: int
-    rrf_k: int
+    fusion: Fusion
     filter: ParsedFilter
 
 
@@ -226,11 +227,9 @@ def parsed(filter: Filter | None) -> ParsedFilter:
     return conditions
 
 
-def check_fusion(top_k: int, prefetch: int | None, rrf_k: int) -> tuple[int, int]:
-    """Checked prefetch depth and ranking constant."""
-    depth = max(100, 5 * top_k) if prefetch is None else check_top_k("prefetch", prefetch)
-    check("rrf_k", rrf_k, Positive)
-    return min(depth, MAX_TOP_K), rrf_k
+def check_prefetch(top_k: int, prefetch: int | None) -> int:
+    """How many hits of each search are fused. Raises ConfigError."""
+    return min(max(100, 5 * top_k), MAX_TOP_K) if prefetch is None else check_top_k("prefetch", prefetch)
 
 
 def check_top_k(name: str, value: object) -> int:

@@ -135,7 +135,7 @@ FetchPoints = Callable[[int], Operation[list[Point]]]
 FetchHeads = Callable[[list[Any], bool], Operation[Mapping[Any, Head]]]
 
 
-def point_of(key: str, doc_id: str, score: float, stored: Mapping[str, Any]) -> Point:
+def point_of(key: Hashable, doc_id: str, score: float, stored: Mapping[str, Any]) -> Point:
     """The point of a hit, of whose payload at least the store's own fields are there; `key` is its own id."""
     tail, head = stored.get(PASSAGE_FIELD), stored.get(PASSAGES_FIELD)
     if isinstance(tail, dict):
@@ -191,7 +191,7 @@ def best_documents(
 def fused_documents(
     points: FetchPoints, near: Sequence[Point], heads: FetchHeads, search: HybridSearch, spread: Spread
 ) -> Operation[list[Hit]]:
-    """The top_k documents by reciprocal rank fusion of their best passages and of a dense search, which finds heads.
+    """The top_k documents by the fusion of their best passages and of a dense search, which finds heads.
 
     Args:
         near: the documents of the dense search, best first.
@@ -202,9 +202,9 @@ def fused_documents(
         found = yield from best_points(points, heads, search.prefetch, spread, known, with_payload=False, group=True)
     best = {point.key: point for point in reversed([*found, *near])}
     scores = dict.fromkeys(best, 0.0)
-    for ranking in (found, near):
-        for place, point in enumerate(ranking, 1):
-            scores[point.key] += 1 / (search.rrf_k + place)
+    parts = search.fusion.parts([point.score for point in found], [point.score for point in near], search.prefetch)
+    for point, part in zip([*found, *near], parts, strict=True):
+        scores[point.key] += part
     fused = sorted([point._replace(score=scores[key]) for key, point in best.items()], key=rank)[: search.top_k]
     there = yield from heads([point.key for point in fused], True)
     return [_hit(point, there[point.key], True) for point in fused if point.key in there and _lives(point, there[point.key])]

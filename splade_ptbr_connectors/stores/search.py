@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..vectors import SparseVector
-from .entries import Filter, Hit, HybridSearch, ParsedFilter, check_dense, check_fusion, check_top_k, parsed
+from .entries import Filter, Hit, HybridSearch, ParsedFilter, check_dense, check_prefetch, check_top_k, parsed
+from .fusion import check_fusion
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
@@ -31,13 +32,15 @@ def checked_hybrid(
     dense: Sequence[float],
     top_k: int,
     prefetch: int | None,
-    rrf_k: int,
+    dense_weight: float | None,
+    rrf_k: int | None,
     filter: Filter | None,
     min_score: float | None,
 ) -> HybridSearch:
     """The same of a hybrid search."""
     vector, conditions = checked_search(encoder, query, top_k, filter, min_score)
-    return HybridSearch(vector, check_dense(dense), top_k, *check_fusion(top_k, prefetch, rrf_k), conditions)
+    depth, fusion = check_prefetch(top_k, prefetch), check_fusion(dense_weight, rrf_k)
+    return HybridSearch(vector, check_dense(dense), top_k, depth, fusion, conditions)
 
 
 def check_min_score(min_score: object) -> None:

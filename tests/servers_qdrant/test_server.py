@@ -27,7 +27,7 @@ from tests.servers_qdrant.conftest import Open
 from tests.support.encoders import HashingEncoder
 from tests.support.filtering import CHECKS
 from tests.support.operations import ASYNC, BLOCKING, IDS, VOCABULARY, Way, agree, operations, queries
-from tests.support.oracle import Oracle, float16
+from tests.support.oracle import Oracle, check_fused, float16
 
 QUERY = SparseVector([1], [1.0])
 GRPC_PORT = int(os.environ.get("SPLADE_TEST_QDRANT_GRPC_PORT", "6334"))
@@ -91,7 +91,7 @@ def test_a_native_filter_cannot_reach_beyond_the_tenant(opening: Open) -> None:
 
 
 def test_hybrid_scores_are_those_of_the_definition(opening: Open) -> None:
-    """The sum of 1 / (rrf_k + rank), within what float32 holds of it."""
+    """The weighted sum of scores, and the sum of 1 / (rrf_k + rank), within what float32 holds of it."""
     random = np.random.default_rng(1)
     store, oracle = opening(settings={"dense_size": 4}), Oracle()
     dense = random.permutation(200)
@@ -109,6 +109,9 @@ def test_hybrid_scores_are_those_of_the_definition(opening: Open) -> None:
                 expected = oracle.search_hybrid(query, (1.0, 0.0, 0.0, 0.0), top_k, prefetch, rrf_k, filter)
                 assert [hit.doc_id for hit in hits] == [doc_id for doc_id, _ in expected]
                 assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected], rel=1e-6)
+                weight = 1 / (1 + rrf_k)
+                hits = store.search_hybrid(query, (1.0, 0.0, 0.0, 0.0), top_k, prefetch=prefetch, dense_weight=weight, filter=filter)
+                check_fused(hits, oracle.search_by_sum(query, (1.0, 0.0, 0.0, 0.0), prefetch, weight, filter), top_k)
     found = store.get([entry.doc_id for entry in entries])
     assert {doc_id: entry.dense for doc_id, entry in found.items()} == {entry.doc_id: entry.dense for entry in entries}
 

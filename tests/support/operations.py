@@ -7,7 +7,7 @@ the servers in tests/servers_qdrant and tests/servers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,21 +103,18 @@ class Way:
 
     name: str
     search: Callable[..., list[Hit]]
+    search_hybrid: Callable[..., list[Hit]]
     get: Callable[..., Mapping[str, Any]]
 
 
-async def _searched(store: Store, *arguments: Any, **named: Any) -> list[Hit]:
-    try:
-        return await store.asearch(*arguments, **named)
-    finally:
-        await close_async_client(store)
+def _awaited(method: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    async def call(store: Store, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await method(store, *arguments, **named)
+        finally:
+            await close_async_client(store)
 
-
-async def _got(store: Store, ids: Sequence[str]) -> Mapping[str, Any]:
-    try:
-        return await store.aget(ids)
-    finally:
-        await close_async_client(store)
+    return lambda *arguments, **named: asyncio.run(call(*arguments, **named))
 
 
 async def close_async_client(store: Store) -> None:
@@ -126,12 +123,8 @@ async def close_async_client(store: Store) -> None:
         await store._connection.aclose()
 
 
-BLOCKING = Way("blocking", lambda store, *arguments, **named: store.search(*arguments, **named), lambda store, ids: store.get(ids))
-ASYNC = Way(
-    "async",
-    lambda store, *arguments, **named: asyncio.run(_searched(store, *arguments, **named)),
-    lambda store, ids: asyncio.run(_got(store, ids)),
-)
+BLOCKING = Way("blocking", Store.search, Store.search_hybrid, Store.get)
+ASYNC = Way("async", _awaited(Store.asearch), _awaited(Store.asearch_hybrid), _awaited(Store.aget))
 
 
 def perform(store: Store, oracle: Any, operations: Sequence[tuple[str, Any]], tenant: str | None) -> None:

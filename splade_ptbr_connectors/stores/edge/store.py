@@ -21,6 +21,7 @@ from .. import datatypes
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from ..calls import Operation
 from ..engine_methods import LOOKED_THROUGH
+from ..fusion import WeightedSum
 from ..passages import (
     FetchPoints,
     Head,
@@ -170,17 +171,17 @@ class EdgeStore(Store):
         self.settings.check_dense("the dense query", search.dense, self.url)
         native = self._passing(search.filter)
         near = edge.Query.Nearest(list(search.dense), using=DENSE)
-        if self._contents.passages:
+        if self._contents.passages or isinstance(search.fusion, WeightedSum):
             return self._fused(search, near, native)
         searches = [edge.Prefetch(search.prefetch, query=near, filter=native)]
         if len(search.query):
             nearest = edge.Query.Nearest(to_edge_vector(search.query), using=VECTOR)
             searches.insert(0, edge.Prefetch(search.prefetch, query=nearest, filter=native))
         # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
-        return self._ranked({"query": edge.Fusion.Rrf(k=search.rrf_k + 1), "prefetches": searches}, search.top_k, True)
+        return self._ranked({"query": edge.Fusion.Rrf(k=search.fusion.k + 1), "prefetches": searches}, search.top_k, True)
 
     def _fused(self, search: HybridSearch, near: Any, native: Any) -> list[Hit]:
-        """The engine would fuse passages, where documents are wanted."""
+        """By us: the engine would fuse passages, where documents are wanted, and knows no such sum."""
         request = edge.QueryRequest(search.prefetch, query=near, filter=native, with_payload=ONLY_NAMES, with_vector=False)
         with self._edge.held():
             with self._edge.use("search") as shard:

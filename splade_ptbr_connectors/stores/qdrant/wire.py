@@ -313,9 +313,9 @@ def to_found(point: Any, shape: Shape) -> Point:
     return point_of(point_key(point.id), shape.layout.doc_id(point.id, stored), float(np.float32(point.score)), stored)
 
 
-def point_key(point: PointId) -> str:
+def point_key(point: PointId) -> int | str:
     """A point id as it is written: the server answers with hyphens."""
-    return str(point).replace("-", "")
+    return point if isinstance(point, int) else str(point).replace("-", "")
 
 
 def tails_of(record: Any) -> list[str]:

@@ -16,6 +16,7 @@ from splade_ptbr_connectors.langchain import SpladeRetriever as LangChainRetriev
 from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetriever
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, Hit, HybridSearch
+from splade_ptbr_connectors.stores.fusion import ReciprocalRanks, WeightedSum
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
 
@@ -75,8 +76,10 @@ async def test_langchain_asks_the_store_for_a_hybrid_search_with_its_settings() 
     retriever = LangChainRetriever(store=store, k=3, dense=dense, prefetch=7, rrf_k=11, score_key="score")
     found = [retriever.invoke("café", k=2), await retriever.ainvoke("café", k=2)]
     assert [[(document.id, document.metadata["score"]) for document in documents] for documents in found] == [[("d1", 0.5)]] * 2
-    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, ())] * 2
-    assert dense.calls == ["embed_query", "aembed_query"]
+    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, ReciprocalRanks(11), ())] * 2
+    LangChainRetriever(store=store, dense=dense, dense_weight=0.25).invoke("café")
+    assert store.asked[-1].fusion == WeightedSum(0.25)
+    assert dense.calls[:2] == ["embed_query", "aembed_query"]
 
 
 async def test_llama_index_asks_the_store_for_a_hybrid_search_with_its_settings() -> None:
@@ -84,7 +87,9 @@ async def test_llama_index_asks_the_store_for_a_hybrid_search_with_its_settings(
     retriever = LlamaIndexRetriever(store, 2, dense=LetterEmbedding(), prefetch=7, rrf_k=11)
     found = [retriever.retrieve("café"), await retriever.aretrieve("café")]
     assert [[(node.node_id, node.score) for node in nodes] for nodes in found] == [[("d1", 0.5)]] * 2
-    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, 11, ())] * 2
+    assert store.asked == [(store.encoder.encode_query("café"), tuple(embed("café")), 2, 7, ReciprocalRanks(11), ())] * 2
+    LlamaIndexRetriever(store, dense=LetterEmbedding(), dense_weight=0.25).retrieve("café")
+    assert store.asked[-1].fusion == WeightedSum(0.25)
 
 
 def test_an_embedding_that_a_query_bundle_brings_is_used() -> None:
@@ -101,9 +106,23 @@ def test_without_dense_vectors_in_the_engine_it_is_an_error_and_no_sparse_search
         LlamaIndexRetriever(store, dense=LetterEmbedding()).retrieve("café")
 
 
-@pytest.mark.parametrize("bad", [{"rrf_k": 0}, {"rrf_k": True}, {"rrf_k": 1.5}, {"prefetch": 0}, {"prefetch": 10_001}, {"prefetch": "3"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"rrf_k": 0},
+        {"rrf_k": True},
+        {"rrf_k": 1.5},
+        {"prefetch": 0},
+        {"prefetch": 10_001},
+        {"prefetch": "3"},
+        {"dense_weight": 2},
+        {"dense_weight": "0.5"},
+        {"rrf_k": 60, "dense_weight": 0.5},
+    ],
+    ids=str,
+)
 def test_bad_settings_of_the_fusion_are_refused_at_construction(bad: dict[str, Any]) -> None:
-    [name] = bad
+    name = next(iter(bad))
     with pytest.raises(ConfigError, match=name):
         LangChainRetriever(store=Recording(), dense=LetterEmbeddings(), **bad)
     with pytest.raises(ConfigError, match=name):

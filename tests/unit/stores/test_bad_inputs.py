@@ -180,7 +180,23 @@ def test_a_bad_dense_query(watched: Watched, dense: Any, error: type[Exception])
     assert seen() == before
 
 
-@pytest.mark.parametrize("arguments", [{"rrf_k": 0}, {"rrf_k": 1.5}, {"rrf_k": True}, {"prefetch": 0}, {"prefetch": "many"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"rrf_k": 0},
+        {"rrf_k": 1.5},
+        {"rrf_k": True},
+        {"prefetch": 0},
+        {"prefetch": "many"},
+        {"dense_weight": -0.1},
+        {"dense_weight": 1.1},
+        {"dense_weight": float("nan")},
+        {"dense_weight": True},
+        {"dense_weight": "0.5"},
+        {"dense_weight": 0.5, "rrf_k": 60},
+    ],
+    ids=str,
+)
 def test_bad_arguments_of_hybrid(watched: Watched, arguments: dict[str, Any]) -> None:
     store, _ = watched
     with pytest.raises(errors.ConfigError, match=next(iter(arguments))):

@@ -18,7 +18,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.filtering import CHECKS
 from tests.support.operations import ASYNC, BLOCKING, IDS, VOCABULARY, Way, agree, filters, operations, payloads, queries, vectors
-from tests.support.oracle import Oracle, float16
+from tests.support.oracle import Oracle, check_fused, float16
 from tests.support.qdrant_grpc import grpc_stand_in
 from tests.support.qdrant_server import stand_in
 
@@ -141,6 +141,7 @@ numbers = st.integers(-8, 8).map(lambda n: n / 4)
 dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple)
 
 
+@pytest.mark.parametrize("way", [BLOCKING, ASYNC], ids=lambda way: way.name)
 @pytest.mark.parametrize("opened", WITH_DENSE, indirect=True)
 @given(
     entries=st.lists(
@@ -159,26 +160,43 @@ dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple)
     near=dense,
     top_k=st.integers(1, 20),
     rrf_k=st.sampled_from([1, 2, 60]),
+    dense_weight=st.sampled_from([0, 0.25, 0.5, 0.7, 1.0]),
     filter=filters,
     tenant=st.sampled_from([None, "A"]),
 )
-@settings(max_examples=60, **HYPOTHESIS)
+@settings(max_examples=30, **HYPOTHESIS)
 def test_hybrid_scores_are_those_of_the_definition(
-    opened: Opened, entries: list[Entry], query: SparseVector, near: Any, top_k: int, rrf_k: int, filter: Any, tenant: str | None
+    opened: Opened,
+    way: Way,
+    entries: list[Entry],
+    query: SparseVector,
+    near: Any,
+    top_k: int,
+    rrf_k: int,
+    dense_weight: float,
+    filter: Any,
+    tenant: str | None,
 ) -> None:
-    """The sum of 1 / (rrf_k + rank). Engines rank ties within one of the searches as they like, so that these are left out."""
+    """The weighted sum of scores, and the sum of 1 / (rrf_k + rank)."""
     empty(opened)
     store, oracle = opened(tenant), Oracle()
     store.upsert_vectors(entries)
     oracle.upsert(entries, tenant)
     assert {i: e.dense for i, e in store.get(IDS).items() if e.dense} == {key[1]: vector for key, vector in oracle.dense.items()}
-    if _has_ties(oracle, query, near):
-        return
-    hits = store.search_hybrid(query, near, top_k, prefetch=20, rrf_k=rrf_k, filter=filter)
-    expected = oracle.search_hybrid(query, near, top_k, 20, rrf_k, filter, tenant)
-    assert [hit.doc_id for hit in hits] == [doc_id for doc_id, _ in expected]
-    assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected], rel=1e-6)
+    hits = way.search_hybrid(store, query, near, top_k, prefetch=20, dense_weight=dense_weight, filter=filter)
+    expected = oracle.search_by_sum(query, near, 20, dense_weight, filter, tenant)
+    check_fused(hits, expected, top_k)
     held = oracle.of(tenant)
+    assert all(hit.payload == held[hit.doc_id][1] for hit in hits)
+    least = expected[len(expected) // 2][1] if expected else 0.0
+    above = way.search_hybrid(store, query, near, 20, prefetch=20, dense_weight=dense_weight, filter=filter, min_score=least + 1e-3)
+    assert {hit.doc_id for hit in above} == {doc_id for doc_id, score in expected if score >= least + 1e-3}
+    if _has_ties(oracle, query, near):
+        return  # engines rank ties within one of the searches as they like
+    hits = way.search_hybrid(store, query, near, top_k, prefetch=20, rrf_k=rrf_k, filter=filter)
+    ranked = oracle.search_hybrid(query, near, top_k, 20, rrf_k, filter, tenant)
+    assert [hit.doc_id for hit in hits] == [doc_id for doc_id, _ in ranked]
+    assert [hit.score for hit in hits] == pytest.approx([score for _, score in ranked], rel=1e-6)
     assert all(hit.payload == held[hit.doc_id][1] for hit in hits)
 
 
@@ -189,14 +207,28 @@ def _has_ties(oracle: Oracle, query: SparseVector, near: Any) -> bool:
 
 
 @pytest.mark.parametrize("opened", WITH_DENSE, indirect=True)
-def test_hybrid_prefetch_bounds_what_is_fused(opened: Opened) -> None:
+@pytest.mark.parametrize("fusion", [{}, {"rrf_k": 60}], ids=str)
+def test_hybrid_prefetch_bounds_what_is_fused(opened: Opened, fusion: dict[str, Any]) -> None:
     empty(opened)
     store = opened(None)
     store.upsert_vectors(Entry(f"d{n}", SparseVector([1], [float(n + 1)]), {}, None, (float(-n), 0.0, 0.0)) for n in range(10))
-    hits = store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10, prefetch=2)
+    hits = store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10, prefetch=2, **fusion)
     assert {hit.doc_id for hit in hits} == {"d9", "d8", "d0", "d1"}
-    assert len(store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10)) == 10
-    assert len(store.search_hybrid(SparseVector([], []), (1.0, 0.0, 0.0), 10)) == 10
+    assert len(store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10, **fusion)) == 10
+    assert len(store.search_hybrid(SparseVector([], []), (1.0, 0.0, 0.0), 10, **fusion)) == 10
+
+
+@pytest.mark.parametrize("opened", WITH_DENSE, indirect=True)
+def test_a_weight_of_0_is_the_sparse_ranking_and_one_of_1_the_dense_one(opened: Opened) -> None:
+    empty(opened)
+    store, order = opened(None), np.random.default_rng(2).permutation(30)
+    store.upsert_vectors(Entry(f"d{n:02}", SparseVector([1], [n + 1.0]), {}, None, (float(order[n]), 0.0, 0.0)) for n in range(30))
+    query, near = SparseVector([1], [1.0]), (1.0, 0.0, 0.0)
+    sparse = [f"d{n:02}" for n in reversed(range(30))]
+    dense = [f"d{n:02}" for n in np.argsort(-order)]
+    for top_k, prefetch in ((10, 20), (30, 30), (30, 100)):
+        assert [hit.doc_id for hit in store.search_hybrid(query, near, top_k, prefetch=prefetch, dense_weight=0)] == sparse[:top_k]
+        assert [hit.doc_id for hit in store.search_hybrid(query, near, top_k, prefetch=prefetch, dense_weight=1)] == dense[:top_k]
 
 
 def test_a_tie_across_the_end_of_the_page_is_cut_by_document_id(opened: Opened) -> None:

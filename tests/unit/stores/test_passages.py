@@ -14,7 +14,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.interrupted import of_length
 from tests.support.operations import IDS
-from tests.support.oracle import Oracle
+from tests.support.oracle import check_fused
 from tests.support.passages import (
     LETTERS,
     TEXT_FILTERS,
@@ -110,11 +110,14 @@ def test_replaced_by_longer_and_shorter(opened: Opened) -> None:
     query=st.dictionaries(st.integers(0, 23), st.floats(0.125, 5, width=32), min_size=1, max_size=8).map(SparseVector.from_dict),
     near=dense,
     top_k=st.integers(1, 9),
+    dense_weight=st.sampled_from([0.25, 0.5]),
     tenant=st.sampled_from([None, "A"]),
 )
 @settings(max_examples=30, **HYPOTHESIS)
-def test_hybrid_ranks_documents(opened: Opened, entries: Any, query: SparseVector, near: Any, top_k: int, tenant: str | None) -> None:
-    """The sum of 1 / (rrf_k + rank) of documents, each by its best passage, and not of passages."""
+def test_hybrid_ranks_documents(
+    opened: Opened, entries: Any, query: SparseVector, near: Any, top_k: int, dense_weight: float, tenant: str | None
+) -> None:
+    """The fusion is of documents, each by its best passage, and not of passages."""
     empty(opened)
     store, oracle = opened(tenant), PassageOracle()
     store.upsert_vectors(entries)
@@ -122,10 +125,12 @@ def test_hybrid_ranks_documents(opened: Opened, entries: Any, query: SparseVecto
     assert store.get(IDS) == {key[1]: entry for key, entry in oracle.entries.items()}
     if _has_ties(oracle, query, near):
         return
-    hits = store.search_hybrid(query, near, top_k, prefetch=3)
-    expected = Oracle.search_hybrid(oracle, query, near, top_k, 3, 60, None, tenant)
+    hits = store.search_hybrid(query, near, top_k, prefetch=3, rrf_k=60)
+    expected = oracle.search_hybrid(query, near, top_k, 3, 60, None, tenant)
     assert [hit.doc_id for hit in hits] == [doc_id for doc_id, _ in expected]
     assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected], rel=1e-6)
+    summed = store.search_hybrid(query, near, top_k, prefetch=3, dense_weight=dense_weight)
+    check_fused(summed, oracle.search_by_sum(query, near, 3, dense_weight, None, tenant), top_k)
     numbers = {doc_id: number for doc_id, _, number in oracle.best(query, 3, None, tenant)}
-    assert [hit.passage.number for hit in hits] == [numbers.get(hit.doc_id, 0) for hit in hits]
+    assert [hit.passage.number for hit in (*hits, *summed)] == [numbers.get(hit.doc_id, 0) for hit in (*hits, *summed)]
     assert len(near) == DENSE
