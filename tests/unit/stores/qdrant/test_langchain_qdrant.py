@@ -132,6 +132,10 @@ def test_hybrid_collections_are_shared_too(client: QdrantClient) -> None:
     for query in QUERIES:
         found, expected = retriever.invoke(query), theirs.similarity_search(query, k=3)
         assert {document.page_content for document in found} == {document.page_content for document in expected} == set(TEXTS[:3])
+    store.upsert_vectors([("7", vector, {"text": "sete"}, None, embedded)])  # its point id is an integer
+    for fusion in ({}, {"rrf_k": 60}):
+        assert {hit.doc_id: hit.payload["text"] for hit in store.search_hybrid(vector, embedded, 9, **fusion)}["7"] == "sete"
+    store.delete(["7"])
     assert store.get([IDS[0]])[IDS[0]].dense == tuple(dense.embed_query(TEXTS[0]))
     theirs.delete([point_id("lei 8.112/90")])
     assert retriever.search_with_scores(TEXTS[2], 1)[0][0].id in IDS and store.get(["lei 8.112/90"]) == {}
