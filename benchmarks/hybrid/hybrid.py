@@ -52,7 +52,7 @@ def hybrid(
     dense: Annotated[str, typer.Option(help="MODULE:NAME of LangChain embeddings.")] = "splade_ptbr_connectors.langchain:E5Embeddings",
     rrf_k: Annotated[str, typer.Option(help="Constants of the reciprocal rank fusion, by commas.")] = "60",
     prefetch: Annotated[int, typer.Option(help="Hits of each search that are fused.", min=1)] = 100,
-    dense_weights: Annotated[str, typer.Option(help="Shares of the dense score in the weighted sum, by commas.")] = "0.5",
+    dense_weights: Annotated[str, typer.Option(help="Shares of the dense score in the weighted sum, by commas.")] = "0.3",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
     """When is a dense encoder worth it? Sparse alone, dense alone, fused by ranks and by scores, beside stemmed BM25."""

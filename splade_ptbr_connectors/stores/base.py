@@ -203,7 +203,7 @@ class Store(EngineMethods):
         Args:
             dense: the query's dense vector.
             prefetch: how many hits of each search are fused; None takes max(100, 5 * top_k).
-            dense_weight: 0..1, the share of the dense score; None takes 0.5.
+            dense_weight: 0..1, the share of the dense score; None takes 0.3.
             rrf_k: given, ranks are fused instead of scores: score = sum of 1 / (rrf_k + rank), ranks from 1 (Cormack, Clarke and
                 Büttcher 2009, who take 60).
             min_score: hits with a smaller fused score are left out.

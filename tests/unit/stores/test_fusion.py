@@ -40,6 +40,6 @@ def test_ranks_count_from_1(sparse: list[float], dense: list[float], k: int) -> 
 
 
 def test_the_fusion_is_named_by_its_option() -> None:
-    assert check_fusion(None, None) == WeightedSum(0.5)
+    assert check_fusion(None, None) == WeightedSum(0.3)
     assert check_fusion(1, None) == WeightedSum(1.0)
     assert check_fusion(None, 10) == ReciprocalRanks(10)
