@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from ..errors import IngestError
+from ..errors import IngestError, InputError, StoreRequestTooLargeError
 from ..stores.base import Entry, Refusal, Store
 from ..stores.calls import drive, drive_async
 from ..stores.oversize import load_in_halves
@@ -163,6 +163,9 @@ def _reject_refused(batch: Batch, refusals: list[Refusal]) -> None:
 # -- the uploads, each in a thread or as a task of an event loop -------------------------------------------------------
 
 
+_REFUSED = (StoreRequestTooLargeError, InputError)  # of a whole batch, which may be one document's fault: a dense vector of another length
+
+
 class UploadSkipped(Exception):
     """An upload was not started, because one before it in the input had failed."""
 
@@ -213,7 +216,7 @@ class ThreadUploadPool(UploadPool):
     def _upload(self, number: int, entries: list[Entry]) -> list[Refusal]:
         self._check(number)
         try:
-            return drive(load_in_halves(entries, _whole), self._store.load)
+            return drive(load_in_halves(entries, _whole, _REFUSED), self._store.load)
         except BaseException:
             self.fail(number)
             raise
@@ -234,7 +237,7 @@ class LoopUploadPool(UploadPool):
         async with self._free:
             self._check(number)
             try:
-                return await drive_async(load_in_halves(entries, _whole), self._store.aload)
+                return await drive_async(load_in_halves(entries, _whole, _REFUSED), self._store.aload)
             except BaseException:
                 self.fail(number)
                 raise

@@ -1,7 +1,7 @@
 """Calls of a server's client, written once for the blocking and the asynchronous client.
 
 An operation is a generator: it yields the calls it wants made, is sent their answers, and returns its result. What drives it
-decides how a call is made; a StoreError of a call is raised inside the operation, which may handle it (split a batch, say).
+decides how a call is made; an error of a call is raised inside the operation, which may handle it (split a batch, say).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..errors import StoreError
+from ..errors import SpladeConnectorsError
 
 T = TypeVar("T")
 Step = TypeVar("Step")
@@ -41,7 +41,7 @@ class _Ended(NamedTuple, Generic[T]):
     result: T
 
 
-def _advance(operation: Generator[Step, Any, T], answer: Any, error: StoreError | None) -> Step | _Ended[T]:
+def _advance(operation: Generator[Step, Any, T], answer: Any, error: SpladeConnectorsError | None) -> Step | _Ended[T]:
     try:
         return operation.send(answer) if error is None else operation.throw(error)
     except StopIteration as end:
@@ -51,12 +51,12 @@ def _advance(operation: Generator[Step, Any, T], answer: Any, error: StoreError 
 def drive(operation: Generator[Step, Any, T], perform: Callable[[Step], Any]) -> T:
     """Run an operation, each of its steps done by `perform`."""
     answer: Any = None
-    error: StoreError | None = None
+    error: SpladeConnectorsError | None = None
     while not isinstance(step := _advance(operation, answer, error), _Ended):
         answer, error = None, None
         try:
             answer = perform(step)
-        except StoreError as caught:
+        except SpladeConnectorsError as caught:
             error = caught
     result: T = step.result
     return result
@@ -69,7 +69,7 @@ async def drive_async(operation: Generator[Step, Any, T], perform: Callable[[Ste
         in_threads: what the operation does between its steps takes long enough to hold up the event loop: do it in a thread.
     """
     answer: Any = None
-    error: StoreError | None = None
+    error: SpladeConnectorsError | None = None
     while True:
         step = await asyncio.to_thread(_advance, operation, answer, error) if in_threads else _advance(operation, answer, error)
         if isinstance(step, _Ended):
@@ -78,5 +78,5 @@ async def drive_async(operation: Generator[Step, Any, T], perform: Callable[[Ste
         answer, error = None, None
         try:
             answer = await perform(step)
-        except StoreError as caught:
+        except SpladeConnectorsError as caught:
             error = caught

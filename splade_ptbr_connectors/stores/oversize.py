@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..errors import StoreError, StoreRequestTooLargeError
+from ..errors import SpladeConnectorsError, StoreRequestTooLargeError
 from .base import Refusal
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ D = TypeVar("D", bound=Document)
 def load_in_halves(
     batch: Sequence[D],
     load: Callable[[Sequence[D]], Generator[Step, Any, list[Refusal]]],
-    refused: type[StoreError] | tuple[type[StoreError], ...] = StoreRequestTooLargeError,
+    refused: type[SpladeConnectorsError] | tuple[type[SpladeConnectorsError], ...] = StoreRequestTooLargeError,
 ) -> Generator[Step, Any, list[Refusal]]:
     """Load a batch; one that is refused as a whole is halved, down to the documents at fault. Returns the refused documents.
 

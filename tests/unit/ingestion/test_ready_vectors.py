@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors import errors
-from splade_ptbr_connectors.ingestion.engine import ingest
+from splade_ptbr_connectors.ingestion.engine import aingest, ingest
 from splade_ptbr_connectors.records import EncodedRecord, Record, read_dense, read_vector
+from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, Store
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.collections import assert_holds, documents, encoded
@@ -221,3 +222,18 @@ def test_the_same_vectors_as_encoding_here(store: Store) -> None:
     ingest(documents(50), store)
     assert_holds(store, documents(50))
     assert {doc_id: entry.vector for doc_id, entry in store.get(list(entries)).items()} == {k: e.vector for k, e in entries.items()}
+
+
+@pytest.mark.parametrize("url", ["edge:{}", "numba:{}"])
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_dense_vector_that_the_store_has_no_place_for_refuses_its_document_alone(tmp_path: Path, url: str, awaited: bool) -> None:
+    settings = {"dense_size": 3} if url.startswith("edge") else {}
+    collection, dead = encoded(documents(40)), tmp_path / "dead.jsonl"
+    collection[17]["dense"] = [1.0, 2.0]
+    with open_store(url.format(tmp_path / "store"), encoder=HashingEncoder(), settings=settings) as store:
+        report = await aingest(collection, store, dead_letter=dead) if awaited else ingest(collection, store, dead_letter=dead)
+        assert (report.written, report.rejected) == (39, 1)
+        (line,) = dead.read_text(encoding="utf-8").splitlines()
+        assert "the dense vector of" in json.loads(line)["reason"] and collection[17]["_id"] in line
+        ids = [raw["_id"] for raw in collection]
+        assert list(store.get(ids)) == [*ids[:17], *ids[18:]]
