@@ -63,7 +63,7 @@ def _inputs(graph: GraphProto) -> Iterator[str]:
 def _store(graph: GraphProto, name: str, matrix: NDArray[Any]) -> None:
     whole, scales = _rounded(matrix)
     sums = whole.sum(axis=0, dtype=np.int64) * scales
-    for part, value in (("whole", whole), ("scales", scales), ("sums", sums.astype(np.float32))):
+    for part, value in (("int8", whole), ("scales", scales), ("sums", sums.astype(np.float32))):
         graph.initializer.append(numpy_helper.from_array(value, f"{name}_{part}"))
 
 
@@ -109,10 +109,11 @@ def _rounding(x: str) -> list[NodeProto]:
 
 
 def _product(x: str, matrix: str, output: str) -> list[NodeProto]:
+    """`output`; its parts are named otherwise than those of a rounding, which it may be the next to have."""
     node = helper.make_node
     return [
-        node("MatMulIntegerToFloat", [f"{x}_n", f"{matrix}_whole", _ONE, f"{matrix}_scales"], [f"{output}_steps"], domain=_DOMAIN),
-        node("Mul", [f"{output}_steps", f"{x}_step"], [f"{output}_above"]),
-        node("Mul", [f"{x}_low", f"{matrix}_sums"], [f"{output}_low"]),
-        node("Add", [f"{output}_above", f"{output}_low"], [output]),
+        node("MatMulIntegerToFloat", [f"{x}_n", f"{matrix}_int8", _ONE, f"{matrix}_scales"], [f"{output}_product"], domain=_DOMAIN),
+        node("Mul", [f"{output}_product", f"{x}_step"], [f"{output}_scaled"]),
+        node("Mul", [f"{x}_low", f"{matrix}_sums"], [f"{output}_offset"]),
+        node("Add", [f"{output}_scaled", f"{output}_offset"], [output]),
     ]

@@ -96,6 +96,24 @@ def test_a_matrix_that_is_read_elsewhere_stays() -> None:
     np.testing.assert_allclose(run(model, weight), 2 * weight, atol=0.02)
 
 
+def test_a_product_of_a_product_is_one_too() -> None:
+    weight, model = np.eye(5, dtype=np.float32), product_graph(np.eye(5, dtype=np.float32))
+    model.graph.node.append(helper.make_node("MatMul", ["outputs", "weight"], ["squares"]))
+    model.graph.output[0].name = "squares"
+    multiply_in_int8(model)
+    onnx.checker.check_model(model)
+    np.testing.assert_allclose(run(model, weight), weight, atol=0.02)
+
+
+def test_a_matrix_by_a_matrix_is_a_product() -> None:
+    model = product_graph(np.eye(5, dtype=np.float32))
+    model.graph.node.append(helper.make_node("MatMul", ["weight", "weight"], ["square"]))
+    model.graph.node.append(helper.make_node("Add", ["outputs", "square"], ["sums"]))
+    model.graph.output[0].name = "sums"
+    multiply_in_int8(model)
+    np.testing.assert_allclose(run(model, np.eye(5, dtype=np.float32)), 2 * np.eye(5), atol=0.02)
+
+
 class TestExport:
     @pytest.fixture(scope="class")
     def folder(self, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
