@@ -17,6 +17,7 @@ from ..vectors import SparseVector
 from .fusion import Fusion
 from .payloads import check_filtered, check_payload
 
+MAX_DENSE = 3.4028234663852886e38  # the largest float32
 MAX_HASH = 1000  # characters of a content hash
 MAX_PASSAGES = 65_536  # of one document
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
@@ -255,8 +256,11 @@ def check_dense(dense: object) -> tuple[float, ...]:
     """The numbers of a dense vector. Raises VectorError."""
     try:
         values = tuple(float(value) for value in dense)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise VectorError(f"a dense vector is {type(dense).__name__}: it must be a sequence of numbers.") from error
     if not values or not all(map(math.isfinite, values)):
         raise VectorError("a dense vector is empty or holds NaN or infinity: it must hold finite numbers.")
+    largest = max(values, key=abs)
+    if abs(largest) > MAX_DENSE:  # infinite in float32: every score that it has part in would be infinite or NaN
+        raise VectorError(f"a dense vector holds {largest!r}: engines keep float32, so that at most {MAX_DENSE:.7g} is accepted.")
     return values
