@@ -88,7 +88,8 @@ class SpladeRetriever(BaseRetriever):
     @model_validator(mode="before")
     @classmethod
     def _check_fusion(cls, values: Any) -> Any:
-        check_fusion(values.get("dense_weight"), values.get("rrf_k"))
+        if isinstance(values, Mapping):  # else pydantic says what it expects
+            check_fusion(values.get("dense_weight"), values.get("rrf_k"))
         return values
 
     @field_validator("content", mode="before")

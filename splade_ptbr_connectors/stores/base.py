@@ -204,8 +204,8 @@ class Store(EngineMethods):
             dense: the query's dense vector.
             prefetch: how many hits of each search are fused; None takes max(100, 5 * top_k).
             dense_weight: 0..1, the share of the dense score; None takes 0.3.
-            rrf_k: given, ranks are fused instead of scores: score = sum of 1 / (rrf_k + rank), ranks from 1 (Cormack, Clarke and
-                Büttcher 2009, who take 60).
+            rrf_k: 1..1,000,000; given, ranks are fused instead of scores: score = sum of 1 / (rrf_k + rank), ranks from 1 (Cormack,
+                Clarke and Büttcher 2009, who take 60).
             min_score: hits with a smaller fused score are left out.
 
         Raises:

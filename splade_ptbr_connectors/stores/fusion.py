@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from ..errors import ConfigError
-from ..validation import Positive, Share, check
+from ..validation import Share, check
 
 DENSE_WEIGHT = 0.3  # the best on dev splits of mini and E5
+RankConstant = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]  # beyond, float32 of an engine tells ranks no longer apart
 
 
 class WeightedSum(NamedTuple):
@@ -51,7 +54,7 @@ def check_fusion(dense_weight: float | None, rrf_k: int | None) -> Fusion:
         check("dense_weight", dense_weight, Share)
     if rrf_k is None:
         return WeightedSum(DENSE_WEIGHT if dense_weight is None else float(dense_weight))
-    check("rrf_k", rrf_k, Positive)
+    check("rrf_k", rrf_k, RankConstant)
     if dense_weight is not None:
         raise ConfigError(
             f"dense_weight={dense_weight!r} weighs scores, and rrf_k={rrf_k!r} fuses ranks, which have none: give one of them."

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import QueryBundle
+from pydantic import ValidationError
 
 from splade_ptbr_connectors.errors import ConfigError, StoreClosedError
 from splade_ptbr_connectors.langchain import SpladeRetriever as LangChainRetriever
@@ -127,6 +128,11 @@ def test_bad_settings_of_the_fusion_are_refused_at_construction(bad: dict[str, A
         LangChainRetriever(store=Recording(), dense=LetterEmbeddings(), **bad)
     with pytest.raises(ConfigError, match=name):
         LlamaIndexRetriever(Recording(), dense=LetterEmbedding(), **bad)
+
+
+def test_what_is_no_settings_at_all_is_told_by_pydantic() -> None:
+    with pytest.raises(ValidationError):
+        LangChainRetriever.model_validate("k=3")
 
 
 def test_the_embedding_model_is_in_no_repr_and_no_serialisation() -> None:

@@ -168,6 +168,8 @@ def test_text_in_filters_is_compared_and_never_interpreted(watched: Watched, tex
         ((1.0,), errors.VectorError),
         ((), errors.VectorError),
         ((1.0, float("inf")), errors.VectorError),
+        ((1.0, -1e39), errors.VectorError),  # infinite in float32
+        ((1.0, 10**400), errors.VectorError),
         ("ab", errors.VectorError),
         (None, errors.VectorError),
     ],
@@ -186,6 +188,7 @@ def test_a_bad_dense_query(watched: Watched, dense: Any, error: type[Exception])
         {"rrf_k": 0},
         {"rrf_k": 1.5},
         {"rrf_k": True},
+        {"rrf_k": 10**30},
         {"prefetch": 0},
         {"prefetch": "many"},
         {"dense_weight": -0.1},
