@@ -39,7 +39,7 @@ def demo(
 
     started = time.perf_counter()
     encoder = load_encoder(model)
-    store = store.format(fingerprint=encoder.fingerprint[:12])
+    store = store.replace("{fingerprint}", encoder.fingerprint[:12])
     note(spoken("demo")["loading"].format(model=encoder.name, seconds=time.perf_counter() - started, store=store))
     with open_store(store, encoder=encoder, create=True) as opened:
         document: dict[str, Any] = {

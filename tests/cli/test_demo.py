@@ -35,8 +35,8 @@ def test_the_whole_job_and_a_second_run_that_skips_what_is_there(cli: Command) -
 
 
 def test_hits_are_the_stores_and_words_add_up_to_their_scores(cli: Command) -> None:
-    document = cli("demo", "--store", "edge:amostra", "--json").json
-    with open_store("edge:amostra", encoder=HashingEncoder("mini")) as store:
+    document = cli("demo", "--store", "edge:{amostra}", "--json").json
+    with open_store("edge:{amostra}", encoder=HashingEncoder("mini")) as store:
         for asked in document["questions"]:
             expected = store.search(asked["question"], HITS_PER_QUERY)
             assert [(hit["doc_id"], hit["score"]) for hit in asked["hits"]] == [(hit.doc_id, hit.score) for hit in expected]
