@@ -35,7 +35,7 @@ class Turns:
         @functools.wraps(function)
         def in_turn(*arguments: P.args, **named: P.kwargs) -> T:
             own: _Ticket | None = getattr(self._own, "ticket", None)
-            if own is not None and own.held.locked():
+            if own is not None and (own.held.locked() or own.leaving.locked()):
                 return function(*arguments, **named)
             ticket = self._own.ticket = _Ticket()
             try:
@@ -44,7 +44,8 @@ class Turns:
                     ticket.called.acquire(timeout=PATIENCE_S)
                     return function(*arguments, **named)
             finally:
-                self._move_up()
+                with ticket.leaving:
+                    self._move_up()
 
         return in_turn
 
@@ -71,10 +72,12 @@ class _Ticket:
         held: locked for as long as the thread waits or has its turn. Entering and leaving a lock's block are single steps, between
             which no interrupt comes: no place stays taken by one who has gone.
         called: locked until it is its turn.
+        leaving: locked while its thread calls the next ones. What interrupts that and calls again must not wait for them: they
+            cannot leave meanwhile.
     """
 
-    __slots__ = ("called", "held")
+    __slots__ = ("called", "held", "leaving")
 
     def __init__(self) -> None:
-        self.held, self.called = threading.Lock(), threading.Lock()
+        self.held, self.called, self.leaving = threading.Lock(), threading.Lock(), threading.Lock()
         self.called.acquire()

@@ -127,6 +127,26 @@ def test_a_call_within_a_call_does_not_wait() -> None:
     check_whole(turns, 1)
 
 
+def test_what_interrupts_one_who_leaves_does_not_stand_in_line() -> None:
+    """The others, for whom it would wait, cannot leave before the interrupted one goes on."""
+
+    class Interrupted(Turns):
+        arrivals = 0
+
+        def _move_up(self, *arriving: turns_module._Ticket) -> None:
+            self.arrivals += len(arriving)
+            with self._moving:
+                if not arriving and len(results) == 0:
+                    results.append(call(3))
+                super()._move_up(*arriving)
+
+    results, turns = list[int](), Interrupted(1)
+    call = turns(int)
+    assert call(2) == 2 and results == [3]
+    assert turns.arrivals == 1
+    check_whole(turns, 1)
+
+
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(1)
     room.comes(0)
