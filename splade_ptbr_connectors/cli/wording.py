@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 OTHER_NAMES = {"encoder": "model", "settings": "setting", "k": "top_k"}  # of an argument in Python: as the options have it
-PYTHON_ONLY = ("allow_mismatch", "dtype", "tokenizer", "vectors")  # arguments that no command has
+PYTHON_ONLY = ("allow_mismatch", "dtype", "rrf_k", "tokenizer", "vectors")  # arguments that no command has
 LOADER = ("runtime", "on_long", "device", "batch_size")  # arguments that a command may do without
 QUOTES = "'\""
 _VALUE = r"""True|False|None|'[^']*'|"[^"]*"|\{[^{}]*\}|\.\.\.|[A-Z]{2,}\b"""

@@ -30,7 +30,7 @@ class Segments(tuple[Segment, ...]):
 
     @functools.cached_property
     def searcher(self) -> Searcher:
-        """Of all rows, dead ones too."""
+        """Of all rows, deleted ones too."""
         return Searcher([segment.window for segment in self])
 
     @functools.cached_property
@@ -91,7 +91,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """Documents in the order of their numbers; dead ones stay until the next merge."""
+    """Documents in the order of their numbers; deleted ones stay until the next merge."""
 
     numbers: Numbers
     alive: Mask

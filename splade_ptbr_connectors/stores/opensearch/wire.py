@@ -55,7 +55,7 @@ class FeatureLayout:
 
     @property
     def scheme(self) -> str:
-        """The feature scheme, as the index notes it."""
+        """The feature scheme, as the index records it."""
         return f"{_SPLIT}{self.terms_per_field}" if self.terms_per_field else ONE_FIELD
 
     @classmethod

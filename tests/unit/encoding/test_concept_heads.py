@@ -24,8 +24,12 @@ def problem(seed: int, *, twins: bool = False) -> tuple[np.ndarray, np.ndarray]:
     return np.float32(codes.T @ codes / 200), np.float32(codes.T @ similarity / 200)
 
 
+def pursue(correlations: np.ndarray, towards: np.ndarray, top: int) -> tuple[list[int], np.ndarray]:
+    return pursued(correlations + RIDGE * np.eye(SIZE, dtype=np.float32), towards, top)
+
+
 def explained(correlations: np.ndarray, towards: np.ndarray, top: int) -> float:
-    chosen, weights = pursued(correlations, towards, top)
+    chosen, weights = pursue(correlations, towards, top)
     ridge = correlations[np.ix_(chosen, chosen)] + RIDGE * np.eye(len(chosen))
     return float(2 * weights @ towards[chosen] - weights @ ridge @ weights)
 
@@ -33,7 +37,7 @@ def explained(correlations: np.ndarray, towards: np.ndarray, top: int) -> float:
 @given(seed=seeds, top=st.integers(1, SIZE), twins=st.booleans())
 def test_weights_are_positive_and_the_best_for_what_is_chosen(seed: int, top: int, twins: bool) -> None:
     correlations, towards = problem(seed, twins=twins)
-    chosen, weights = pursued(correlations, towards, top)
+    chosen, weights = pursue(correlations, towards, top)
     assert len(chosen) == len(set(chosen)) <= top and (weights > 0).all()
     gradient = towards[chosen] - correlations[np.ix_(chosen, chosen)] @ weights - RIDGE * weights
     assert gradient == pytest.approx(np.zeros(len(chosen)), abs=1e-4 * float(np.abs(towards).max()))
@@ -49,14 +53,14 @@ def test_most_of_what_all_concepts_explain_is_explained_by_a_few(seed: int) -> N
 @given(seed=seeds, top=st.integers(1, SIZE))
 def test_independent_concepts_are_taken_by_their_correlation(seed: int, top: int) -> None:
     towards = np.random.default_rng(seed).normal(size=SIZE).astype(np.float32)
-    chosen, weights = pursued(np.eye(SIZE, dtype=np.float32), towards, top)
+    chosen, weights = pursue(np.eye(SIZE, dtype=np.float32), towards, top)
     wanted = [n for n in np.argsort(-towards, kind="stable")[:top] if towards[n] > 0]
     assert chosen == wanted and weights == pytest.approx(towards[wanted] / (1 + RIDGE), rel=1e-5)
 
 
 @pytest.mark.parametrize("towards", [np.zeros(SIZE), np.full(SIZE, -1.0)])
 def test_nothing_is_chosen_where_nothing_helps(towards: np.ndarray) -> None:
-    assert pursued(np.eye(SIZE, dtype=np.float32), towards.astype(np.float32), 5)[0] == []
+    assert pursue(np.eye(SIZE, dtype=np.float32), towards.astype(np.float32), 5)[0] == []
 
 
 def test_scores_of_sparse_queries_follow_the_similarity_that_they_were_made_for() -> None:

@@ -250,7 +250,7 @@ class FailingStore:
         return self.inner(entries)
 
 
-@pytest.mark.parametrize("error", [errors.StoreWriteError("disk full"), errors.VectorError("odd"), KeyboardInterrupt(), ValueError("x")])
+@pytest.mark.parametrize("error", [errors.StoreWriteError("disk full"), KeyboardInterrupt(), ValueError("x")])
 def test_an_error_of_the_store_stops_the_reader(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:

@@ -77,7 +77,7 @@ def distil(student: SentenceEncoder, sides: tuple[Side, Side], section: Concepts
     """Train the student in place; goes on from the checkpoint of `folder` if there is one.
 
     Raises:
-        TrainingError: the loss is no number any more.
+        TrainingError: the loss is not a number.
     """
     learned = {name: value for name, value in student.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(learned.values(), section.lr, betas=(0.9, 0.98), weight_decay=0.01)
