@@ -7,7 +7,7 @@ without VNNI add products of int8 in pairs, in 16 bits: 2 x 127 x 127 fits into 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,13 @@ def multiply_in_int8(model: ModelProto) -> None:
     """Replace every product by a constant matrix [K, N] in place; the matrix is stored in int8, with a scale for each column."""
     graph = model.graph
     matrices = {entry.name: entry for entry in graph.initializer if _is_matrix(entry)}
-    replaced = {node.input[1] for scope in _scopes(graph) for node in scope.node if _is_product(node, matrices)}
+    products = (node for scope in _scopes(graph) for node in scope.node if _is_product(node, matrices))
+    replaced = dict.fromkeys(node.input[1] for node in products)  # in order: the same model gives the same file
     for name in replaced:
         _store(graph, name, numpy_helper.to_array(matrices[name]))
     for scope in _scopes(graph):
         _replace_products(scope, replaced)
-    for name in replaced - set(_inputs(graph)):
+    for name in replaced.keys() - set(_inputs(graph)):
         graph.initializer.remove(matrices[name])
     if replaced:
         constants = {_AXIS: np.array([-1]), _SHARE: np.float32(1 / LEVELS), _SMALLEST: np.float32(SMALLEST_STEP), _ONE: np.float32(1)}
@@ -45,7 +46,7 @@ def _is_matrix(entry: TensorProto) -> bool:
     return entry.data_type == TensorProto.FLOAT and len(entry.dims) == 2
 
 
-def _is_product(node: NodeProto, matrices: dict[str, TensorProto]) -> bool:
+def _is_product(node: NodeProto, matrices: Container[str]) -> bool:
     return node.op_type == "MatMul" and node.input[1] in matrices
 
 
@@ -76,11 +77,11 @@ def _rounded(matrix: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32
     return np.rint(matrix / scales).astype(np.int8), scales.astype(np.float32)
 
 
-def _replace_products(scope: GraphProto, matrices: set[str]) -> None:
+def _replace_products(scope: GraphProto, matrices: Container[str]) -> None:
     nodes: list[NodeProto] = []
     rounded = set[str]()  # one rounding for all products of a tensor: queries, keys and values of attention
     for node in scope.node:
-        if node.op_type != "MatMul" or node.input[1] not in matrices:
+        if not _is_product(node, matrices):
             nodes.append(node)
             continue
         rows, matrix = node.input

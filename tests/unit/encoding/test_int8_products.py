@@ -114,6 +114,18 @@ def test_a_matrix_by_a_matrix_is_a_product() -> None:
     np.testing.assert_allclose(run(model, np.eye(5, dtype=np.float32)), 2 * np.eye(5), atol=0.02)
 
 
+def test_matrices_are_stored_in_the_order_of_their_products() -> None:
+    names = [f"weight{n}" for n in range(8)]  # in the order of a set, two exports of a model would be two files
+    model = product_graph(np.eye(5, dtype=np.float32))
+    del model.graph.initializer[:], model.graph.node[:]
+    for name in names:
+        model.graph.initializer.append(numpy_helper.from_array(np.eye(5, dtype=np.float32), name))
+        model.graph.node.append(helper.make_node("MatMul", ["inputs", name], [f"by_{name}"]))
+    multiply_in_int8(model)
+    stored = [entry.name for entry in model.graph.initializer if entry.name.endswith("_int8")]
+    assert stored == [f"{name}_int8" for name in names]
+
+
 class TestExport:
     @pytest.fixture(scope="class")
     def folder(self, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
