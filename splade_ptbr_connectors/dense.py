@@ -147,15 +147,19 @@ def _until_error(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def _embedded(records: list[Any], encode: EncodeDense) -> Iterator[Any]:
     contents = [_content(record) for record in records]
     texts = [content for content in contents if content is not None]
-    given_back = encode(texts) if texts else ()
-    if not isinstance(given_back, Iterable):
-        raise ModelFormatError(f"the dense encoder gave {type(given_back).__name__}: it must give one vector for each text.")
-    vectors = [_numbers(vector) for vector in given_back]
-    if len(vectors) != len(texts):
-        raise ModelFormatError(f"the dense encoder gave {len(vectors)} vectors for {len(texts)} texts: it must give one for each.")
-    given = iter(vectors)
+    given = iter(checked_vectors(encode(texts) if texts else (), len(texts)))
     for record, content in zip(records, contents, strict=True):
         yield record if content is None else _with_vector(record, next(given))
+
+
+def checked_vectors(given: Any, number: int) -> list[list[float]]:
+    """What an embedding model gave for so many texts, as records have it. Raises ModelFormatError."""
+    if not isinstance(given, Iterable):
+        raise ModelFormatError(f"the dense encoder gave {type(given).__name__}: it must give one vector for each text.")
+    vectors = [_numbers(vector) for vector in given]
+    if len(vectors) != number:
+        raise ModelFormatError(f"the dense encoder gave {len(vectors)} vectors for {number} texts: it must give one for each.")
+    return vectors
 
 
 def _content(record: Any) -> str | None:

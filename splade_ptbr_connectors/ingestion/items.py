@@ -158,7 +158,8 @@ def drop_unchanged(items: Iterable[Item], store: Store, size: int) -> Iterator[I
 def _checked(row: Row, ready: ReadyVectors | None, seen: SeenIds) -> Item:
     raw = _as_mapping(row.raw)
     try:
-        record = Record.from_mapping(raw) if ready is None else ready.read(raw)
+        read = ready.read if ready is not None else _text_record if isinstance(row.raw, Record) else Record.from_mapping
+        record = read(raw)
         check_names(record.doc_id, record.payload)
         first = seen.first_line(record.doc_id, row.line)
         if first != row.line:

@@ -26,8 +26,8 @@ def diverse(scores: Sequence[float], vectors: Sequence[SparseVector], k: int, la
 
     Relevance is the score by that of the best hit, similarity the largest cosine with a hit that is chosen already: both are 0..1.
     """
-    relevance = np.array(scores) / scores[0] if scores else np.empty(0)
-    norms = [float(np.linalg.norm(vector.weights)) for vector in vectors]
+    relevance = np.array(scores) / (max(scores, default=0.0) or 1.0)  # of a hybrid search all may be 0
+    norms = [float(np.linalg.norm(vector.weights)) or 1.0 for vector in vectors]  # and a document need not have terms
     similarity, chosen = np.zeros(len(relevance)), list[int]()
     while len(chosen) < min(k, len(vectors)):
         gain = lambda_mult * relevance - (1 - lambda_mult) * similarity

@@ -12,6 +12,7 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ..filters import parse_filter
+from ..hybrid import Searcher
 from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
 from ..stores.base import Hit, Store, check_top_k
 from ..stores.fusion import check_fusion
@@ -149,22 +150,14 @@ class SpladeRetriever(BaseRetriever):
         return [document for document, _ in await self.asearch_with_scores(query, k, filter, min_score)]
 
     def _hits(self, query: str, k: int, filter: Any | None, min_score: float | None) -> list[Hit]:
-        least = self.min_score if min_score is None else min_score
-        if self.dense is None:
-            return self.store.search(query, k, filter=filter, min_score=least)
-        embedded = self.dense.embed_query(query)
-        return self.store.search_hybrid(query, embedded, k, filter=filter, min_score=least, **self._fusion)
+        return self._searcher.hits(query, k, filter=filter, min_score=self.min_score if min_score is None else min_score)
 
     async def _ahits(self, query: str, k: int, filter: Any | None, min_score: float | None) -> list[Hit]:
-        least = self.min_score if min_score is None else min_score
-        if self.dense is None:
-            return await self.store.asearch(query, k, filter=filter, min_score=least)
-        embedded = await self.dense.aembed_query(query)
-        return await self.store.asearch_hybrid(query, embedded, k, filter=filter, min_score=least, **self._fusion)
+        return await self._searcher.ahits(query, k, filter=filter, min_score=self.min_score if min_score is None else min_score)
 
     @property
-    def _fusion(self) -> dict[str, Any]:
-        return {"prefetch": self.prefetch, "dense_weight": self.dense_weight, "rrf_k": self.rrf_k}
+    def _searcher(self) -> Searcher:
+        return Searcher(self.store, self.dense, self.prefetch, self.dense_weight, self.rrf_k)
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)

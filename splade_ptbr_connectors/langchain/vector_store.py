@@ -13,6 +13,7 @@ from langchain_core.vectorstores import VectorStore
 
 from ..encoding.protocol import Encoder
 from ..errors import ConfigError
+from ..hybrid import Searcher, check_is_model
 from ..ingestion.adding import aadd, add
 from ..records import unique
 from ..retrieval import visible_filter
@@ -31,29 +32,50 @@ class SpladeVectorStore(VectorStore):
 
     Search types of as_retriever(): "similarity", "mmr", and "similarity_score_threshold", whose relevance is score / (score +
     relevance_pivot): 0.5 for a score of `relevance_pivot`. It grows with the score and does not reach 1. Scores have no upper bound, and
-    what is a good one depends on the model: measure it on queries of your own.
+    what is a good one depends on the model: measure it on queries of your own. Of a hybrid search the relevance is the fused score itself.
 
     Args:
         store: an open store; it brings its encoder. It stays yours to close.
         content_key: payload field that becomes `page_content`; documents that are added have it in "text".
         content, neighbours: what `page_content` is of a document of several passages, see SpladeRetriever; here by default all of it.
         relevance_pivot: the score whose relevance is 0.5.
+        dense: an embedding model, for a store with dense vectors: what is added is kept with its vector, and searches are hybrid, as a
+            SpladeRetriever's. A document is then a hit without a term of the query as well.
+        prefetch, dense_weight, rrf_k: how the two searches are fused; see Store.search_hybrid.
 
     Large collections are loaded faster by splade_ptbr_connectors.ingest(), whose records are found here too.
 
     Raises:
-        ConfigError: not an open store, or an argument that is not accepted, here and in calls.
+        ConfigError: not an open store, one without dense vectors for `dense`, or an argument that is not accepted, here and in calls.
     """
 
     def __init__(
-        self, store: Store, *, content_key: str = "text", content: str = "document", neighbours: int = 1, relevance_pivot: float = 10.0
+        self,
+        store: Store,
+        *,
+        content_key: str = "text",
+        content: str = "document",
+        neighbours: int = 1,
+        relevance_pivot: float = 10.0,
+        dense: Embeddings | None = None,
+        prefetch: int | None = None,
+        dense_weight: float | None = None,
+        rrf_k: int | None = None,
     ) -> None:
         check_is_store(store)
+        check_is_model(dense, Embeddings, "LangChain", "E5Embeddings()")
         if isinstance(relevance_pivot, bool) or not isinstance(relevance_pivot, int | float) or not 0 < relevance_pivot < float("inf"):
             raise ConfigError(f"relevance_pivot is {relevance_pivot!r:.80}: it must be a positive number.")
         self.store = store
         self.relevance_pivot = relevance_pivot
         self._view = View(content_key, content, neighbours)
+        self._searcher = Searcher(store, dense, prefetch, dense_weight, rrf_k)
+        self._searcher.check()
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """The embedding model of the dense vectors."""
+        return self._searcher.dense  # type: ignore[return-value]  # checked to be one
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -72,10 +94,11 @@ class SpladeVectorStore(VectorStore):
 
         Raises:
             RecordError, TextError: a text or metadata that cannot be stored, or two different texts of one id; nothing was stored.
+            ModelFormatError: the embedding model gave something else than a vector for each text; nothing was stored.
             StoreRefusedError: the encoder or the engine refused single documents; the others are stored.
         """
         records = to_records(texts, metadatas, ids)
-        add(unique(records), self.store)
+        add(self._searcher.embedded(unique(records)), self.store)
         return [record.doc_id for record in records]
 
     async def aadd_texts(  # type: ignore[override]
@@ -88,7 +111,7 @@ class SpladeVectorStore(VectorStore):
     ) -> list[str]:
         """add_texts() without blocking the event loop."""
         records = await asyncio.to_thread(to_records, texts, metadatas, ids)
-        await aadd(unique(records), self.store)
+        await aadd(await self._searcher.aembedded(unique(records)), self.store)
         return [record.doc_id for record in records]
 
     def delete(self, ids: Sequence[str] | None = None) -> bool:  # type: ignore[override]
@@ -115,7 +138,8 @@ class SpladeVectorStore(VectorStore):
         """Add texts to a store, and return it as a vector store; from_documents() takes the same arguments.
 
         Args:
-            embedding: the encoder, or the name of its model, where `store` is a URL; LangChain's dense embeddings are refused.
+            embedding: the encoder, or the name of its model, where `store` is a URL. LangChain's embeddings go
+                into `dense`.
             store: an open store, or the URL of one, which is opened, or created if nothing is there.
             arguments: of the constructor.
         """
@@ -168,25 +192,25 @@ class SpladeVectorStore(VectorStore):
     def similarity_search_with_score(
         self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
     ) -> list[tuple[Document, float]]:
-        """similarity_search() with the store's scores: plain dot products, larger is better."""
-        return self._scored(self.store.search(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
+        """similarity_search() with the store's scores: plain dot products, of a hybrid search the fused scores; larger is better."""
+        return self._scored(self._searcher.hits(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
     ) -> list[tuple[Document, float]]:
         """similarity_search_with_score() without blocking the event loop."""
-        return self._scored(await self.store.asearch(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
+        return self._scored(await self._searcher.ahits(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
 
     def max_marginal_relevance_search(  # type: ignore[override]
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None
     ) -> list[Document]:
-        """Of the `fetch_k` best documents k that are not all alike; see diversity.py. Costs one more read of them from the store.
+        """Of the `fetch_k` best documents k whose terms are not all alike; see diversity.py. Costs one more read of them from the store.
 
         Args:
             lambda_mult: from 0 (as different as can be) to 1 (by score alone, as similarity_search() gives them).
         """
         check_top_k("k", k), check_lambda(lambda_mult)
-        hits = self.store.search(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
+        hits = self._searcher.hits(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = self.store.get([hit.doc_id for hit in hits])
         return [self._view.document(hit) for hit in _diverse(hits, entries, k, lambda_mult)]
 
@@ -195,7 +219,7 @@ class SpladeVectorStore(VectorStore):
     ) -> list[Document]:
         """max_marginal_relevance_search() without blocking the event loop."""
         check_top_k("k", k), check_lambda(lambda_mult)
-        hits = await self.store.asearch(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
+        hits = await self._searcher.ahits(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = await self.store.aget([hit.doc_id for hit in hits])
         return [self._view.document(hit) for hit in _diverse(hits, entries, k, lambda_mult)]
 
@@ -203,7 +227,7 @@ class SpladeVectorStore(VectorStore):
         return f"SpladeVectorStore({self.store!r})"
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        return lambda score: score / (score + self.relevance_pivot)
+        return (lambda score: score / (score + self.relevance_pivot)) if self.embeddings is None else float
 
     def _scored(self, hits: Sequence[Hit]) -> list[tuple[Document, float]]:
         return [(self._view.document(hit), hit.score) for hit in hits]
@@ -214,7 +238,9 @@ class SpladeVectorStore(VectorStore):
 
 def _opened(store: Store | str, encoder: Encoder | str | None) -> Store:
     if isinstance(encoder, Embeddings):
-        raise ConfigError(f"embedding is a {type(encoder).__name__}, which makes dense vectors: give an encoder, or the name of a model.")
+        raise ConfigError(
+            f"embedding is a {type(encoder).__name__}: give LangChain's embeddings as dense, and here the encoder, or its model's name."
+        )
     if isinstance(store, str):
         return open_store(store, encoder=encoder)
     check_is_store(store)

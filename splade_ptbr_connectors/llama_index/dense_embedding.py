@@ -11,6 +11,19 @@ from pydantic import Field
 from ..dense import E5Encoder
 
 
+class ByLangChainsNames:
+    """LlamaIndex's embedding model as hybrid.Embeddings."""
+
+    @classmethod
+    def of(cls, model: BaseEmbedding | None) -> ByLangChainsNames | None:
+        """The same of what may be none."""
+        return None if model is None else cls(model)
+
+    def __init__(self, model: BaseEmbedding) -> None:
+        self.embed_documents, self.aembed_documents = model.get_text_embedding_batch, model.aget_text_embedding_batch
+        self.embed_query, self.aembed_query = model.get_query_embedding, model.aget_query_embedding
+
+
 class E5Embedding(BaseEmbedding):
     """An E5Encoder as LlamaIndex's BaseEmbedding; asynchronous methods run in a thread.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_index.core.schema import BaseNode, Document, ImageDocument, ImageNode, IndexNode, MetadataMode, Node, NodeWithScore, TextNode
 
+from ..dense import checked_vectors
 from ..errors import RecordError, StoreFormatError
 from ..json_values import checked_copy
 from ..records import Record, unique
@@ -82,13 +83,18 @@ def _stored(hit: Hit, text: str) -> BaseNode:
         ) from error
 
 
-def to_records(nodes: Iterable[BaseNode]) -> list[Record]:
+def to_records(nodes: Iterable[BaseNode], *, with_dense: bool = False) -> list[Record]:
     """Each node as a record, all checked. Its metadata, as far as it shows them to embeddings, are encoded in front of its text.
+
+    Args:
+        with_dense: the embedding that a node brings is its dense vector.
 
     Raises:
         RecordError, TextError: one that cannot be stored, or two different ones of the same id.
+        ModelFormatError: an embedding that is no vector of numbers.
     """
-    return unique([_to_record(node) for node in nodes])
+    records = [(_to_record(node), node.embedding if with_dense else None) for node in nodes]
+    return unique([record if given is None else replace(record, dense=tuple(checked_vectors([given], 1)[0])) for record, given in records])
 
 
 def _to_record(node: object) -> Record:

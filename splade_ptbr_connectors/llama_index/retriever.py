@@ -10,11 +10,13 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from ..hybrid import Searcher
 from ..retrieval import awords_metadata, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
 from ..stores.fusion import check_fusion
 from ..stores.search import check_min_score
 from ..validation import check
+from .dense_embedding import ByLangChainsNames
 from .filters import translate_filters
 from .nodes import View
 
@@ -93,22 +95,18 @@ class SpladeRetriever(BaseRetriever):
         return self._nodes(hits, await awords_metadata(self.store, query_bundle.query_str, hits, self.explain))
 
     def _hits(self, bundle: QueryBundle) -> list[Hit]:
-        query, top_k = bundle.query_str, self.similarity_top_k
-        if self.dense is None:
-            return self.store.search(query, top_k, filter=self._filter, min_score=self.min_score)
-        embedded = bundle.embedding or self.dense.get_query_embedding(query)
-        return self.store.search_hybrid(query, embedded, top_k, filter=self._filter, min_score=self.min_score, **self._fusion)
+        return self._searcher.hits(bundle.query_str, self.similarity_top_k, embedding=bundle.embedding, **self._limits)
 
     async def _ahits(self, bundle: QueryBundle) -> list[Hit]:
-        query, top_k = bundle.query_str, self.similarity_top_k
-        if self.dense is None:
-            return await self.store.asearch(query, top_k, filter=self._filter, min_score=self.min_score)
-        embedded = bundle.embedding or await self.dense.aget_query_embedding(query)
-        return await self.store.asearch_hybrid(query, embedded, top_k, filter=self._filter, min_score=self.min_score, **self._fusion)
+        return await self._searcher.ahits(bundle.query_str, self.similarity_top_k, embedding=bundle.embedding, **self._limits)
 
     @property
-    def _fusion(self) -> dict[str, Any]:
-        return {"prefetch": self.prefetch, "dense_weight": self.dense_weight, "rrf_k": self.rrf_k}
+    def _searcher(self) -> Searcher:
+        return Searcher(self.store, ByLangChainsNames.of(self.dense), self.prefetch, self.dense_weight, self.rrf_k)
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {"filter": self._filter, "min_score": self.min_score}
 
     def _nodes(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[NodeWithScore]:
         view = View(self.content_key, self.content, self.neighbours)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -18,34 +19,40 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from ..errors import ConfigError
 from ..filters import parse_filter
+from ..hybrid import Searcher, check_is_model
 from ..ingestion.adding import aadd, add
-from ..records import check_doc_id
+from ..records import Record, check_doc_id
 from ..retrieval import combine_filters
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
 from ..stores.entries import parsed
 from ..stores.matching import checked, test_of
+from .dense_embedding import ByLangChainsNames
 from .filters import translate_filters
 from .nodes import ID_PATH, REF_FIELD, View, to_records
 
-_MODES = (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH)
+_SPARSE = (VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH)
 
 
 class SpladeVectorStore(BasePydanticVectorStore):
-    """Add, delete, look up and search nodes: for VectorStoreIndex and IngestionPipeline, by the text of a query alone.
+    """Add, delete, look up and search nodes: for VectorStoreIndex and IngestionPipeline, sparse alone or hybrid with a dense embedding.
 
     A node that is added comes back equal, see nodes.py. What is encoded is what LlamaIndex embeds: the text, behind the metadata that are
-    not in `excluded_embed_metadata_keys`. Dense embeddings of nodes are not kept, but LlamaIndex insists on them: VectorStoreIndex embeds
-    whatever it adds, and IngestionPipeline leaves out nodes without an embedding. `MockEmbedding(embed_dim=1)` of LlamaIndex costs nothing.
+    not in `excluded_embed_metadata_keys`. Without `dense`, embeddings of nodes are not kept, but LlamaIndex insists on them:
+    VectorStoreIndex embeds whatever it adds, and IngestionPipeline leaves out nodes without an embedding. `MockEmbedding(embed_dim=1)` of
+    LlamaIndex costs nothing.
 
     Args:
         store: an open store; it brings its encoder. It stays yours to close, and keeps what is added without persist().
         content_key: payload field that becomes the text of a document that is no node.
         content, neighbours: what a node's text is where the store has split it, see SpladeRetriever; here by default all of it.
+        dense: an embedding model, for a store with dense vectors: nodes are kept with their embedding, which must be of this model and is
+            made here where they bring none; searches are hybrid, as a SpladeRetriever's. Give an index or pipeline the same model.
+        prefetch, dense_weight, rrf_k: how the two searches are fused; see Store.search_hybrid. A query's `alpha` goes before dense_weight.
 
     Keys of filters are names of a node's metadata; see translate_filters(). Pickled, it holds no store but how to open it.
 
     Raises:
-        ConfigError: not an open store, or an argument that is not accepted, here and in calls.
+        ConfigError: not an open store, one without dense vectors for `dense`, or an argument that is not accepted, here and in calls.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -56,19 +63,41 @@ class SpladeVectorStore(BasePydanticVectorStore):
     content_key: str = "text"
     content: str = "document"
     neighbours: int = 1
+    dense: BaseEmbedding | None = Field(default=None, exclude=True, repr=False)
+    prefetch: int | None = None
+    dense_weight: float | None = None
+    rrf_k: int | None = None
     _view: View = PrivateAttr()
 
-    def __init__(self, store: Store, *, content_key: str = "text", content: str = "document", neighbours: int = 1) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        content_key: str = "text",
+        content: str = "document",
+        neighbours: int = 1,
+        dense: BaseEmbedding | None = None,
+        prefetch: int | None = None,
+        dense_weight: float | None = None,
+        rrf_k: int | None = None,
+    ) -> None:
         check_is_store(store)
-        options: dict[str, Any] = {"content_key": content_key, "content": content, "neighbours": neighbours}
-        view = View(**options)
-        super().__init__(**(options | {"store": store}))
+        check_is_model(dense, BaseEmbedding, "LlamaIndex", "E5Embedding()")
+        view = View(content_key, content, neighbours)
+        shown: dict[str, Any] = {"content_key": content_key, "content": content, "neighbours": neighbours}
+        fused: dict[str, Any] = {"dense": dense, "prefetch": prefetch, "dense_weight": dense_weight, "rrf_k": rrf_k}
+        super().__init__(**({"store": store} | shown | fused))
         self._view = view
+        self._searcher.check()
 
     @classmethod
     def class_name(cls) -> str:
         """As LlamaIndex calls it where it writes an index down."""
         return "SpladeVectorStore"
+
+    @property
+    def _searcher(self) -> Searcher:
+        return Searcher(self.store, ByLangChainsNames.of(self.dense), self.prefetch, self.dense_weight, self.rrf_k)
 
     @property
     def client(self) -> Store:
@@ -82,14 +111,16 @@ class SpladeVectorStore(BasePydanticVectorStore):
 
         Raises:
             RecordError, TextError: a node that cannot be stored, or two different ones of one id; nothing was stored.
+            ModelFormatError: an embedding is no vector of numbers; nothing was stored.
             StoreRefusedError: the encoder or the engine refused single nodes; the others are stored.
         """
-        add(to_records(nodes), self.store)
+        add(self._searcher.embedded(self._records(nodes)), self.store)
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode]) -> list[str]:  # type: ignore[override]
         """add() without blocking the event loop."""
-        await aadd(await asyncio.to_thread(to_records, nodes), self.store)
+        records = await asyncio.to_thread(self._records, nodes)
+        await aadd(await self._searcher.aembedded(records), self.store)
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str) -> None:  # type: ignore[override]
@@ -142,20 +173,32 @@ class SpladeVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
     def query(self, query: VectorStoreQuery, *, min_score: float | None = None) -> VectorStoreQueryResult:  # type: ignore[override]
-        """The best nodes with the store's scores, for the query's `query_str`; its embedding is not looked at.
+        """The best nodes with the store's scores, for the query's `query_str`; with `dense` hybrid, unless the mode says sparse.
 
-        A node that shares no term with the query is no hit, so that fewer than `similarity_top_k` may come back; nor is one
-        with a score below `min_score`, which an index hands over from `vector_store_kwargs`.
+        The query's embedding counts in hybrid searches only, where it is made if there is none. In a sparse search a node that shares no
+        term with the query is no hit, so that fewer than `similarity_top_k` may come back; nor is, in either, one with a score below
+        `min_score`, which an index hands over from `vector_store_kwargs`.
         """
-        text, top_k, filter = _read(query)
-        return self._result(self.store.search(text, top_k, filter=filter, min_score=min_score))
+        searcher, text, top_k, options = self._asked(query)
+        return self._result(searcher.hits(text, top_k, min_score=min_score, **options))
 
     async def aquery(  # type: ignore[override]
         self, query: VectorStoreQuery, *, min_score: float | None = None
     ) -> VectorStoreQueryResult:
         """query() without blocking the event loop."""
-        text, top_k, filter = _read(query)
-        return self._result(await self.store.asearch(text, top_k, filter=filter, min_score=min_score))
+        searcher, text, top_k, options = self._asked(query)
+        return self._result(await searcher.ahits(text, top_k, min_score=min_score, **options))
+
+    def _records(self, nodes: Sequence[BaseNode]) -> list[Record]:
+        return to_records(nodes, with_dense=self.dense is not None)
+
+    def _asked(self, query: VectorStoreQuery) -> tuple[Searcher, str, int, dict[str, Any]]:
+        """Who searches, for which text, for how many nodes, and how else. Raises ConfigError."""
+        text, top_k, filter = _read(query, hybrid=self.dense is not None)
+        searcher = self._searcher._replace(dense=None) if query.mode in _SPARSE else self._searcher
+        if query.alpha is not None:
+            searcher = searcher._replace(dense_weight=query.alpha)
+        return searcher, text, top_k, {"filter": filter, "embedding": query.query_embedding}
 
     def _result(self, hits: Sequence[Hit]) -> VectorStoreQueryResult:
         nodes = [self._view.node(hit).node for hit in hits]
@@ -165,7 +208,8 @@ class SpladeVectorStore(BasePydanticVectorStore):
         return View(self.content_key, "document").node(Hit(entry.doc_id, 0.0, entry.payload)).node
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), self.store, {name: getattr(self, name) for name in ("content_key", "content", "neighbours")})
+        names = ("content_key", "content", "neighbours", "dense", "prefetch", "dense_weight", "rrf_k")
+        return _again, (type(self), self.store, {name: getattr(self, name) for name in names})
 
 
 def _again(kind: type[SpladeVectorStore], store: Store, options: dict[str, Any]) -> SpladeVectorStore:
@@ -176,15 +220,18 @@ def _test_of(filters: MetadataFilters | None) -> Callable[[Mapping[str, Any]], b
     return test_of(checked(parsed(translate_filters(filters))))
 
 
-def _read(query: VectorStoreQuery) -> tuple[str, int, Any | None]:
+def _read(query: VectorStoreQuery, *, hybrid: bool) -> tuple[str, int, Any | None]:
     """Text, number of nodes and filter of a query. Raises ConfigError."""
-    if query.mode not in _MODES:
-        mode, accepted = getattr(query.mode, "value", query.mode), ", ".join(each.value for each in _MODES)
-        raise ConfigError(f"the query mode {mode!r} is not supported: use {accepted}; a SpladeRetriever with a dense embedding is hybrid.")
+    modes = (VectorStoreQueryMode.DEFAULT, *_SPARSE, *((VectorStoreQueryMode.HYBRID,) if hybrid else ()))
+    if query.mode not in modes:
+        mode, accepted = getattr(query.mode, "value", query.mode), ", ".join(each.value for each in modes)
+        more = "" if hybrid else "; a SpladeVectorStore with a dense embedding is hybrid"
+        raise ConfigError(f"the query mode {mode!r} is not supported: use {accepted}{more}.")
     if query.query_str is None:
         raise ConfigError("the query has no query_str, only an embedding: terms are searched by the text of a query.")
     filter = _narrowed(query.filters, {REF_FIELD: query.doc_ids, ID_PATH: query.node_ids})
-    return query.query_str, check_top_k("similarity_top_k", query.similarity_top_k), filter
+    top_k = query.hybrid_top_k if query.mode is VectorStoreQueryMode.HYBRID and query.hybrid_top_k else query.similarity_top_k
+    return query.query_str, check_top_k("similarity_top_k", top_k), filter
 
 
 def _narrowed(filters: Any | None, among: dict[str, Sequence[str] | None]) -> Any | None:

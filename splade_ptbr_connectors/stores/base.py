@@ -112,6 +112,11 @@ class Store(EngineMethods):
         return self._description.model.fingerprint if self._description else None
 
     @property
+    def dense_size(self) -> int | None:
+        """How many numbers a dense vector beside the sparse one has; None: the store keeps none."""
+        return None
+
+    @property
     def passage_settings(self) -> Mapping[str, Any] | None:
         """How long texts are split, see splitting.Splitter; None: the store keeps whole documents only."""
         return self._description.passages if self._description else None

@@ -20,6 +20,7 @@ LAYERS = [
     {"splitting"},
     {"sources", "stores"},
     {"ingestion", "retrieval", "dense"},
+    {"hybrid"},
     {"langchain", "llama_index", "fastembed", "haystack", "sentence_transformers", "evaluation", "distributed", "hits"},
     {"demo", "interchange", "play"},
     {"cli"},

@@ -103,6 +103,10 @@ class EdgeStore(Store):
     def identity(self) -> str:
         return f"edge:{self._contents.description.store_id}"
 
+    @property
+    def dense_size(self) -> int | None:
+        return self.settings.dense_size
+
     def quantized(self, vector: SparseVector) -> SparseVector:
         return datatypes.quantized(vector, self.settings.datatype)
 

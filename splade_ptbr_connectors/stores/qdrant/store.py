@@ -106,6 +106,10 @@ class QdrantStore(RemoteStore[Writes]):
         """Those that were asked for, and those that the collection has fixed."""
         return self._operations.settings
 
+    @property
+    def dense_size(self) -> int | None:
+        return self._operations.shape.dense_size
+
     def quantized(self, vector: SparseVector) -> SparseVector:
         return datatypes.quantized(vector, self.settings.datatype)
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.embeddings import Embeddings
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import QueryBundle
 from pydantic import ValidationError
 
@@ -18,46 +16,9 @@ from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetr
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, Hit, HybridSearch
 from splade_ptbr_connectors.stores.fusion import ReciprocalRanks, WeightedSum
+from tests.support.embeddings import LETTERS, LetterEmbedding, LetterEmbeddings, embed
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
-
-LETTERS = "aeioubcdfg"
-
-
-def embed(text: str) -> list[float]:
-    """How often each of ten letters comes, which has little to do with words; never all zeros."""
-    return [1.0 + text.count(letter) for letter in LETTERS]
-
-
-class LetterEmbeddings(Embeddings):
-    """LangChain's interface; remembers which method was called."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [embed(text) for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        self.calls.append("embed_query")
-        return embed(text)
-
-    async def aembed_query(self, text: str) -> list[float]:
-        self.calls.append("aembed_query")
-        return embed(text)
-
-
-class LetterEmbedding(BaseEmbedding):
-    """LlamaIndex's."""
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return embed(query)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return embed(query)
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return embed(text)
 
 
 class Recording(MemoryStore):

@@ -366,7 +366,7 @@ def test_a_node_that_is_damaged_is_an_error(kept: Any) -> None:
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        (VectorStoreQuery(query_str="a", mode=VectorStoreQueryMode.HYBRID), "SpladeRetriever"),
+        (VectorStoreQuery(query_str="a", mode=VectorStoreQueryMode.HYBRID), "with a dense embedding is hybrid"),
         (VectorStoreQuery(query_embedding=[0.1]), "no query_str"),
         (VectorStoreQuery(query_str="a", similarity_top_k=0), "similarity_top_k is 0"),
     ],

@@ -177,7 +177,7 @@ async def test_from_texts_and_documents_open_a_store_or_take_one(tmp_path: Path)
         assert ids(again.similarity_search("recurso")) == ["c"]
         with pytest.raises(ConfigError, match="a store brings its encoder"):
             SpladeVectorStore.from_texts(["prazo"], encoder, store=made.store)
-    with pytest.raises(ConfigError, match="dense vectors"):
+    with pytest.raises(ConfigError, match="embeddings as dense"):
         SpladeVectorStore.from_texts(["prazo"], DeterministicFakeEmbedding(size=3), store=url)  # type: ignore[arg-type]
 
 
