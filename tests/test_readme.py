@@ -62,8 +62,8 @@ def test_the_python_of_the_page_about_llama_index_runs(tmp_path: Path) -> None:
 
 
 def test_the_python_of_the_page_about_hybrid_search_runs(tmp_path: Path) -> None:
-    first, *_, langchain, llama_index = run(blocks("docs/hybrid.md"), tmp_path).splitlines()
-    assert first.startswith("bateria Se o motor") and langchain == llama_index == "['bateria']"
+    first, *_, langchain, llama_index, added = run(blocks("docs/hybrid.md"), tmp_path).splitlines()
+    assert first.startswith("bateria Se o motor") and langchain == llama_index == "['bateria']" and added == "['revisão']"
 
 
 def test_the_python_of_the_page_about_servers_runs_on_a_server(tmp_path: Path) -> None:

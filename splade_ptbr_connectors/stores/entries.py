@@ -17,7 +17,7 @@ from ..vectors import SparseVector
 from .fusion import Fusion
 from .payloads import check_filtered, check_payload
 
-MAX_DENSE = 3.4028234663852886e38  # the largest float32
+MAX_DENSE_LENGTH = 9e18  # products and squared distances of vectors up to this length are float32 numbers
 MAX_HASH = 1000  # characters of a content hash
 MAX_PASSAGES = 65_536  # of one document
 MAX_TOP_K = 10_000  # OpenSearch's result window; the same everywhere
@@ -260,7 +260,10 @@ def check_dense(dense: object) -> tuple[float, ...]:
         raise VectorError(f"a dense vector is {type(dense).__name__}: it must be a sequence of numbers.") from error
     if not values or not all(map(math.isfinite, values)):
         raise VectorError("a dense vector is empty or holds NaN or infinity: it must hold finite numbers.")
-    largest = max(values, key=abs)
-    if abs(largest) > MAX_DENSE:  # infinite in float32: every score that it has part in would be infinite or NaN
-        raise VectorError(f"a dense vector holds {largest!r}: engines keep float32, so that at most {MAX_DENSE:.7g} is accepted.")
+    length = math.hypot(*values)
+    if length > MAX_DENSE_LENGTH:
+        raise VectorError(
+            f"a dense vector has the length {length:.3g}: at most {MAX_DENSE_LENGTH:.0e} is accepted, engines score in float32; scale it, "
+            "such as to length 1."
+        )
     return values

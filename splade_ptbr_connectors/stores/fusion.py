@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..validation import Share, check
 
 DENSE_WEIGHT = 0.3  # the best on dev splits of mini and E5
-RankConstant = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]  # beyond, float32 of an engine tells ranks no longer apart
+RankConstant = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]  # beyond, neighbouring ranks count the same but for rounding
 
 
 class WeightedSum(NamedTuple):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from ..errors import StoreFormatError
 from ..filters import field_path, leaves
 from ..vectors import SparseVector
 from .calls import Operation
@@ -189,14 +190,15 @@ def best_documents(
 
 
 def fused_documents(
-    points: FetchPoints, near: Sequence[Point], heads: FetchHeads, search: HybridSearch, spread: Spread
+    points: FetchPoints, nearest: FetchPoints, heads: FetchHeads, search: HybridSearch, spread: Spread
 ) -> Operation[list[Hit]]:
     """The top_k documents by the fusion of their best passages and of a dense search, which finds heads.
 
     Args:
-        near: the documents of the dense search, best first.
+        nearest: asks the engine for so many documents of the dense search, best first, ties in any order.
     """
     known: Heads = {}
+    near = yield from nearest_documents(nearest, search.prefetch)
     found = list[Point]()
     if len(search.query):
         found = yield from best_points(points, heads, search.prefetch, spread, known, with_payload=False, group=True)
@@ -208,6 +210,28 @@ def fused_documents(
     fused = sorted([point._replace(score=scores[key]) for key, point in best.items()], key=rank)[: search.top_k]
     there = yield from heads([point.key for point in fused], True)
     return [_hit(point, there[point.key], True) for point in fused if point.key in there and _lives(point, there[point.key])]
+
+
+def nearest_documents(fetch: FetchPoints, count: int) -> Operation[list[Point]]:
+    """The first `count` documents of a dense search, ties by document id: an engine cuts a tie as it likes, so all of it is asked for.
+
+    Raises:
+        StoreFormatError: a score that is no number.
+    """
+    wanted = count + 1
+    found = yield from fetch(wanted)
+    while len(found) == wanted and found[-1].score == found[count - 1].score:
+        wanted *= 2
+        found = yield from fetch(wanted)
+    places = dict[float, int]()
+    for place, point in enumerate(found):
+        if not math.isfinite(point.score):
+            raise StoreFormatError(
+                f"the dense score of document {point.doc_id!r} is {point.score}: its dense vector is too long for float32, store it again, "
+                "scaled to length 1."
+            )
+        places.setdefault(point.score, place)  # not the scores themselves: of distances the smallest is the best
+    return sorted(found, key=lambda point: (places[point.score], point.doc_id))[:count]
 
 
 def best_points(

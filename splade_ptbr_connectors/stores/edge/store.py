@@ -21,7 +21,6 @@ from .. import datatypes
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from ..calls import Operation
 from ..engine_methods import LOOKED_THROUGH
-from ..fusion import WeightedSum
 from ..passages import (
     FetchPoints,
     Head,
@@ -175,23 +174,18 @@ class EdgeStore(Store):
         self.settings.check_dense("the dense query", search.dense, self.url)
         native = self._passing(search.filter)
         near = edge.Query.Nearest(list(search.dense), using=DENSE)
-        if self._contents.passages or isinstance(search.fusion, WeightedSum):
-            return self._fused(search, near, native)
-        searches = [edge.Prefetch(search.prefetch, query=near, filter=native)]
-        if len(search.query):
-            nearest = edge.Query.Nearest(to_edge_vector(search.query), using=VECTOR)
-            searches.insert(0, edge.Prefetch(search.prefetch, query=nearest, filter=native))
-        # Edge scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours
-        return self._ranked({"query": edge.Fusion.Rrf(k=search.fusion.k + 1), "prefetches": searches}, search.top_k, True)
+        with self._edge.held():  # fused by us: the engine would fuse passages, cut ties as it likes, and knows no sum of shares
+            nearest = self._nearest(near, native)
+            return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
 
-    def _fused(self, search: HybridSearch, near: Any, native: Any) -> list[Hit]:
-        """By us: the engine would fuse passages, where documents are wanted, and knows no such sum."""
-        request = edge.QueryRequest(search.prefetch, query=near, filter=native, with_payload=ONLY_NAMES, with_vector=False)
-        with self._edge.held():
+    def _nearest(self, near: Any, native: Any) -> FetchPoints:
+        def fetch(count: int) -> Operation[list[Point]]:
+            request = edge.QueryRequest(count, query=near, filter=native, with_payload=ONLY_NAMES, with_vector=False)
             with self._edge.use("search") as shard:
                 found = shard.query(request)
-            nearest = list(map(self._point_found, found))
-            return immediate(fused_documents(self._points(search.query, native), nearest, self._heads, search, self._spread))
+            return fetched(list(map(self._point_found, found)))
+
+        return fetch
 
     def _points(self, query: SparseVector, native: Any) -> FetchPoints:
         nearest = edge.Query.Nearest(to_edge_vector(query), using=VECTOR)

@@ -16,7 +16,6 @@ from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
 from ..engine_methods import LOOKED_THROUGH
 from ..field_conditions import QdrantDialect, translate
-from ..fusion import WeightedSum
 from ..passages import FetchPoints, Head, Point, Spread, asks_for_text, fused_documents, head_of, rank, with_passages
 from ..payloads import HASH_FIELD, NUMBER_PATH, TENANT_FIELD
 from .client import ask
@@ -109,27 +108,23 @@ class Queries(Schema):
         return found
 
     def search_hybrid(self, search: HybridSearch, spread: Spread) -> Operation[list[Hit]]:
-        """By the server where ranks are fused and documents are single points; it would fuse passages, and knows no such sum.
-
-        The filter stands in each search, where it decides which documents are ranked, and not beside the fusion.
-        Qdrant scores 1 / (k + rank) with ranks from 0, so that its k is one more than ours.
-        """
+        """Fused by us: the server would fuse passages, cut ties as it likes, and knows no sum of shares."""
         shape = self.shape
         if shape.dense_size is None:
             raise ConfigError(f"the store {self.url} has no dense vectors beside the sparse ones: create one with the setting dense_size.")
         if shape.dense_size != len(search.dense):
             raise VectorError(wrong_dense("the dense query", len(search.dense), shape.dense_size, self.url))
-        native = self.passing(search.filter)
-        if self.holds_passages or isinstance(search.fusion, WeightedSum):
-            near = {"query": list(search.dense), "using": shape.dense_vector, "query_filter": native, "with_payload": self._id_fields}
-            nearest = [to_found(point, shape) for point in (yield from self._points(near, search.prefetch))]
-            points = self.points(search.query, search.filter)
-            return (yield from fused_documents(points, nearest, self.heads, search, spread))
-        searches = [models.Prefetch(query=list(search.dense), using=shape.dense_vector, filter=native, limit=search.prefetch)]
-        if len(search.query):  # an empty sparse query finds nothing, and the server refuses it
-            searches.insert(0, models.Prefetch(query=search.query.to_qdrant(), using=shape.vector, filter=native, limit=search.prefetch))
-        fusion = models.RrfQuery(rrf=models.Rrf(k=search.fusion.k + 1))
-        return (yield from self._ranked({"prefetch": searches, "query": fusion}, search.top_k, True))
+        near = {
+            "query": list(search.dense),
+            "using": shape.dense_vector,
+            "query_filter": self.passing(search.filter),
+            "with_payload": self._id_fields,
+        }
+        points = self.points(search.query, search.filter)
+        return (yield from fused_documents(points, lambda count: self._nearest(near, count), self.heads, search, spread))
+
+    def _nearest(self, near: Mapping[str, Any], count: int) -> Operation[list[Point]]:
+        return [to_found(point, self.shape) for point in (yield from self._points(near, count))]
 
     def restricted(self, filter: ParsedFilter) -> models.Filter | None:
         """The filter as the client wants it."""

@@ -169,6 +169,7 @@ def test_text_in_filters_is_compared_and_never_interpreted(watched: Watched, tex
         ((), errors.VectorError),
         ((1.0, float("inf")), errors.VectorError),
         ((1.0, -1e39), errors.VectorError),  # infinite in float32
+        ((1e19, 0.0), errors.VectorError),  # its product with itself is infinite in float32
         ((1.0, 10**400), errors.VectorError),
         ("ab", errors.VectorError),
         (None, errors.VectorError),

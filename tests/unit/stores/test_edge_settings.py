@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from splade_ptbr_connectors import errors
-from splade_ptbr_connectors.stores import open_store
+from splade_ptbr_connectors.stores import entries, open_store
 from splade_ptbr_connectors.stores.base import Entry
 from splade_ptbr_connectors.stores.edge import EdgeStore
+from splade_ptbr_connectors.stores.entries import MAX_DENSE_LENGTH
 from splade_ptbr_connectors.stores.model_stamp import FILE_NAME
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
@@ -87,6 +88,37 @@ def test_distances_order_as_they_are_named(url: str) -> None:
             store.upsert_vectors(Entry(doc_id, VECTOR, {}, None, vector) for doc_id, vector in vectors.items())
             hits = store.search_hybrid(SparseVector([], []), (1.0, 1.1), 3)
             assert hits[0].doc_id == expected
+
+
+@pytest.mark.parametrize("distance", ["dot", "euclid", "cosine"])
+def test_ties_of_a_dense_search_are_cut_by_document_id(url: str, distance: str) -> None:
+    """More ties than are asked for at first, and whatever order they were written in."""
+    with opened(url, dense_size=2, dense_distance=distance) as store:
+        ids = [f"d{number * 37 % 50:02}" for number in range(50)]
+        store.upsert_vectors(Entry(doc_id, VECTOR, {}, None, (-1.0, -1.0)) for doc_id in ids)
+        store.upsert_vectors([Entry("z", VECTOR, {}, None, (1.0, 1.0))])
+        for fusion in ({"dense_weight": 1}, {"rrf_k": 1}):
+            hits = store.search_hybrid(SparseVector([], []), (2.0, 2.0), 10, prefetch=4, **fusion)
+            assert [hit.doc_id for hit in hits] == ["z", "d00", "d01", "d02"]
+
+
+@pytest.mark.parametrize("distance", ["dot", "euclid", "cosine"])
+def test_dense_vectors_of_any_length_that_is_accepted_have_finite_scores(url: str, distance: str) -> None:
+    longest = 0.999 * MAX_DENSE_LENGTH
+    with opened(url, dense_size=2, dense_distance=distance) as store:
+        pairs = {"along": (longest, 0.0), "across": (0.0, longest), "against": (-longest, 0.0), "short": (1e-30, 0.0)}
+        store.upsert_vectors(Entry(doc_id, VECTOR, {}, None, vector) for doc_id, vector in pairs.items())
+        hits = store.search_hybrid(SparseVector([], []), (longest, 0.0), 4, dense_weight=1)
+        assert len(hits) == 4 and hits[0].score == 1 and all(0 <= hit.score <= 1 for hit in hits)
+
+
+def test_a_longer_dense_vector_that_is_stored_already_is_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(url, dense_size=2) as store:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(entries, "MAX_DENSE_LENGTH", float("inf"))
+            store.upsert_vectors([Entry("long", VECTOR, {}, None, (3e38, 3e38)), Entry("b", VECTOR, {}, None, (1.0, 1.0))])
+        with pytest.raises(errors.StoreFormatError, match=r"dense score of document 'long' is inf: .* too long for float32"):
+            store.search_hybrid(VECTOR, (2.0, 2.0))
 
 
 def test_info_says_how_much_there_is(url: str) -> None:
