@@ -1,4 +1,4 @@
-"""What people are told in Portuguese and English: files of words, and the language that this process speaks."""
+"""What people are told in Portuguese and English: files of words, the language that this process speaks, and how it writes numbers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,28 @@ from typing import Any
 
 def words_of_locale(file: Path) -> dict[str, Any]:
     """The words of a file {"pt": {...}, "en": {...}} in the language of the locale: Portuguese, or English for any other."""
+    return _read(file)[_language()]
+
+
+def fill(text: str, **values: Any) -> str:
+    """A text of words_of_locale() with its gaps filled, numbers as the locale writes them."""
+    return text.format(**{name: Number(value) if isinstance(value, float) else value for name, value in values.items()})
+
+
+class Number(float):
+    """A number that is formatted with the decimal mark of the locale."""
+
+    def __format__(self, form: str) -> str:
+        text = super().__format__(form)
+        return text.translate(_MARKS) if _language() == "pt" else text
+
+
+_MARKS = str.maketrans(".,", ",.")
+
+
+def _language() -> str:
     named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), None) or locale.getlocale()[0] or ""
-    return _read(file)["pt" if named.lower().startswith(("pt", "portuguese")) else "en"]
+    return "pt" if named.lower().startswith(("pt", "portuguese")) else "en"
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..languages import words_of_locale
+from ..languages import Number, words_of_locale
 from .snippet import text_lines
 from .wording import Wording
 
@@ -155,7 +155,7 @@ def _show_heading(console: Console, rank: int, hit: Mapping[str, Any]) -> None:
     place = ""
     if passage := hit.get("passage"):
         place = ", " + spoken("hits")["passage"].format(n=passage["number"] + 1, of=passage["of"])
-    console.print(f"[bold]{rank:>2}[/bold] [cyan]{hit['score']:7.3f}[/cyan]  {title}[dim]({doc_id}{place})[/dim]")
+    console.print(f"[bold]{rank:>2}[/bold] [cyan]{Number(hit['score']):7.3f}[/cyan]  {title}[dim]({doc_id}{place})[/dim]")
 
 
 def word_line(words: Sequence[Mapping[str, Any]], width: int, *, bars: bool) -> str:
@@ -165,7 +165,7 @@ def word_line(words: Sequence[Mapping[str, Any]], width: int, *, bars: bool) -> 
     for part in words[:SHOWN_WORDS]:
         bar = _bar(part["contribution"] / most) + " " if bars else ""
         origin = f" ({say[part['source']]})" if part["source"] in ("title", "expansion") else ""
-        longer = f"{line}{bar}{part['word']}{origin} +{part['contribution']:.2f}  "
+        longer = f"{line}{bar}{part['word']}{origin} +{Number(part['contribution']):.2f}  "
         if line and len(longer) > width - len(say["more"].format(n=99)):
             break
         line, shown = longer, shown + 1

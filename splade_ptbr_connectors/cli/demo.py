@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingExtraError
+from ..languages import Number, fill
 from .console import emit, note, show_hits, spoken
 from .options import PREFIX, Json, Model, load_encoder
 
@@ -40,7 +41,7 @@ def demo(
     started = time.perf_counter()
     encoder = load_encoder(model)
     store = store.replace("{fingerprint}", encoder.fingerprint[:12])
-    note(spoken("demo")["loading"].format(model=encoder.name, seconds=time.perf_counter() - started, store=store))
+    note(fill(spoken("demo")["loading"], model=encoder.name, seconds=time.perf_counter() - started, store=store))
     with open_store(store, encoder=encoder, create=True) as opened:
         document: dict[str, Any] = {
             "model": encoder.name,
@@ -62,16 +63,16 @@ def _check_extras() -> None:
 def _render(document: dict[str, Any], console: Console) -> None:
     say = spoken("demo")
     _rule(console, say["load"])
-    console.print(say["loaded"].format(model=document["model"], store=document["store"], **document["ingest"]), markup=False)
+    console.print(fill(say["loaded"], model=document["model"], store=document["store"], **document["ingest"]), markup=False)
     _rule(console, say["search"])
     for asked in document["questions"]:
-        console.print(f"\n[bold magenta]? {asked['question']}[/bold magenta]  [dim]{asked['latency_ms']:.1f} ms[/dim]")
+        console.print(f"\n[bold magenta]? {asked['question']}[/bold magenta]  [dim]{Number(asked['latency_ms']):.1f} ms[/dim]")
         show_hits(console, asked["hits"], lines=2)
     _rule(console, say["quality"])
     _show_quality(console, document["quality"], say)
     _rule(console, say["own"])
     console.print(NEXT_STEPS.replace("{store}", say["own_store"]), style="cyan", markup=False)
-    console.print(f"\n{say['command'].format(store=say['own_store'])}\n\n{say['done'].format(**document)}", markup=False)
+    console.print(f"\n{say['command'].format(store=say['own_store'])}\n\n{fill(say['done'], seconds=document['seconds'])}", markup=False)
 
 
 def _rule(console: Console, title: str) -> None:
@@ -83,5 +84,5 @@ def _show_quality(console: Console, quality: dict[str, Any], say: Mapping[str, s
     systems = {say["bm25"] if name == BM25 else name: value for name, value in quality["systems"].items()}
     width = max(map(len, systems))
     for name, value in systems.items():
-        console.print(f"{quality['measure']}  {name:<{width}}  {value:.3f}  {'█' * round(40 * value)}", markup=False)
+        console.print(f"{quality['measure']}  {name:<{width}}  {Number(value):.3f}  {'█' * round(40 * value)}", markup=False)
     console.print(say["judged"].format(**quality), style="dim", markup=False)

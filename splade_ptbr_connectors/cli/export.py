@@ -42,10 +42,13 @@ def onnx(
     as_json: Json = False,
 ) -> None:
     """Write a folder with the model as an ONNX graph that does the pooling, to run without torch."""
-    from ..encoding.export import check_source, check_target
-    from ..encoding.folder import find_model
+    from ..encoding.export import check_libraries, check_source, check_target
+    from ..encoding.folder import find_model, shipped_models
 
     check_target(out, storage.value)
+    if model in shipped_models():  # nobody should install libraries to be told that there is nothing to export
+        check_source(find_model(model))
+    check_libraries()  # before a model is downloaded
     check_source(find_model(model))
     encoder = load_encoder(model, runtime=RuntimeChoice.torch)
     path = encoder.export_onnx(out, storage=storage.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from functools import partial
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from ..filters import read_filter
 from ..hits import add_words, hit_to_dict
+from ..languages import fill
 from .console import emit, show_hits, spoken
 from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 from .snippet import EXPLAINED_LINES, LINES
@@ -44,7 +44,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search a store with a Portuguese query."""
-    conditions = _parse(filter)
+    conditions = None if filter is None else read_filter(filter, "--filter")
     with open_filled_store(store, model, tenant, setting) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
@@ -58,18 +58,6 @@ def search(
     emit(document, partial(_render, lines=lines, tenant=tenant, empty=empty), as_json=as_json)
 
 
-def _parse(filter: str | None) -> dict[str, Any] | None:
-    if filter is None:
-        return None
-    try:
-        parsed = json.loads(filter)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--filter {filter[:80]!r} is not JSON: {error}.") from error
-    if not isinstance(parsed, dict):
-        raise ConfigError(f"--filter {filter[:80]!r} is not a JSON object of field to condition.")
-    return parsed
-
-
 def _render(document: dict[str, Any], console: Console, *, lines: int | None, tenant: str | None, empty: bool) -> None:
     say, url = spoken("hits"), document["store"]
     if empty:
@@ -79,5 +67,5 @@ def _render(document: dict[str, Any], console: Console, *, lines: int | None, te
         return
     show_hits(console, document["hits"], lines=lines)
     count = len(document["hits"])
-    found = say["found"]["one" if count == 1 else "other"].format(n=count, ms=document["latency_ms"], model=document["model"])
+    found = fill(say["found"]["one" if count == 1 else "other"], n=count, ms=document["latency_ms"], model=document["model"])
     console.print(f"\n{found}", style="dim", markup=False)

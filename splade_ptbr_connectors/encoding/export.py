@@ -27,16 +27,19 @@ def check_target(out: str | Path, storage: str) -> Path:
     Raises:
         ConfigError: an unknown storage.
         InputFileError: `out` is there already.
-        MissingExtraError: the extra [export] is not installed.
     """
     if storage not in TOLERANCE:
         raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
     target = Path(out)
     if target.exists():
         raise InputFileError(f"{target} exists already: name a new folder to export to.")
+    return target
+
+
+def check_libraries() -> None:
+    """Raise MissingExtraError where the extra [export] is not installed."""
     for library in ("onnx", "onnxscript", "torch", "transformers"):
         require(library, "the export to ONNX")
-    return target
 
 
 def check_source(folder: ModelFolder) -> None:
@@ -56,7 +59,7 @@ def write_exported_folder(
     A network of the queries' own (`query_runtime`, else the same as `runtime`) goes into the subfolder `query`.
 
     Raises:
-        as check_target() and check_source() do.
+        as check_target(), check_source() and check_libraries() do.
         ConfigError: not the torch runtime.
         ModelError: the graph's activations differ from the network's.
     """
@@ -64,6 +67,7 @@ def write_exported_folder(
     if {runtime.name, query_runtime.name} != {"torch"}:
         raise ConfigError(f"model {folder.name!r} was loaded as an exported graph: load it with runtime='torch' to export it.")
     target = check_target(out, storage)
+    check_libraries()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
         partial = Path(temporary) / "model"

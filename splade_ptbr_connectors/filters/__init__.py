@@ -27,6 +27,7 @@ from __future__ import annotations
 from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves, let_all_pass, shown_within
 from .fields import Path, field_path, readings
 from .form import MAX_NESTED, parse_filter
+from .written import read_filter
 
 __all__ = [
     "MAX_NESTED",
@@ -44,6 +45,7 @@ __all__ = [
     "leaves",
     "let_all_pass",
     "parse_filter",
+    "read_filter",
     "readings",
     "shown_within",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 from ..encoding.explain_query import explain_query
 from ..encoding.explain_words import in_pieces, printable
 from ..hits import Mark, add_words, hit_to_dict, marks_of, stretch, title_marks_of
-from ..stores.base import Store
+from ..stores.base import Filter, Store
 
 SHOWN_CHARACTERS = 1200  # of a text: more than a passage has; of a longer document the part that matched best
 
@@ -25,8 +25,8 @@ def about(store: Store) -> Json:
     return {"url": store.url, "model": encoder.name, "fingerprint": encoder.fingerprint, "documents": store.count()}
 
 
-def search(store: Store, query: str, top_k: int) -> Json:
-    """What a "query" becomes, and its "hits".
+def search(store: Store, query: str, top_k: int, filter: Filter | None = None) -> Json:
+    """What a "query" becomes, and its "hits", of what a filter lets pass.
 
     Of a word of the query, heaviest first: "word", "weight" and "origin", see QueryWord. Of a hit: "doc_id", "score"; "title" and "text",
     lists of [piece, number of the matched word or None]; "before" and "behind": whether more text stands there; "passage": its "number"
@@ -34,7 +34,7 @@ def search(store: Store, query: str, top_k: int) -> Json:
     ("source", see WordMatch), and how the query has it ("origin").
     """
     vector = store.encoder.encode_query(query)
-    found = store.search(vector, top_k)
+    found = store.search(vector, top_k, filter=filter)
     hits = [hit_to_dict(hit) for hit in found]
     add_words(hits, found, query, store, vector)
     asked = explain_query(query, vector, store.encoder)

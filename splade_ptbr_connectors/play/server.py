@@ -1,9 +1,10 @@
 """The server of the page: its files and two questions in JSON, for those who reach the address that it listens on.
 
     GET /api/stores                     what each store is
-    GET /api/search?store=0&q=...&k=10  what the query becomes, and its hits
+    GET /api/search?store=0&q=...&k=10  what the query becomes, and its hits; &filter={...} narrows them
 
-Stores are shared by all requests, each of which runs in a thread. An error of this package is {"error": {"type", "message"}}.
+Stores are shared by all requests, each of which runs in a thread. An error of this package is {"error": {"type", "message"}}; one of the
+filter says so: {"error": {..., "of": "filter"}}.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 
 from ..errors import ConfigError, InputError, SpladeConnectorsError, TextError
 from ..extras import require
+from ..filters import read_filter
 from ..numerals import integer
 from ..stores.base import Store
+from ..stores.entries import ParsedFilter, parsed
 from . import answers
 
 for _library in ("starlette", "uvicorn"):
@@ -34,11 +37,12 @@ from starlette.routing import Mount, Route  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 from starlette.types import ASGIApp, Message, Receive, Scope, Send  # noqa: E402
 
+from .protocol import MAX_REQUEST_BYTES, Protocol  # noqa: E402
+
 STATIC = Path(__file__).parent / "static"
 WORDS = STATIC / "words.json"  # what the page and its command say, in Portuguese and English
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 MOST_CHARACTERS = 10_000  # of a query: a pasted chapter would keep a core for minutes
-MAX_REQUEST_BYTES = 16 * 2**20  # of a request without its body; a query that is too long is read, to be told so
 GRACE_S = 5  # that requests under way are given when the server ends
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -65,7 +69,11 @@ def application(stores: Sequence[Store], host: str = "127.0.0.1") -> Starlette:
             return _as_json(
                 TextError(f"the query has {len(query):,} characters: at most {MOST_CHARACTERS:,} are accepted; shorten it."), 414
             )
-        return JSONResponse(answers.search(store, query, _number(request, "k", 10)))
+        try:
+            filter = _filter(request)
+        except ConfigError as error:
+            return _as_json(error, 400, of="filter")
+        return JSONResponse(answers.search(store, query, _number(request, "k", 10), filter))
 
     return Starlette(
         routes=[
@@ -106,6 +114,7 @@ def serve(app: Starlette, listening: socket.socket) -> None:
     """Answer requests until Ctrl-C; those under way are finished."""
     config = uvicorn.Config(
         app,
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -141,12 +150,17 @@ def _number(request: Request, name: str, default: int) -> int:
     return number
 
 
+def _filter(request: Request) -> ParsedFilter:
+    text = request.query_params.get("filter", "")
+    return parsed(read_filter(text, "the filter") if text.strip() else None)
+
+
 def _told(request: Request, error: Exception) -> JSONResponse:
     return _as_json(error, 400 if isinstance(error, ConfigError | InputError) else 503)
 
 
-def _as_json(error: Exception, status: int) -> JSONResponse:
-    return JSONResponse({"error": {"type": type(error).__name__, "message": " ".join(str(error).split())}}, status)
+def _as_json(error: Exception, status: int, **more: str) -> JSONResponse:
+    return JSONResponse({"error": {"type": type(error).__name__, "message": " ".join(str(error).split()), **more}}, status)
 
 
 class _WithHeaders:

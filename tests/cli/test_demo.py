@@ -65,7 +65,7 @@ def test_quality_is_measured_on_the_sample_beside_bm25(cli: Command) -> None:
         ),
         (
             "pt_BR.UTF-8",
-            "1. Codificar e carregar|gravadas em edge:splade-demo|LangChain|? |+1.|Qualidade|mini|BM25 com radicais|poucas demais|"
+            "1. Codificar e carregar|gravadas em edge:splade-demo|LangChain|? |+1,|Qualidade|mini|0,|BM25 com radicais|poucas demais|"
             "edge:meus-documentos|pronto em",
         ),
     ],

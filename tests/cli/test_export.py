@@ -48,6 +48,11 @@ def test_a_model_without_weights_for_torch_is_one_to_be_copied(cli: Command, mod
     assert "runtime" not in failed.err.replace("onnxruntime", "")  # the command has no such option
 
 
+def test_a_shipped_model_asks_for_no_extra_that_would_not_help(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert_fails(cli("export", "onnx", "mini", "fora"), 2, "is exported already")
+
+
 @pytest.mark.parametrize("library", ["onnx", "onnxscript", "torch"])
 def test_the_extra_is_asked_for_before_the_model(cli: Command, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)

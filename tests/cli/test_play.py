@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -45,6 +46,25 @@ def test_a_query_that_is_too_long_is_told_so_and_one_below_is_answered(url: str,
         assert error == {"type": "TextError", "message": "the query has 150,000 characters: at most 10,000 are accepted; shorten it."}
         with urllib.request.urlopen(_asking(running, "gripe " + character * (server.MOST_CHARACTERS - 6))) as response:
             assert {hit["doc_id"] for hit in json.load(response)["hits"]} == {"1", "4"}
+
+
+def test_a_request_that_is_too_large_is_answered_and_the_next_one_too(url: str) -> None:
+    with playing(url) as running:
+        with pytest.raises(urllib.error.HTTPError) as failed, urllib.request.urlopen(_asking(running, "a" * (20 * 2**20))):
+            pass
+        assert failed.value.code == 413
+        error = json.load(failed.value)["error"]
+        assert error["type"] == "TextError" and "more than 16 MiB" in error["message"] and "shorten it" in error["message"]
+        with urllib.request.urlopen(_asking(running, "gripe")) as response:
+            assert {hit["doc_id"] for hit in json.load(response)["hits"]} == {"1", "4"}
+
+
+def test_what_is_no_http_is_refused_at_once(url: str) -> None:
+    with playing(url) as running:
+        address = urllib.parse.urlparse(running.url)
+        with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+            connection.sendall(b"no HTTP at all\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 def _asking(running: Playing, query: str) -> str:

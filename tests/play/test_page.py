@@ -122,6 +122,33 @@ def test_the_address_holds_the_search(browser: Browser, one: Playing) -> None:
     close(page)
 
 
+def test_a_filter_narrows_the_hits_is_in_the_address_and_its_error_stands_below_it(browser: Browser, one: Playing) -> None:
+    page, filter = opened(browser, one.url), '{"metadata.subject": "saúde"}'
+    page.fill("#filter", f" {filter} ")
+    search(page, "febre e vacina")
+    assert 0 < page.locator(".hit").count() and parse_qs(urlparse(page.url).query)["filter"] == [filter]
+    copied = opened(browser, page.url)
+    copied.wait_for_selector(".hit")
+    assert copied.input_value("#filter") == filter and copied.locator(".hit").count() == page.locator(".hit").count()
+    copied.context.close()
+    page.fill("#filter", '{"metadata.subject": "nenhum"}')
+    page.press("#filter", "Enter")
+    page.wait_for_selector("text=Nenhum documento que passa pelo filtro")
+    with page.expect_response("**/api/search*"):
+        page.fill("#filter", '{"metadata.subject"')
+        page.press("#filter", "Enter")
+    page.wait_for_selector("#problem .error")
+    assert page.locator("#problem .error").inner_text().startswith("ConfigError\nthe filter '{\"metadata.subject\"' is not JSON")
+    assert page.locator(".error").count() == 1 and page.locator(".hit").count() == 0
+    assert page.get_attribute("#filter", "aria-invalid") == "true" and "abaixo" in page.locator("#status").inner_text()
+    page.problems = []  # type: ignore[attr-defined]  # the console shows every answer of 400
+    page.fill("#filter", "")
+    page.press("#filter", "Enter")
+    page.wait_for_selector(".hit")
+    assert page.locator(".error").count() == 0 and "filter" not in page.url
+    close(page)
+
+
 def test_the_keyboard_alone_is_enough(browser: Browser, one: Playing) -> None:
     page = opened(browser, one.url)
     assert page.evaluate("document.activeElement.id") == "query"
@@ -130,14 +157,14 @@ def test_the_keyboard_alone_is_enough(browser: Browser, one: Playing) -> None:
     page.wait_for_selector(".hit")
     order = []
     page.evaluate("document.activeElement.blur()")
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
     page.evaluate("window.scrollTo(0, 0)")
-    assert [each for each in order if each in ("skip", "language", "query", "count", "BUTTON", "SUMMARY")] == order
+    assert [each for each in order if each in ("skip", "language", "query", "count", "BUTTON", "filter", "SUMMARY")] == order
     assert [each for each in order if each != "SUMMARY"] == sorted(
-        (each for each in order if each != "SUMMARY"), key=["skip", "language", "query", "count", "BUTTON"].index
+        (each for each in order if each != "SUMMARY"), key=["skip", "language", "query", "count", "BUTTON", "filter"].index
     )
     details = page.locator("details", has=page.locator("summary:focus"))
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"

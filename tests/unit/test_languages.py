@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import splade_ptbr_connectors
-from splade_ptbr_connectors.languages import words_of_locale
+from splade_ptbr_connectors.languages import Number, fill, words_of_locale
 
 PACKAGE = Path(splade_ptbr_connectors.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("words.json") if "models" not in path.parts)
@@ -40,6 +40,12 @@ def test_both_languages_have_the_same_words_with_the_same_gaps(file: Path) -> No
     words = json.loads(file.read_text(encoding="utf-8"))
     assert set(words) == {"pt", "en"}
     assert dict(_gaps(words["pt"])) == dict(_gaps(words["en"]))
+
+
+def test_numbers_have_the_marks_of_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    for named, told in (("pt_BR", "1.234,50 s de 7, a 1,5"), ("en_US", "1,234.50 s de 7, a 1.5")):
+        monkeypatch.setenv("LC_ALL", named)
+        assert fill("{seconds:,.2f} s de {n}, a {name}", seconds=1234.5, n=7, name=f"{Number(1.5)}") == told
 
 
 def _gaps(words: dict[str, Any], where: str = "") -> Iterator[tuple[str, list[tuple[str, str, str]]]]:

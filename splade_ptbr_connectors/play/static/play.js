@@ -7,7 +7,7 @@ const ORIGINS = ["word", "thesaurus", "network", "concepts", "term"];
 const at = (id) => document.getElementById(id);
 const [words, stores] = await Promise.all([ask("words.json"), ask("api/stores")]);
 let language = startLanguage();
-let asked = null; // the last search: its query and answers, one a store; an error is {error}
+let asked = null; // the last search: its query, filter and answers, one a store; an error is {error}
 let running = new AbortController();
 
 // -- language -----------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ function column(answer, place) {
   if (answer.hits) known.push(say("found", { n: answer.hits.length }));
   section.append(element("p", { className: "muted" }, known.join(" · ")));
   if (answer.error) section.append(failure(answer));
-  else if (!answer.hits.length) section.append(element("p", {}, say("nothing")));
+  else if (!answer.hits.length) section.append(element("p", {}, say(asked.filter ? "nothingPassing" : "nothing")));
   else section.append(element("ol", {}, ...answer.hits.map((each, rank) => hit(each, rank, place))));
   return section;
 }
@@ -163,17 +163,19 @@ async function askFor(parameters, signal) {
   }
 }
 
-async function search(query, k) {
+async function search(query, k, filter) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
   at("query").value = query;
   at("count").value = k;
+  at("filter").value = filter;
   asked = null;
   if (!query.trim()) return speak();
   at("status").textContent = say("searching");
   try {
-    asked = { query, answers: await Promise.all(stores.map((_, store) => askFor({ store, q: query, k }, signal))) };
+    const parameters = { q: query, k, ...(filter && { filter }) };
+    asked = { query, filter, answers: await Promise.all(stores.map((_, store) => askFor({ store, ...parameters }, signal))) };
   } catch (error) {
     if (signal.aborted) return;
     throw error;
@@ -182,12 +184,16 @@ async function search(query, k) {
 }
 
 function show() {
-  const answers = asked?.answers ?? [];
+  const wrong = asked?.answers.find((answer) => answer.error?.of === "filter"); // the same for every store
+  at("filter").ariaInvalid = String(Boolean(wrong));
+  at("problem").replaceChildren(...(wrong ? [failure(wrong)] : []));
+  const answers = wrong ? [] : (asked?.answers ?? []);
   const models = stores.map?.((store) => store.fingerprint);
   const read = [...answers.keys()].filter((place) => models.indexOf(models[place]) === place && answers[place].query?.length);
   at("reading").replaceChildren(...read.map((place) => reading(answers[place], place, read.length > 1)));
   at("results").replaceChildren(...answers.map(column));
-  at("status").textContent = answers.some((answer) => answer.error) ? say("failed") : answers.map(summary).join(" ");
+  const failed = wrong ? "badFilter" : answers.some((answer) => answer.error) ? "failed" : null;
+  at("status").textContent = failed ? say(failed) : answers.map(summary).join(" ");
 }
 
 function summary(answer, place) {
@@ -198,14 +204,17 @@ function summary(answer, place) {
 function fromAddress() {
   const given = new URLSearchParams(location.search);
   const known = [...at("count").options].map((option) => option.value);
-  return search(given.get("q") ?? "", known.includes(given.get("k")) ? given.get("k") : "10");
+  return search(given.get("q") ?? "", known.includes(given.get("k")) ? given.get("k") : "10", given.get("filter") ?? "");
 }
 
 at("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const given = new URLSearchParams(new FormData(at("form")));
+  const filter = given.get("filter").trim();
+  if (filter) given.set("filter", filter);
+  else given.delete("filter");
   history.pushState(null, "", `?${given}`);
-  search(given.get("q"), given.get("k"));
+  search(given.get("q"), given.get("k"), filter);
 });
 at("language").addEventListener("click", () => {
   language = language === "pt" ? "en" : "pt";

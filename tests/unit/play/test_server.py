@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +104,42 @@ def test_what_was_asked_wrongly_is_told_as_the_typed_error(client: TestClient, p
     assert response.status_code == 400
     error = response.json()["error"]
     assert error["type"] == kind and said in error["message"]
+
+
+def test_a_filter_narrows_the_hits_and_is_the_commands(client: TestClient, store: MemoryStore) -> None:
+    def found(filter: str) -> list[str]:
+        return [hit["doc_id"] for hit in client.get("/api/search", params={"q": "gripe", "filter": filter}).json()["hits"]]
+
+    assert found('{"text": {"not": "gripe e febre"}}') == ["1"]
+    assert found('{"$or": [{"text": "gripe e febre"}, {"text": "receita de bolo"}]}') == ["3"]
+    assert found("") == found("  ") == found("{}") == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("filter", "said"),
+    [
+        ("{", "the filter '{' is not JSON"),
+        ('["a"]', "is not a JSON object of field to condition"),
+        ('{"text": {"gta": 1}}', "gta"),
+        ('{"_tenant": "b"}', "tenant"),
+        ('{"a": NaN}', "nan"),
+        ('{"a":' * 2_000, "is not JSON"),
+    ],
+)
+def test_an_error_of_the_filter_says_that_it_is_one(client: TestClient, filter: str, said: str) -> None:
+    response = client.get("/api/search", params={"q": "gripe", "filter": filter})
+    error = response.json()["error"]
+    assert (response.status_code, error["type"], error["of"]) == (400, "ConfigError", "filter") and said in error["message"]
+    assert "of" not in client.get("/api/search", params={"q": "gripe", "k": "0", "filter": "{}"}).json()["error"]
+
+
+def test_the_page_has_a_field_for_each_parameter_and_a_word_for_each_label() -> None:
+    """Without a browser: what the server reads is what the form sends, and what the script looks for is there."""
+    page, script = ((server.STATIC / name).read_text(encoding="utf-8") for name in ("index.html", "play.js"))
+    assert set(re.findall(r'name="(\w+)"', page)) - {"viewport"} == {"q", "k", "filter"}
+    assert set(re.findall(r'\bat\("(\w+)"\)', script)) <= set(re.findall(r'id="(\w+)"', page))
+    words = json.loads(server.WORDS.read_text(encoding="utf-8"))["pt"]
+    assert {*re.findall(r'data-say="(\w+)"', page), *re.findall(r'\bsay\("(\w+)"', script)} <= set(words)
 
 
 def test_a_store_that_fails_is_told_as_the_typed_error(client: TestClient, store: MemoryStore) -> None:
