@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, InstanceOf, NonNegativeFloat, SkipValidation, field_validator
+from pydantic_core import ErrorDetails
 
 from ..encoding.protocol import Encoder
 from ..errors import ConfigError, StoreFormatError
@@ -32,6 +33,13 @@ class StoreSettings(Strict):
     """Settings by name, for open_store(settings=...) or the query part of a URL; `model_fields_set` names those that were asked for."""
 
     noun: ClassVar[str] = "store setting"
+
+    @classmethod
+    def _message(cls, wrong: ErrorDetails) -> str:
+        told = super()._message(wrong)
+        if str(wrong["loc"][0]) in ("dense_size", "dense_distance") and "dense_size" not in cls.model_fields:
+            return f"{told.removesuffix('.')}. This engine keeps no dense vectors: use edge or qdrant."
+        return told
 
 
 S = TypeVar("S", bound=StoreSettings)

@@ -53,6 +53,7 @@ def test_settings_mean_the_same_in_the_call_and_in_the_url(given_values: dict[st
         ),
         ({}, {"shard": "1"}, "unknown store setting 'shard'"),
         ({3: 1}, {}, "unknown store setting '3'"),
+        ({"dense_size": 3}, {}, "unknown store setting 'dense_size'; .* keeps no dense vectors: use edge or qdrant"),
         ({"shards": 1}, {"shards": "1"}, "given in the URL and as a setting"),
         ({"wait_s": 1}, {"patience_s": "1"}, "unknown store setting 'patience_s'"),
         ({"shards": "1"}, {}, "store setting shards is '1': it must be an integer or none"),
