@@ -10,8 +10,8 @@ import splade_ptbr_connectors
 from benchmarks.engines.base import Engine, Hits, Query
 from benchmarks.engines.slices import slices
 from splade_ptbr_connectors.stores.numba import ImpactIndex
-from splade_ptbr_connectors.stores.numba.building import WINDOW
 from splade_ptbr_connectors.stores.numba.index import joined
+from splade_ptbr_connectors.stores.numba.postings import WINDOW
 from splade_ptbr_connectors.stores.numba.window import Window
 from splade_ptbr_connectors.vectors import SparseBatch
 

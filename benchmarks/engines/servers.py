@@ -18,7 +18,7 @@ from pydantic import PositiveInt
 from benchmarks.engines.base import Engine, Hits, Query, Settings
 from benchmarks.engines.options import Options
 from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError, StoreNotFoundError
-from splade_ptbr_connectors.stores.retrying import Failure
+from splade_ptbr_connectors.stores.retries import Failure
 
 _FILE = "name.txt"
 

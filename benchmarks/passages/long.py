@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from benchmarks.harness.machine import machine
-from benchmarks.passages.glueing import Glued, read_glued
+from benchmarks.passages.glued_documents import Glued, read_glued
 from benchmarks.passages.scoring import Scores, best, dot_products, mean_of_best, run_of
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..languages import Number, words_of_locale
+from .messages import Wording
 from .snippet import text_lines
-from .wording import Wording
 
 if TYPE_CHECKING:
     from rich.console import Console

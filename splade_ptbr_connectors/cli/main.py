@@ -27,12 +27,12 @@ from .evaluate import evaluate
 from .exit_codes import ExitCode, exit_code_of
 from .export import export
 from .ingest import ingest
+from .messages import Wording
 from .options import CREDENTIALS
 from .play import play
 from .reindex import reindex
 from .search import search
 from .verify import verify
-from .wording import Wording
 
 PROGRAM = "splade-ptbr"
 INTERRUPTED = "interrupted: run the same command again (ingest and reindex resume, the others begin anew)."

@@ -29,8 +29,8 @@ from .explain_words import WordExplanation, explain_words
 from .export import Storage, write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
+from .pickles import pickled, remember
 from .protocol import Addition, Encoder
-from .reloading import pickled, remember
 from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 from .words import Words
@@ -75,7 +75,7 @@ class SpladeEncoder:
         fingerprint: identity of the vectors it gives; see fingerprint.py.
         load_arguments: what `load` takes to get an encoder with this fingerprint again; JSON values.
 
-    A copy of an encoder is the same one. A pickle holds how it was loaded, no weights: unpickling loads it again (reloading.py).
+    A copy of an encoder is the same one. A pickle holds how it was loaded, no weights: unpickling loads it again (pickles.py).
     """
 
     def __init__(

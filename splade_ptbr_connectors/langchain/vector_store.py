@@ -14,7 +14,7 @@ from langchain_core.vectorstores import VectorStore
 from ..encoding.protocol import Encoder
 from ..errors import ConfigError
 from ..hybrid import Searcher, check_is_model
-from ..ingestion.adding import aadd, add
+from ..ingestion.add import aadd, add
 from ..records import unique
 from ..retrieval import visible_filter
 from ..stores import open_store

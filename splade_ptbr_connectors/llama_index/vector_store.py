@@ -20,12 +20,12 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from ..errors import ConfigError
 from ..filters import parse_filter
 from ..hybrid import Searcher, check_is_model
-from ..ingestion.adding import aadd, add
+from ..ingestion.add import aadd, add
 from ..records import Record, check_doc_id
 from ..retrieval import combine_filters
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
 from ..stores.entries import parsed
-from ..stores.matching import checked, test_of
+from ..stores.predicates import checked, test_of
 from .dense_embedding import ByLangChainsNames
 from .filters import translate_filters
 from .nodes import ID_PATH, REF_FIELD, View, to_records

@@ -100,7 +100,7 @@ def open_store(
             or StoreAccessError.
     """
     from ..validation import renamed  # these are slow to load, and commands that open no store do without
-    from .reopening import remember
+    from .pickles import remember
     from .settings import OpenOptions
 
     size = renamed("batch_size", batch_size, "max_batch_documents", max_batch_documents)

@@ -78,7 +78,7 @@ class Store(EngineMethods):
         tenant: whose documents these are; every read and write is restricted to them. None: a collection without tenants.
         max_in_flight: how many loads may run at once.
 
-    A copy of a store, and one unpickled where it is open, is the same store; elsewhere unpickling opens it anew (reopening.py).
+    A copy of a store, and one unpickled where it is open, is the same store; elsewhere unpickling opens it anew (pickles.py).
     """
 
     engine: ClassVar[str]
@@ -410,7 +410,7 @@ class Store(EngineMethods):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from .reopening import pickled
+        from .pickles import pickled
 
         return pickled(self, self._options)
 

@@ -13,7 +13,7 @@ from ..errors import StoreError, StoreUnavailableError
 from .base import Refusal
 from .calls import Call, Operation, drive, drive_async
 from .credentials import Credentials
-from .retrying import AttemptFailed, Failure, RetryPolicy, UnfinishedError
+from .retries import AttemptFailed, Failure, RetryPolicy, UnfinishedError
 
 T = TypeVar("T")
 ReadFailure = Callable[[Exception, str], Failure]

@@ -8,7 +8,7 @@ from itertools import islice
 
 from ..filters import Condition, Exists, field_path, leaves
 from .entries import EngineFilter, Hit, ParsedFilter
-from .matching import test_of
+from .predicates import test_of
 
 logger = logging.getLogger(__name__)
 OWN_FIELDS = ("ref_doc_id",)  # what the faces of frameworks filter by themselves; so are names with an underscore

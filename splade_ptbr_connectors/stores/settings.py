@@ -20,7 +20,7 @@ from .credentials import Credentials
 from .model_stamp import ModelStamp, StoreDescription, passage_settings
 
 if TYPE_CHECKING:
-    from .retrying import RetryPolicy
+    from .retries import RetryPolicy
 
 MAX_TENANT_BYTES = 256
 MAX_DENSE_SIZE = 65_536
@@ -51,7 +51,7 @@ class ServerSettings(StoreSettings):
     Attributes:
         max_in_flight: how many loads may run at once.
         timeout_s: seconds for one answer.
-        deadline_s, load_deadline_s: how long a call, and a call of a bulk load, is tried again (retrying.py).
+        deadline_s, load_deadline_s: how long a call, and a call of a bulk load, is tried again (retries.py).
     """
 
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 4
@@ -61,7 +61,7 @@ class ServerSettings(StoreSettings):
 
     def policy(self) -> RetryPolicy:
         """How calls are tried again."""
-        from .retrying import RetryPolicy  # with tenacity, which a store in a folder has no use for
+        from .retries import RetryPolicy  # with tenacity, which a store in a folder has no use for
 
         return RetryPolicy(deadline_s=self.deadline_s, load_deadline_s=self.load_deadline_s)
 

@@ -16,7 +16,7 @@ from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion.engine import IngestReport, aingest, ingest
 from splade_ptbr_connectors.ingestion.verify import verify
 from splade_ptbr_connectors.stores.base import Entry
-from splade_ptbr_connectors.stores.retrying import RetryPolicy
+from splade_ptbr_connectors.stores.retries import RetryPolicy
 from tests.support.collections import assert_holds, documents
 from tests.support.encoders import HashingEncoder
 from tests.support.faulty import Fault, FaultyServer, FaultyStore

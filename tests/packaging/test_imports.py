@@ -44,7 +44,7 @@ def test_a_kernel_of_the_numba_store_loads_no_more_of_numba_than_it_needs(
 ) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     code = (
-        "import sys, numpy as np; from splade_ptbr_connectors.stores.numba.building import _tops as kernel\n"
+        "import sys, numpy as np; from splade_ptbr_connectors.stores.numba.postings import _tops as kernel\n"
         "kernel(np.ones((1, 16), np.uint8), np.zeros((1, 1), np.uint8)); print(sum(kernel.stats.cache_hits.values()), *sys.modules)"
     )
     runs = [python(code) for _ in range(1 if state == "compiles" else 2)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splade_ptbr_connectors.stores import open_store, replacing
+from splade_ptbr_connectors.stores import open_store, replacement
 from splade_ptbr_connectors.stores.base import Store
 from splade_ptbr_connectors.stores.opensearch import OpenSearchStore, query
 from splade_ptbr_connectors.vectors import SparseVector
@@ -102,7 +102,7 @@ def test_a_filter_on_the_text_is_one_on_the_document(opened: Opened, asked: dict
 
 
 def test_a_write_that_is_cut_off(opener: Callable[..., OpenSearchStore], raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replacing, "LEFT_OVER_S", -60)
+    monkeypatch.setattr(replacement, "LEFT_OVER_S", -60)
     store, interrupter = opener(), Interrupter()
     client: Any = store._connection.client
     monkeypatch.setattr(client, "bulk", interrupter(client.bulk))

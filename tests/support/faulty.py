@@ -17,7 +17,7 @@ from splade_ptbr_connectors.stores.base import Entry, Hit, ParsedFilter, Refusal
 from splade_ptbr_connectors.stores.calls import Call, Operation
 from splade_ptbr_connectors.stores.connection import Connection
 from splade_ptbr_connectors.stores.remote import Operations, RemoteStore
-from splade_ptbr_connectors.stores.retrying import Failure, RetryPolicy
+from splade_ptbr_connectors.stores.retries import Failure, RetryPolicy
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.stores import MemoryStore
 

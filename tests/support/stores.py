@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.stores.base import EngineFilter, Entry, Hit, ParsedFilter, Refusal, Store
-from splade_ptbr_connectors.stores.matching import test_of
+from splade_ptbr_connectors.stores.predicates import test_of
 from splade_ptbr_connectors.vectors import SparseVector
 
 

@@ -21,6 +21,7 @@ from .. import datatypes
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from ..calls import Operation
 from ..engine_methods import LOOKED_THROUGH
+from ..model_stamp import ModelStamp, check_passages, find_store, resolve_encoder, store_folder
 from ..passages import (
     FetchPoints,
     Head,
@@ -36,14 +37,11 @@ from ..passages import (
     rank,
     with_passages,
 )
-from ..payloads import (
-    ID_FIELD,
-    TENANT_FIELD,
-    from_stored,
-    point_id,
-)
+from ..payloads import ID_FIELD, TENANT_FIELD, from_stored, point_id
+from ..settings import OpenOptions, as_stored, read_settings
 from .checks import altered, checked_names, checked_payload, checked_vector, hex_id
 from .contents import ENGINE, Contents, count, documents_only, every_record
+from .creation import create, open_shard
 from .engine import EdgeEngine, translated
 from .filters import to_edge
 from .points import (
@@ -70,6 +68,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _IN_TURN = Turns(1)  # searches: the engine holds the interpreter lock, so that a second one at once gains nothing
+
+
+def connect(options: OpenOptions) -> EdgeStore:
+    """Open or create the store in the folder that the URL names; see open_store()."""
+    folder, url = store_folder(options.address, options.url, EdgeStore.engine), options.url
+    settings = read_settings(EdgeSettings, options.settings)
+    with translated(url, "open"):
+        found = find_store(folder, url, EdgeStore.engine, create=options.create)
+    resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
+    if found is None:
+        create(folder, ModelStamp.of(resolved), settings, options)
+    else:
+        check_passages(options.passages, found.passages, url)
+        as_stored(settings, stored_settings(found.settings), url)
+    engine, contents = open_shard(folder, url)
+    return EdgeStore(url, resolved, engine, contents, max_batch_documents=options.max_batch_documents, tenant=options.tenant)
 
 
 class EdgeStore(Store):

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...vectors import SparseBatch, SparseVector
+from .filters import Passing
 from .index import joined
 from .keys import Hashes, KeyTable
-from .passing import Passing
 from .ranking import score_batch
 from .rows import Numbers
 from .schema import Change, Documents, Places

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from .addresses import prefetch
 from .arrays import Arrays
-from .building import DIRECT
 from .compiled import part
 from .layout import COUNT_BITS, ENTRY_BYTES, REST, SLOT_SHIFT, SPAN
+from .postings import DIRECT
 from .window import Window
 
 

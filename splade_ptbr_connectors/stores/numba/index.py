@@ -15,7 +15,7 @@ from ...atomic import write_atomically
 from ...errors import ConfigError, StoreCorruptError, StoreNotFoundError, StoreWriteError
 from ...vectors import SparseBatch, SparseVector
 from .arrays import read_arrays, write_arrays
-from .building import WINDOW
+from .postings import WINDOW
 from .searcher import Searcher
 from .window import Window
 

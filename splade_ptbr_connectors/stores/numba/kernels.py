@@ -18,10 +18,10 @@ from typing import Any
 from numpy import bool_, float32, float64, int64, uint8
 
 from .addresses import clear, pointer, prefetch
-from .building import BLOCK, GROUP, WINDOW
 from .compiled import part
 from .directory import look_up
 from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, window_at
+from .postings import BLOCK, GROUP, WINDOW
 from .simd import add_two, larger, lowest_bit, may_reach, product, reaching
 
 UNITS = 60_000  # of the largest possible score; below 2**16 by what rounding up the factors may add

@@ -12,7 +12,7 @@ from .addresses import struct
 
 class Field(IntEnum):
     """Columns of the table (int64), of which each window has a row. The names are those of the arrays in a window; see
-    building.postings() and window.Window.
+    postings.postings() and window.Window.
     """
 
     ROWS = 0

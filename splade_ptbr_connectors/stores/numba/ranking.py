@@ -14,7 +14,7 @@ from .compiled import compiled, part
 from .kernels import BIN, NEVER, SURE, find
 from .layout import COUNT_BITS, ENTRY_BYTES, ROW_BYTES, WINDOW_BITS, entry_at, room_at, window_at
 from .simd import larger
-from .sorting import about_the_best, sort_hits
+from .sort import about_the_best, sort_hits
 
 CHUNK = 256  # entries of a document that are looked through at a time
 _AHEAD = 4  # documents: they lie apart, and each is a few cache lines, so that those of a later one are asked for early

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ...errors import ConfigError
 from ...vectors import SparseBatch, SparseVector
 from .addresses import to_read
-from .building import BLOCK, GROUP, WINDOW
 from .directory import Directory
 from .kernels import BINS
 from .layout import FIELDS, ROOM, Field
+from .postings import BLOCK, GROUP, WINDOW
 from .ranking import CHUNK, search, touched
 from .window import Window
 

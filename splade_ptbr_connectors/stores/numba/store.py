@@ -23,20 +23,20 @@ from ...filters import Condition
 from ...turns import Turns
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
-from ..matching import checked
 from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
 from ..passages import SOMEWHERE
+from ..predicates import checked
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
-from .building import WINDOW
+from .best_passages import best_passages
 from .compiled import numba
 from .contents import EMPTY, Contents
 from .creation import ENGINE, create, is_there
 from .database import ADVICE, DATABASE, Connection, Database, translated
-from .grouping import best_passages
+from .filters import EarlierSnapshotError, Filters, Passing
 from .keys import Hashes, key_hashes
-from .merging import Run, runs, write_run
-from .passing import EarlierSnapshotError, Filters, Passing
+from .merge import Run, runs, write_run
+from .postings import WINDOW
 from .schema import Change, Registered, State
 from .segment import BUILDING, SUFFIX, Segment
 

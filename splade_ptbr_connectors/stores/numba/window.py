@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...errors import StoreCorruptError
 from ...vectors import SparseBatch
 from .arrays import Arrays, read_arrays, write_arrays
-from .building import BLOCK, GROUP, WINDOW, decoded, postings
 from .layout import COUNT_BITS, FIELDS, Field
+from .postings import BLOCK, GROUP, WINDOW, decoded, postings
 
 _INVERTED = {
     "terms": np.uint32, "largest": np.float32, "start": np.int64, "column": np.int32, "posting_row": np.uint16,
@@ -22,7 +22,7 @@ _FORWARD = {"forward_start": np.int64, "forward_weight": np.float32}
 
 
 class Window:
-    """The arrays of building.postings(), and beside them, unless impacts are all that is kept, the documents themselves:
+    """The arrays of postings.postings(), and beside them, unless impacts are all that is kept, the documents themselves:
     forward_start [N+1] int64, forward_slot uint16 or uint32 (a place in `terms`), forward_weight float32.
     """
 

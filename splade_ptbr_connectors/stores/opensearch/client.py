@@ -172,7 +172,7 @@ class Clients:
             "headers": _authorization(self.credentials),
             "timeout": self.settings.timeout_s,
             "pool_maxsize": self.settings.max_in_flight + 8,
-            "max_retries": 0,  # retrying.py does that, with waits and a deadline
+            "max_retries": 0,  # retries.py does that, with waits and a deadline
             "retry_on_status": (),
         }
         if self.address.tls:

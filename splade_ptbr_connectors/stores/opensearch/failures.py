@@ -19,7 +19,7 @@ from ...errors import (
     StoreWriteError,
 )
 from ..credentials import environment_names
-from ..retrying import Failure
+from ..retries import Failure
 from .client import RETRY_AFTER
 
 OVERLOADED = (429, 502, 503, 504)

@@ -11,8 +11,8 @@ from ..calls import Call, Operation
 from ..oversize import batched_by_bytes, load_in_halves
 from ..passages import asks_for_text, tail_points
 from ..payloads import PASSAGES_FIELD
-from ..replacing import replace_documents, sweep_passages
-from ..retrying import UnfinishedError
+from ..replacement import replace_documents, sweep_passages
+from ..retries import UnfinishedError
 from .client import ask
 from .failures import describe
 from .query import NO_PARTS, Queries, all_of, check_whole

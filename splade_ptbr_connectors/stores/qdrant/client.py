@@ -19,7 +19,7 @@ from ...errors import ConfigError
 from ..address import ServerAddress
 from ..calls import Call, Operation
 from ..credentials import Credentials, InsecureConnectionWarning, environment_names
-from ..retrying import UnfinishedError
+from ..retries import UnfinishedError
 from .settings import QdrantSettings
 
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only

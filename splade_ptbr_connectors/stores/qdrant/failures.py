@@ -23,7 +23,7 @@ from ...errors import (
     StoreWriteError,
 )
 from ...json_values import parse_json
-from ..retrying import Failure
+from ..retries import Failure
 
 OVERLOADED = (408, 429, 502, 503, 504)
 _TOO_LARGE = re.compile(r"larger than allowed|length too large|larger than max|too large", re.IGNORECASE)

@@ -14,7 +14,7 @@ from ..datatypes import split
 from ..oversize import batched_by_bytes, load_in_halves
 from ..passages import asks_for_text, tail_points
 from ..payloads import ID_FIELD, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD
-from ..replacing import replace_documents, sweep_passages
+from ..replacement import replace_documents, sweep_passages
 from .client import ask
 from .failures import RequestRejectedError
 from .query import GET_AT_ONCE, Queries

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
-from benchmarks.passages.glueing import BETWEEN, glue, read_glued
+from benchmarks.passages.glued_documents import BETWEEN, glue, read_glued
 from benchmarks.passages.long import read_settings
 from benchmarks.passages.scoring import best, dot_products, mean_of_best, run_of
 from splade_ptbr_connectors.errors import SpladeConnectorsError

@@ -34,7 +34,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 
 from splade_ptbr_connectors.errors import ConfigError, RecordError, StoreFormatError, StoreRefusedError
-from splade_ptbr_connectors.ingestion.adding import add
+from splade_ptbr_connectors.ingestion.add import add
 from splade_ptbr_connectors.langchain import SpladeRetriever as LangChainRetriever
 from splade_ptbr_connectors.llama_index import SpladeRetriever, SpladeVectorStore
 from splade_ptbr_connectors.records import Record

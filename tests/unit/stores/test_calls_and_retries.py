@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors.errors import ConfigError, StoreError, StoreNotFoundError, StoreUnavailableError
 from splade_ptbr_connectors.stores.calls import Call, Operation, drive, drive_async
 from splade_ptbr_connectors.stores.connection import Connection
-from splade_ptbr_connectors.stores.retrying import AttemptFailed, Failure, RetryPolicy, UnfinishedError
+from splade_ptbr_connectors.stores.retries import AttemptFailed, Failure, RetryPolicy, UnfinishedError
 
 FAST = RetryPolicy(first_wait_s=0.0, longest_wait_s=0.0, deadline_s=5.0)
 

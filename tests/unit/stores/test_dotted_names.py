@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors.errors import RecordError
 from splade_ptbr_connectors.filters import AnyOf, field_path, parse_filter, readings
 from splade_ptbr_connectors.stores.dotted_names import gathered, spread
-from splade_ptbr_connectors.stores.matching import test_of as matching
 from splade_ptbr_connectors.stores.opensearch.filters import restrict_to_tenant
 from splade_ptbr_connectors.stores.opensearch.wire import facets
 from splade_ptbr_connectors.stores.payloads import from_stored, to_stored
+from splade_ptbr_connectors.stores.predicates import test_of as matching
 
 names = st.sampled_from(["a", "b", "a.b", "b.a", "a.a.b", "a.b.a", "a.", ""])  # few, so that they meet
 values = st.recursive(

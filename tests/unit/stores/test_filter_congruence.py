@@ -13,9 +13,9 @@ from qdrant_client import QdrantClient
 from splade_ptbr_connectors.filters import MAX_NESTED, parse_filter
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
-from splade_ptbr_connectors.stores.matching import test_of as matching
 from splade_ptbr_connectors.stores.opensearch.filters import restrict_to_tenant
 from splade_ptbr_connectors.stores.opensearch.wire import facets
+from splade_ptbr_connectors.stores.predicates import test_of as matching
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
-from splade_ptbr_connectors.stores import open_store, replacing
+from splade_ptbr_connectors.stores import open_store, replacement
 from splade_ptbr_connectors.stores.edge.engine import EdgeEngine
 from splade_ptbr_connectors.stores.numba import store as numba_store
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
@@ -21,7 +21,7 @@ ENCODER = HashingEncoder(vocab_size=24)
 
 
 def test_on_qdrant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replacing, "LEFT_OVER_S", -60)
+    monkeypatch.setattr(replacement, "LEFT_OVER_S", -60)
     client, interrupter = QdrantClient(":memory:"), Interrupter()
     with QdrantStore.from_client(client, "all", encoder=ENCODER) as store:
         for name in ("upsert", "delete"):

@@ -34,10 +34,10 @@ WRITER = """
 import sys
 import threading
 from splade_ptbr_connectors.stores import open_store
-from splade_ptbr_connectors.stores.numba import merging, store as module
+from splade_ptbr_connectors.stores.numba import merge, store as module
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
-module.WINDOW = merging.WINDOW = 50
+module.WINDOW = merge.WINDOW = 50
 store = open_store(sys.argv[1], encoder=HashingEncoder(vocab_size=4096))
 for n in range(10_000):
     store.upsert_vectors([(f"d{n % 400}-{i}", SparseVector([n % 400, 400 + i], [1.0 + n, 1.0]), {"n": n}) for i in range(7)])

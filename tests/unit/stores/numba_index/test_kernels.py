@@ -15,7 +15,7 @@ from splade_ptbr_connectors.stores.numba.addresses import memory, to_read
 from splade_ptbr_connectors.stores.numba.compiled import compiled
 from splade_ptbr_connectors.stores.numba.directory import Directory, look_up
 from splade_ptbr_connectors.stores.numba.layout import COUNT_BITS, ENTRY_BYTES, LARGEST, REST, ROOM, SLOT_SHIFT, SPAN, room_at
-from splade_ptbr_connectors.stores.numba.sorting import BINS, about_the_best, sort_hits
+from splade_ptbr_connectors.stores.numba.sort import BINS, about_the_best, sort_hits
 from splade_ptbr_connectors.stores.numba.window import Window
 from splade_ptbr_connectors.vectors import SparseBatch
 from tests.unit.stores.numba_index.test_search import random_batch

@@ -11,8 +11,8 @@ import pytest
 from splade_ptbr_connectors.errors import StoreCorruptError
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
-from splade_ptbr_connectors.stores.numba.building import WINDOW
 from splade_ptbr_connectors.stores.numba.database import DATABASE, _connected
+from splade_ptbr_connectors.stores.numba.postings import WINDOW
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 

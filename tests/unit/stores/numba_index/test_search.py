@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.stores.numba import building, kernels
+from splade_ptbr_connectors.stores.numba import kernels, postings
 from splade_ptbr_connectors.stores.numba.index import ImpactIndex, joined
 from splade_ptbr_connectors.stores.numba.searcher import Searcher
 from splade_ptbr_connectors.stores.numba.window import Window
@@ -191,7 +191,7 @@ def test_rounded_weights_are_within_half_a_step_of_the_largest_one(batch: Sparse
     for term, weight in zip(batch.term_ids.tolist(), batch.weights.tolist(), strict=True):
         largest[term] = max(largest.get(term, 0.0), weight)
     for term, weight, rounded in zip(batch.term_ids.tolist(), batch.weights.tolist(), held.weights.tolist(), strict=True):
-        step = largest[term] / building.STEPS
+        step = largest[term] / postings.STEPS
         assert abs(rounded - weight) <= max(0.5, 1 - weight / step) * step * (1 + 1e-5) + 1e-6 * weight + 1e-45
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
-from splade_ptbr_connectors.stores.numba import arrays, contents, merging
+from splade_ptbr_connectors.stores.numba import arrays, contents, merge
 from splade_ptbr_connectors.stores.numba import store as module
-from splade_ptbr_connectors.stores.numba.building import WINDOW
+from splade_ptbr_connectors.stores.numba.postings import WINDOW
 from splade_ptbr_connectors.vectors import SparseBatch, SparseVector
 from tests.support.encoders import HashingEncoder
 
@@ -185,21 +185,24 @@ sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 
 
 @given(
-    sizes=sizes, window=st.sampled_from([7, 16]), gone=st.sets(st.integers(0, 400), max_size=60), merge=st.lists(st.booleans(), max_size=12)
+    sizes=sizes,
+    window=st.sampled_from([7, 16]),
+    gone=st.sets(st.integers(0, 400), max_size=60),
+    merged=st.lists(st.booleans(), max_size=12),
 )
 @settings(max_examples=30, deadline=None)
 def test_merges_keep_segments_small_few_and_in_order(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], window: int, gone: set[int], merge: list[bool]
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], window: int, gone: set[int], merged: list[bool]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WINDOW", window)
-        patch.setattr(merging, "WINDOW", window)
+        patch.setattr(merge, "WINDOW", window)
         url, written = f"numba:{tmp_path_factory.mktemp('merges')}", 0
         with open_store(url, encoder=HashingEncoder(vocab_size=4096), max_batch_documents=1000) as store:
             for n, size in enumerate(sizes):
                 store.upsert_vectors((f"d{i}", SparseVector([i % 9], [1.0 + i])) for i in range(written, written + size))
                 written += size
-                if n < len(merge) and merge[n]:
+                if n < len(merged) and merged[n]:
                     store.delete([f"d{i}" for i in gone if i % len(sizes) == n])
                     store.finish_loading()
             left = {f"d{i}" for i in range(written)} & {entry.doc_id for entry in store.scan()}

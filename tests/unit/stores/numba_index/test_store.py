@@ -24,10 +24,10 @@ HYPOTHESIS: dict[str, Any] = {"deadline": None, "suppress_health_check": [Health
 VECTOR = SparseVector([1, 7], [0.1, 1 / 3])
 
 
-@pytest.fixture(params=[1, 5, 65_536], ids=lambda size: f"merging at {size}")
+@pytest.fixture(params=[1, 5, 65_536], ids=lambda size: f"merged at {size}")
 def window(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """After how many documents the buffer becomes a segment, and how many a segment holds."""
-    for module in ("store", "merging"):
+    for module in ("store", "merge"):
         monkeypatch.setattr(f"splade_ptbr_connectors.stores.numba.{module}.WINDOW", request.param)
 
 

@@ -22,7 +22,7 @@ def server() -> Iterator[StandIn]:
 @pytest.fixture
 def opening(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Opens collections of the stand-in, with retries that do not wait long, and closes them."""
-    from splade_ptbr_connectors.stores.retrying import RetryPolicy
+    from splade_ptbr_connectors.stores.retries import RetryPolicy
 
     monkeypatch.setattr(RetryPolicy, "_wait", lambda self: lambda state: 0.001)
     opened: list[QdrantStore] = []

@@ -16,7 +16,7 @@ from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry
 from splade_ptbr_connectors.stores.credentials import Credentials, InsecureConnectionWarning
 from splade_ptbr_connectors.stores.qdrant import QdrantStore
-from splade_ptbr_connectors.stores.retrying import RetryPolicy
+from splade_ptbr_connectors.stores.retries import RetryPolicy
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_grpc import GrpcStandIn, RpcFault, grpc_stand_in

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .building import WINDOW
 from .contents import Buffer, Contents, together
+from .postings import WINDOW
 from .rows import Numbers
 from .schema import Documents, Registered
 from .segment import SUFFIX, Segment, write_segment

@@ -1,4 +1,4 @@
-"""Opening, creating and repairing an edge store."""
+"""What can be saved of a damaged edge store: every document that is as it was written, in a new shard."""
 
 from __future__ import annotations
 
@@ -11,21 +11,12 @@ from typing import Any, NamedTuple
 import qdrant_edge as edge
 
 from ...errors import StoreCorruptError, StoreNotFoundError, StoreWriteError
-from ..model_stamp import (
-    ModelStamp,
-    StoreDescription,
-    check_passages,
-    find_store,
-    read_sidecar,
-    resolve_encoder,
-    store_folder,
-    write_sidecar,
-)
+from ..model_stamp import StoreDescription, read_sidecar, store_folder
 from ..payloads import PASSAGES_FIELD
-from ..settings import OpenOptions, as_stored, read_settings
 from .checks import checked_payload, checked_vector, hex_id
-from .contents import SHARD, Contents, count, documents_only, every_record, index_passages, new_contents
-from .engine import RESERVE_BYTES, EdgeEngine, check_space, translated
+from .contents import SHARD, Contents, count, documents_only, every_record, index_passages
+from .creation import open_shard
+from .engine import EdgeEngine, translated
 from .points import ONLY_NAMES, stale_tails, tails_of
 from .settings import VECTOR, EdgeSettings, stored_settings
 from .store import EdgeStore
@@ -48,22 +39,6 @@ class Repair(NamedTuple):
     damaged: int = 0
 
 
-def connect(options: OpenOptions) -> EdgeStore:
-    """Open or create the store in the folder that the URL names; see open_store()."""
-    folder, url = store_folder(options.address, options.url, EdgeStore.engine), options.url
-    settings = read_settings(EdgeSettings, options.settings)
-    with translated(url, "open"):
-        found = find_store(folder, url, EdgeStore.engine, create=options.create)
-    resolved = resolve_encoder(options.encoder, found.model if found else None, url, allow_mismatch=options.allow_mismatch)
-    if found is None:
-        _describe(folder, ModelStamp.of(resolved), settings, options)
-    else:
-        check_passages(options.passages, found.passages, url)
-        as_stored(settings, stored_settings(found.settings), url)
-    engine, contents = _opened(folder, url)
-    return EdgeStore(url, resolved, engine, contents, max_batch_documents=options.max_batch_documents, tenant=options.tenant)
-
-
 def repair(path: str | Path) -> Repair:
     """Make a store open again after a StoreCorruptError: what can be read and is as it was written goes into a new shard.
 
@@ -79,40 +54,11 @@ def repair(path: str | Path) -> Repair:
         if description is None or not ((folder / SHARD).is_dir() or (folder / _REPAIRED).is_dir()):
             raise StoreNotFoundError(f"{folder} is not an edge store: nothing to repair.")
     try:
-        engine, contents = _opened(folder, str(folder))
+        engine, contents = open_shard(folder, str(folder))
     except StoreCorruptError:  # what else may be raised (locked, no permission) is not for a repair to force
         return _repaired(folder, description)
     with contextlib.closing(engine), contextlib.closing(contents), engine.use("count") as shard:
         return Repair(_documents(shard, contents))
-
-
-def _opened(folder: Path, url: str) -> tuple[EdgeEngine, Contents]:
-    """The loaded shard and what is known of it, checked before the engine touches the files and again afterwards."""
-    with translated(url, "open"):
-        contents = Contents(folder, url)
-    engine = None
-    try:
-        with translated(url, "open"):
-            if contents.is_new:
-                EdgeEngine.create(folder / SHARD, EdgeSettings(**stored_settings(contents.description.settings)).config(), url)
-            contents.check_files()
-        engine = EdgeEngine(folder / SHARD, url)
-        with engine.use("open") as shard:
-            contents.check_documents(shard)
-    except BaseException:
-        if engine is not None:
-            engine.close()
-        contents.close()
-        raise
-    return engine, contents
-
-
-def _describe(folder: Path, model: ModelStamp, settings: EdgeSettings, options: OpenOptions) -> None:
-    """The sidecar first: a folder with a sidecar and no shard is resumed, one with a shard alone would be no store."""
-    with translated(options.url, "create"):
-        folder.mkdir(parents=True, exist_ok=True)
-        check_space(folder, RESERVE_BYTES)
-        write_sidecar(folder, options.description(EdgeStore.engine, model, settings.to_mapping(), contents=new_contents()))
 
 
 def _repaired(folder: Path, description: StoreDescription) -> Repair:

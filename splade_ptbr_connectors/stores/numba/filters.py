@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...filters import Condition
-from ..matching import test_of
+from ..predicates import test_of
 from .rows import Connection, Numbers
 from .schema import numbers_where
 from .segment import Segment

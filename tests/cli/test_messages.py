@@ -16,7 +16,7 @@ import typer
 import splade_ptbr_connectors
 from splade_ptbr_connectors.cli.console import PACKAGE, speak_as, warnings_to_stderr
 from splade_ptbr_connectors.cli.main import app
-from splade_ptbr_connectors.cli.wording import LOADER, OTHER_NAMES, PYTHON_ONLY, Wording
+from splade_ptbr_connectors.cli.messages import LOADER, OTHER_NAMES, PYTHON_ONLY, Wording
 from splade_ptbr_connectors.ingestion.checkpoint import FORMAT
 from splade_ptbr_connectors.stores.edge.settings import EdgeSettings
 from splade_ptbr_connectors.stores.opensearch.settings import OpenSearchSettings

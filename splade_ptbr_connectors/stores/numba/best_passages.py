@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ...vectors import SparseVector
 from ..passages import Spread
 from .contents import Contents
-from .passing import Passing
+from .filters import Passing
 
 Best = tuple[float, str, int, int]  # score times -1, document id, number of the passage, number of the document in the database
 
