@@ -61,7 +61,7 @@ class SpladeModule(InputModule):
         return self.encoder.vocab_size
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> dict[str, Any]:
-        """{"texts": ...}: there is nothing to be done before forward(). Raises TextError for what is no text."""
+        """{"texts": ...}: there is nothing to be done before forward(). Raises TextError for what is not text."""
         wrong = next((each for each in inputs if not isinstance(each, str)), None)
         if wrong is not None:
             raise TextError(f"an input is {wrong!r:.80}: it must be a text.")

@@ -33,7 +33,7 @@ class Strict(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             wrong = error.errors(include_url=False)[0]
-        if wrong is not None:  # raised out here, so that pydantic's error, which holds all values, is no part of it
+        if wrong is not None:  # raised out here, so that pydantic's error, which holds all values, is not part of it
             raise ConfigError(self._message(wrong))
 
     @classmethod

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads would only wait for each other, and test processes for both
 
-# Shared machines pause: time is no property of the code under test. "steady" tries the same examples everywhere, so that a failure
+# Shared machines pause: time is not a property of the code under test. "steady" tries the same examples everywhere, so that a failure
 # belongs to the change that it comes with; "random" (pytest --hypothesis-profile=random) looks for new ones.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True, derandomize=True)
 settings.register_profile("random", settings.get_profile("steady"), derandomize=False)

@@ -36,7 +36,7 @@ def _by_document(scores: Scores, document_of: Sequence[int], reduce: Callable[[S
 
 
 def run_of(scores: Scores, query_ids: Sequence[str], doc_ids: Sequence[str], top_k: int = 100) -> dict[str, dict[str, float]]:
-    """Query id -> document id -> score, best first, ties by document id; documents of score 0 are no hits."""
+    """Query id -> document id -> score, best first, ties by document id; documents of score 0 are not hits."""
     order = np.argsort(np.argsort(doc_ids))
     found = {}
     for query_id, row in zip(query_ids, scores, strict=True):

@@ -38,7 +38,7 @@ class Wording:
         return cls(options, {name: f"{program} {name}" for name in group.commands})
 
     def __call__(self, message: str) -> str:
-        """The message, arguments that the command has as its options; others, unless they are no advice, with "in Python"."""
+        """The message, arguments that the command has as its options; others, unless they are not advice, with "in Python"."""
         message = _ARGUMENT.sub(self._argument, message)
         message = _SUBJECT.sub(lambda found: f"{self._options[found[1]]} is " if found[1] in self._options else found[0], message)
         return _FUNCTION.sub(lambda found: self._commands.get(found[1], found[0]), message)

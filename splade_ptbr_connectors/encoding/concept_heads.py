@@ -102,7 +102,7 @@ def pursued(ridged: Floats, towards: Floats, top: int) -> tuple[list[int], NDArr
             try:
                 weights = np.linalg.solve(rows[:, chosen].astype(np.float64), towards[chosen].astype(np.float64))
             except np.linalg.LinAlgError as error:
-                raise ModelFormatError("the model's query.correlations are none of any documents: download or make it again.") from error
+                raise ModelFormatError("the model's query.correlations cannot come from documents: download or make it again.") from error
             if (weights > 0).all():
                 break
             chosen = [concept for concept, weight in zip(chosen, weights, strict=True) if weight > 0]

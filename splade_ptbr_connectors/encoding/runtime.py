@@ -76,7 +76,7 @@ def load_runtime(
 
 
 def check_runtime(folder: ModelFolder, runtime: str, device: str | None, dtype: str) -> None:
-    """Raise ConfigError when the names are none, or the model cannot be run like that; nothing is loaded."""
+    """Raise ConfigError for a name that is not one of these, or when the model cannot be run like that; nothing is loaded."""
     if runtime not in get_args(RuntimeName):
         raise ConfigError(f"runtime is {runtime!r}: use one of {', '.join(get_args(RuntimeName))}.")
     if dtype not in get_args(DType):
@@ -134,7 +134,7 @@ class OnnxRuntime:
         # several runs share these threads: one that waits must not hold a core
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: warnings about graph optimisation are not the user's concern
-        # a graph with tensors in other files would not be what its sha256 says: there is no folder to take them from
+        # a graph with tensors in other files would not be what its sha256 says: there is not a folder to take them from
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path / "none"))
         try:
             self._session = ort.InferenceSession(graph, options, providers=[provider])

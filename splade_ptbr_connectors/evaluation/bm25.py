@@ -51,7 +51,7 @@ class PlainBm25:
         return _WORD.findall(text.lower())
 
     def search(self, query: str, top_k: int = 10) -> dict[str, float]:
-        """Document ids with scores, best first; documents without a common word are no hits."""
+        """Document ids with scores, best first; documents without a common word are not hits."""
         rows, scores = self.search_rows(query, top_k)
         return {self._doc_ids[row]: score for row, score in zip(rows.tolist(), scores.tolist(), strict=True)}
 

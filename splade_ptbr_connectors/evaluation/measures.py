@@ -55,7 +55,7 @@ def measure(run: Mapping[str, Mapping[str, float]], qrels: Qrels, measures: Sequ
     Raises:
         MissingExtraError: without the extra [evaluation].
         ConfigError: see `parse_measure`; or a measure that does not take these grades.
-        InputError: no judgment at all, a grade that is no small integer, or a score that is no finite number.
+        InputError: no judgment at all, a grade that is not a small integer, or a score that is not a finite number.
     """
     if not any(qrels.values()):
         raise InputError("there are no relevance judgments to compare with.")

@@ -26,7 +26,7 @@ def read_qrels(path: str | Path) -> Qrels:
     """Read a BEIR or TREC judgment file; the first line tells which.
 
     Raises:
-        InputFileError: naming file and line: another number of columns, a relevance that is no integer or beyond a million, a
+        InputFileError: naming file and line: another number of columns, a relevance that is not an integer or beyond a million, a
             document judged twice for one query with different relevances; or a file without judgments.
     """
     qrels: Qrels = {}
@@ -42,7 +42,7 @@ def read_judgments(path: str | Path) -> Iterator[tuple[int, str, str, int]]:
     """(line number, query id, document id, relevance), one by one: files that are larger than memory.
 
     Raises:
-        InputFileError: naming file and line: another number of columns, a relevance that is no integer or beyond a million.
+        InputFileError: naming file and line: another number of columns, a relevance that is not an integer or beyond a million.
     """
     beir = None
     for number, line in read_lines(path):
@@ -86,7 +86,7 @@ def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]], *, for
     """Write judgments, atomically: the file is there whole or not at all, and read_qrels() gives the same.
 
     Raises:
-        InputError: an id that the format cannot hold, a relevance that is no integer or beyond a million, a query without
+        InputError: an id that the format cannot hold, a relevance that is not an integer or beyond a million, a query without
             judgments, or no judgment at all. Nothing is written.
     """
     beir = format == "beir"

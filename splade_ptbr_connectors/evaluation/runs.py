@@ -22,7 +22,7 @@ def read_run(path: str | Path) -> Run:
     """Read a TREC run; documents come back ordered by score (ties: as in the file), as TREC's own tools read it.
 
     Raises:
-        InputFileError: naming file and line: not six columns, a score that is no finite number, a document twice.
+        InputFileError: naming file and line: not six columns, a score that is not a finite number, a document twice.
     """
     run: Run = {}
     for line_number, line in read_lines(path):
@@ -48,7 +48,7 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], *, tag: 
     """Write a TREC run, atomically, scores in full so that reading it back gives the same run; queries without documents have no line.
 
     Raises:
-        InputError: a query id or document id that the format cannot hold (white space), a score that is no finite number, or a
+        InputError: a query id or document id that the format cannot hold (white space), a score that is not a finite number, or a
             run without any document. Nothing is written.
         ConfigError: a tag with white space.
     """

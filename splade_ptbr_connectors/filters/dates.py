@@ -26,7 +26,7 @@ _SHORTEST = 8  # characters
 
 
 def moment(text: str) -> int | None:
-    """The moment that a text is, in microseconds since 1970 in UTC; None: it is no date. May lie a day beyond EARLIEST or LATEST."""
+    """The moment that a text is, in microseconds since 1970 in UTC; None: it is not a date. May lie a day beyond EARLIEST or LATEST."""
     found = _TEXT.fullmatch(text) if len(text) >= _SHORTEST and text[0].isdigit() else None
     if found is None:
         return None

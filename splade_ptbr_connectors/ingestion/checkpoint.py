@@ -39,7 +39,7 @@ class ResumePoint:
         position: number of records dealt with, from the first one on, without a hole.
         prefix: digest over these records, which proves that the input still begins with them.
         dead_letter_bytes: length of the dead-letter file at that moment.
-        last_written: which of these records was written to the store last, from 1; 0: none was, or an older version did not note it.
+        last_written: which of these records was written to the store last, from 1; 0: none was, or an older version did not record it.
     """
 
     position: Natural

@@ -28,7 +28,7 @@ class SpladeVectorStore(VectorStore):
 
     A document that is added comes back equal, by search as by id. A "title" among its metadata is encoded in front of its text. Ids are any
     strings; without one a document gets an id made of its text and metadata, so that adding it again changes nothing. A document that
-    shares no term with the query is no hit, so that fewer than k may come back.
+    shares no term with the query is not a hit, so that fewer than k may come back.
 
     Search types of as_retriever(): "similarity", "mmr", and "similarity_score_threshold", whose relevance is score / (score +
     relevance_pivot): 0.5 for a score of `relevance_pivot`. It grows with the score and does not reach 1. Scores have no upper bound, and
@@ -115,7 +115,7 @@ class SpladeVectorStore(VectorStore):
         return [record.doc_id for record in records]
 
     def delete(self, ids: Sequence[str] | None = None) -> bool:  # type: ignore[override]
-        """Delete documents by id, as LangChain wants it all of them without ids; ids that are not stored are no error. Returns True."""
+        """Delete documents by id, as LangChain wants it all of them without ids; ids that are not stored are not an error. Returns True."""
         self.store.delete(self._every_id() if ids is None else ids)
         return True
 

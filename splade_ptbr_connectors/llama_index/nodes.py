@@ -79,7 +79,7 @@ def _stored(hit: Hit, text: str) -> BaseNode:
         return kind.from_dict(data)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreFormatError(
-            f"the field {NODE_FIELD!r} of document {hit.doc_id!r} is no node of LlamaIndex ({type(error).__name__}): add the node again."
+            f"the field {NODE_FIELD!r} of document {hit.doc_id!r} is not a node of LlamaIndex ({type(error).__name__}): add the node again."
         ) from error
 
 

@@ -43,7 +43,7 @@ class SpladeVectorStore(BasePydanticVectorStore):
 
     Args:
         store: an open store; it brings its encoder. It stays yours to close, and keeps what is added without persist().
-        content_key: payload field that becomes the text of a document that is no node.
+        content_key: payload field that becomes the text of a document that is not a node.
         content, neighbours: what a node's text is where the store has split it, see SpladeRetriever; here by default all of it.
         dense: an embedding model, for a store with dense vectors: nodes are kept with their embedding, which must be of this model and is
             made here where they bring none; searches are hybrid, as a SpladeRetriever's. Give an index or pipeline the same model.
@@ -124,7 +124,7 @@ class SpladeVectorStore(BasePydanticVectorStore):
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str) -> None:  # type: ignore[override]
-        """Delete the nodes of a document, one that was added whole included; none is no error."""
+        """Delete the nodes of a document, one that was added whole included; none is not an error."""
         self.store.delete_where({REF_FIELD: check_doc_id(ref_doc_id)})
 
     async def adelete(self, ref_doc_id: str) -> None:  # type: ignore[override]
@@ -132,7 +132,7 @@ class SpladeVectorStore(BasePydanticVectorStore):
         await asyncio.to_thread(self.delete, ref_doc_id)
 
     def delete_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> None:  # type: ignore[override]
-        """Delete nodes by id, by filter, or those of these ids that a filter lets pass; ids that are not stored are no error."""
+        """Delete nodes by id, by filter, or those of these ids that a filter lets pass; ids that are not stored are not an error."""
         if filters is None and node_ids is not None:
             self.store.delete(node_ids)
         elif filters is not None and (node_ids is None or node_ids):
@@ -176,7 +176,7 @@ class SpladeVectorStore(BasePydanticVectorStore):
         """The best nodes with the store's scores, for the query's `query_str`; with `dense` hybrid, unless the mode says sparse.
 
         The query's embedding counts in hybrid searches only, where it is made if there is none. In a sparse search a node that shares no
-        term with the query is no hit, so that fewer than `similarity_top_k` may come back; nor is, in either, one with a score below
+        term with the query is not a hit, so that fewer than `similarity_top_k` may come back; nor is, in either, one with a score below
         `min_score`, which an index hands over from `vector_store_kwargs`.
         """
         searcher, text, top_k, options = self._asked(query)

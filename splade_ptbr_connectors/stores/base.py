@@ -140,7 +140,7 @@ class Store(EngineMethods):
     ) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
-        Documents that share no term with the query are no hits, so fewer than top_k may come back. The score of a document of several
+        Documents that share no term with the query are not hits, so fewer than top_k may come back. The score of a document of several
         passages is that of its best one, which is the hit's `passage`.
 
         Args:
@@ -342,7 +342,7 @@ class Store(EngineMethods):
         return await self._aupsert(await asyncio.to_thread(self._checked, entries))
 
     def delete(self, doc_ids: Iterable[str]) -> int:
-        """Delete documents by id; ids that are not stored are no error. Returns how many were deleted."""
+        """Delete documents by id; ids that are not stored are not an error. Returns how many were deleted."""
         self._check_open()
         return sum(self._delete(batch) for batch in batched(check_doc_ids(doc_ids), self.max_batch_documents))
 
@@ -385,7 +385,7 @@ class Store(EngineMethods):
     # -- life cycle ------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Release the engine. Closing twice is no error; any other use afterwards is a StoreClosedError."""
+        """Release the engine. Closing twice is not an error; any other use afterwards is a StoreClosedError."""
         if not self._closed:
             self._closed = True
             self._close()

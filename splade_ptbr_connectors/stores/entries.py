@@ -244,7 +244,7 @@ def check_doc_ids(doc_ids: object) -> Iterator[str]:
     """The ids, each checked as it is taken.
 
     Raises:
-        ConfigError: at once, if it is no iterable of ids. One text is refused too: its letters may be the ids of other documents.
+        ConfigError: at once, if it is not an iterable of ids. One text is refused too: its letters may be the ids of other documents.
         RecordError, TextError: one that is not usable.
     """
     if isinstance(doc_ids, str | bytes) or not isinstance(doc_ids, Iterable):

@@ -88,7 +88,7 @@ class OpenSearchServer:
         self._wait_until_it_answers()
 
     def stop(self) -> None:
-        """Stop the node and remove its folder. Stopping twice is no error."""
+        """Stop the node and remove its folder. Stopping twice is not an error."""
         atexit.unregister(self.stop)
         self._end(signal.SIGTERM)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -193,7 +193,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no failure of the test."""
+        """A client that goes away is not a failure of the test."""
 
 
 class _Refused(Exception):

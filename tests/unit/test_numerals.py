@@ -1,4 +1,4 @@
-"""Numbers are ASCII digits: what Python's own int() and float() take beside them is none."""
+"""Numbers are ASCII digits: what Python's own int() and float() accept beyond that is refused."""
 
 from __future__ import annotations
 

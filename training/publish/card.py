@@ -71,7 +71,7 @@ def run_of(path: Path) -> tuple[Path, Path]:
     """(model folder, log) of a run's folder or of the model folder in it.
 
     Raises:
-        InputFileError: there is no log.
+        InputFileError: there is not a log.
         ModelFormatError: there is no packed model.
     """
     model = path if (path / SETTINGS_FILE).is_file() else path / MODEL
@@ -186,7 +186,7 @@ def front_matter(folder: Path, log: RunLogData, rows: Sequence[Row], options: Ca
 
 
 def base_model(log: RunLogData, options: CardOptions) -> str | None:
-    """Hub id of the model that training began with; a folder of this machine is none."""
+    """Hub id of the model that training began with; None for a folder of this machine."""
     path = section(log.start.recipe, "model").get("path")
     return options.base_model or (path if isinstance(path, str) and is_hub_id(path) else None)
 

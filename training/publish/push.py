@@ -170,7 +170,7 @@ def push(planned: Planned, repo_id: str, *, private: bool = False, revision: str
         message: of the commit.
 
     Raises:
-        ConfigError: not OWNER/NAME, no token, HF_ENDPOINT is no URL, `private` and the repository is public.
+        ConfigError: not OWNER/NAME, no token, HF_ENDPOINT is not a URL, `private` and the repository is public.
         ModelError: the hub refused, could not be reached, or does not hold what was sent. The message says what to do.
     """
     if not REPO_ID.fullmatch(repo_id):
@@ -210,7 +210,7 @@ def _api() -> HfApi:
 
     endpoint = os.environ.get(ENDPOINT) or None
     if endpoint is not None and not re.fullmatch(r"https?://[^\s/@]+(/[^\s@]*)?", endpoint):
-        raise ConfigError(f"{ENDPOINT} is no URL of a hub: expected https://HOST, without user and password.")
+        raise ConfigError(f"{ENDPOINT} is not a URL of a hub: expected https://HOST, without user and password.")
     return HfApi(endpoint=endpoint.rstrip("/") if endpoint else None)
 
 

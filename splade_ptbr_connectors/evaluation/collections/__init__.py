@@ -37,10 +37,10 @@ from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
 from ...errors import ConfigError
+from .assembly import Sample, collection_in_memory
 from .beir import BeirFolder, read_beir
 from .collection import Collection, CollectionCounts, JudgedCollection
 from .files import collection_from_files
-from .judged import Sample, collection_in_memory
 
 __all__ = [
     "KINDS",

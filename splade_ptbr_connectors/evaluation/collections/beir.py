@@ -11,8 +11,8 @@ from ...errors import ConfigError, InputError, InputFileError
 from ..files import bad_line
 from ..qrels import Qrels, read_qrels
 from ..queries import read_kinds, read_queries
+from .assembly import Documents, Judgments, assemble, collection_in_memory
 from .collection import JudgedCollection
-from .judged import Documents, Judgments, collection_in_memory, judged_collection
 from .locations import existing_folder, in_folder
 from .texts import numbered_documents
 
@@ -25,7 +25,7 @@ def open_kind(where: str, data_dir: Path, *, split: str | None = None, keep_with
     splits = splits_of(folder)
     qrels_path = splits[_chosen(folder, sorted(splits), split)]
     corpus, queries_path = in_folder(folder, "corpus.jsonl"), in_folder(folder, "queries.jsonl")
-    judged = judged_collection(
+    judged = assemble(
         f"{folder.resolve().name}:{_split_name(qrels_path)}",
         Documents(str(corpus), partial(numbered_documents, corpus)),
         Judgments(read_queries(queries_path), read_qrels(qrels_path), str(qrels_path), str(queries_path)),

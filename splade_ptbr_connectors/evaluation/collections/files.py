@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from ..qrels import read_qrels
+from .assembly import WHOLE, Documents, Judgments, Sample, assemble
 from .collection import JudgedCollection
-from .judged import WHOLE, Documents, Judgments, Sample, judged_collection
 from .locations import find_file, in_folder
 from .texts import numbered_documents, read_query_texts
 
@@ -39,4 +39,4 @@ def collection_from_files(
     qrels_path = find_file(str(qrels), data_dir=data_dir)
     judgments = Judgments(read_query_texts(queries_path), read_qrels(qrels_path), str(qrels_path), str(queries_path))
     corpus = in_folder(find_file(str(documents), data_dir=data_dir), "corpus.jsonl")
-    return judged_collection(name, Documents(str(corpus), partial(numbered_documents, corpus)), judgments, sample=sample)
+    return assemble(name, Documents(str(corpus), partial(numbered_documents, corpus)), judgments, sample=sample)

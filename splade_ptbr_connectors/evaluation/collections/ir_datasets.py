@@ -12,8 +12,8 @@ from typing import Any
 from ...errors import ConfigError, InputFileError, TextError
 from ...text import check_text
 from ..qrels import Qrels
+from .assembly import Documents, Judgments, assemble
 from .collection import JudgedCollection
-from .judged import Documents, Judgments, judged_collection
 
 _PARTS = ("docs", "queries", "qrels")
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, AssertionError, IndexError, KeyError, TypeError, zlib.error)
@@ -26,7 +26,7 @@ def open_kind(where: str, data_dir: Path, *, keep_without_relevant: bool = False
     missing = [part for part in _PARTS if not dataset.has(part)]
     if missing:
         raise ConfigError(f"dataset {where!r} of ir_datasets has no {' and no '.join(missing)}: name a subset that has, with its split.")
-    return judged_collection(
+    return assemble(
         where,
         Documents(f"dataset {where!r}", partial(_documents, where, dataset), unit="document"),
         Judgments(_queries(where, dataset), _qrels(where, dataset), f"qrels of {where!r}", f"queries of {where!r}"),

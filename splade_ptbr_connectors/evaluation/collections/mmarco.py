@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ...errors import ConfigError
 from ..qrels import read_qrels
+from .assembly import Documents, Judgments, assemble
 from .collection import JudgedCollection
-from .judged import Documents, Judgments, judged_collection
 from .locations import hub_files, local_files
 from .texts import numbered_documents, read_query_texts
 
@@ -36,7 +36,7 @@ def open_kind(
     if split not in (None, *SPLITS):
         raise ConfigError(f"mmarco: no split {split!r}; it has {', '.join(SPLITS)}.")
     files = hub_files(DATASET, **ON_HUB) if folder is None else local_files(data_dir / Path(folder).expanduser(), LOCAL)
-    return judged_collection(
+    return assemble(
         f"mmarco:{split or SPLITS[0]}",
         Documents(str(files.documents), partial(numbered_documents, files.documents)),
         Judgments(read_query_texts(files.queries), read_qrels(files.qrels), str(files.qrels), str(files.queries)),

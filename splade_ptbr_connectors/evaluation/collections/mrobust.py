@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ..qrels import read_qrels
+from .assembly import Documents, Judgments, assemble
 from .collection import JudgedCollection
-from .judged import Documents, Judgments, judged_collection
 from .locations import Files, hub_files, local_files
 from .texts import numbered_documents, read_query_texts
 from .topics import is_sgml, read_topics
@@ -40,7 +40,7 @@ def open_kind(
     """
     files = hub_files(DATASET, **ON_HUB) if folder is None else local_files(data_dir / Path(folder).expanduser(), LOCAL)
     queries, note = _queries(files, topic_field)
-    return judged_collection(
+    return assemble(
         "mrobust",
         Documents(str(files.documents), partial(numbered_documents, files.documents)),
         Judgments(queries, read_qrels(files.qrels), str(files.qrels), str(files.queries)),

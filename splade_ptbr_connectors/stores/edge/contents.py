@@ -154,7 +154,7 @@ class Contents:
         self.seal(engine)
 
     def close(self) -> None:
-        """Let others open the store. Twice is no error."""
+        """Let others open the store. Twice is not an error."""
         self._ledger.release()
 
     def _save(self, held: Mapping[str, Any]) -> None:

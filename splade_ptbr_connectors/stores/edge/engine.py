@@ -123,7 +123,7 @@ class EdgeEngine:
         return self._shard is not None
 
     def close(self) -> None:
-        """Flush and release the shard, or only forget one in whose place there is another. Closing twice is no error."""
+        """Flush and release the shard, or only forget one in whose place there is another. Closing twice is not an error."""
         with self._lock, self._guard("close"):
             shard, self._shard = self._shard, None
             if shard is not None and self.replaced:

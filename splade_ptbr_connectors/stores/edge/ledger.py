@@ -66,7 +66,7 @@ class Ledger:
         os.fsync(self._file.fileno())
 
     def release(self) -> None:
-        """Let others open the store. Twice is no error."""
+        """Let others open the store. Twice is not an error."""
         if not self._file.closed:
             _unlock(self._file)  # by hand: a forked child may have the file open as well
             self._file.close()

@@ -80,7 +80,7 @@ class ImpactIndex:
     def search(
         self, query: SparseVector, top_k: int, *, rows: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The top k by score, then by row. Rows that share no term with the query are no hits.
+        """The top k by score, then by row. Rows that share no term with the query are not hits.
 
         Args:
             rows: [len(self)] which rows may be found; None: all.

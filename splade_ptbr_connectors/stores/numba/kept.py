@@ -56,7 +56,7 @@ class Kept(caching._Cache):  # type: ignore[misc]
         if result.library.has_dynamic_globals:  # addresses of this process
             return
         content = serialize.dumps(result._reduce())
-        name, refused = self._name(signature, result.codegen), OSError("there is no folder for it")
+        name, refused = self._name(signature, result.codegen), OSError("there is not a folder for it")
         for folder in _folders():
             try:
                 _write(folder / name, content)

@@ -72,7 +72,7 @@ class Searcher:
     def search(self, query: SparseVector, top_k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The top k of the passing documents and every other one that ties with the last of them.
 
-        Returns: (rows, scores), by score descending, then by row. Documents without a term of the query are no hits.
+        Returns: (rows, scores), by score descending, then by row. Documents without a term of the query are not hits.
         Raises ConfigError: top_k is not at least 1.
         """
         _check_page(top_k)

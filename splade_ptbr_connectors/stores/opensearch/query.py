@@ -118,7 +118,7 @@ def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
 
 
 def hits(answer: Mapping[str, Any], url: str) -> list[Hit]:
-    """The hits of a search. A score of zero is none: the products were too small for a float32.
+    """The hits of a search. A score of zero is not a hit: the products were too small for a float32.
 
     Raises:
         StoreFormatError: a document without an id.

@@ -163,7 +163,7 @@ LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (SpladeLayout(),
 
 
 def _as_point_id(doc_id: str) -> PointId | None:
-    """The point id that this text is, written as Qdrant writes it; None when it is none."""
+    """The point id that this text is, written as Qdrant writes it; None when it is not one."""
     if doc_id.isascii() and doc_id.isdigit() and str(int(doc_id[:20])) == doc_id and int(doc_id) < 2**64:
         return int(doc_id)
     try:

@@ -113,7 +113,7 @@ def test_a_batch_finds_what_single_searches_find(opened: Engine, workload: Workl
         assert len(together) == len(asked)
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
-            firm = one.scores > one.scores.min(initial=np.inf)  # the last ones may be tied with others that are no hits
+            firm = one.scores > one.scores.min(initial=np.inf)  # the last ones may be tied with others that are not hits
             assert set(one.rows[firm].tolist()) <= set(other.rows.tolist())
     assert opened.search_batch([], 10, 2) == []
 

@@ -32,7 +32,7 @@ NEGATIVES = st.integers(1, 3)
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Random teachers are no calibrated ones: their library says so once a loss."""
+    """Random teachers are not calibrated: their library says so once a loss."""
     logging.disable(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""The log of a run: what is written is read back, a resumed log equals an unbroken one, what is no log is named with its line."""
+"""The log of a run: what is written is read back, a resumed log equals an unbroken one, what is not a log is named with its line."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_every_method_gives_one_embedding_per_text_in_order(texts: list[str]) ->
         found = list(method(text for text in texts))
         assert [each.as_dict() for each in found] == expected
         assert [SparseVector(**renamed(each)).to_dict() for each in found] == expected
-    assert [each.as_dict() for text in texts for each in MODEL.embed(text)] == expected  # one text is no list of letters
+    assert [each.as_dict() for text in texts for each in MODEL.embed(text)] == expected  # one text is not a list of letters
 
 
 def renamed(embedding: SparseEmbedding) -> dict[str, object]:

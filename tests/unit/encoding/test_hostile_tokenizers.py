@@ -28,7 +28,7 @@ def edit_tokenizer(folder: Path, changes: dict[str, Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_regular_expression_that_explodes_is_a_typed_error(model: Path) -> None:
-    """The library panics, which is no Exception: nothing that waits for one would see it."""
+    """The library panics, which is not an Exception: nothing that waits for one would see it."""
     edit_tokenizer(model, {"pre_tokenizer": EXPLODING})
     encoder = SpladeEncoder.load(model, preload=False)
     for encode in (encoder.encode_document, encoder.encode_query):

@@ -319,7 +319,7 @@ def test_progress_hook_and_bar(store: Store, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
     ingest(documents(500), store, progress=True)
     assert "500/500" in capsys.readouterr().err
-    ingest(documents(500), store)  # stderr is no terminal here
+    ingest(documents(500), store)  # stderr is not a terminal here
     ingest(documents(500), store, progress=False)
     assert capsys.readouterr() == ("", "")
 

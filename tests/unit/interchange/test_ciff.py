@@ -250,7 +250,7 @@ LIES = {
     ),
     "a number twice": (lying(b"\x08\x01\x18\x02", b"\x12\x01a", b"\x12\x01b"), "document number 0 is a duplicate"),
     "a number not below the count": (lying(b"\x08\x01\x18\x01", b"\x08\x01\x12\x01a"), "document number 1 is not below 1"),
-    "a term that is no text": (lying(HEADER, b"\x0a\x01\xff"), "utf-8"),
+    "a term that is not text": (lying(HEADER, b"\x0a\x01\xff"), "utf-8"),
     "a group": (lying(HEADER, b"\x0b"), "unknown kind 3"),
     "a field 0": (lying(HEADER, b"\x00\x01"), "no field 0"),
     "no id": (lying(b"\x08\x01\x18\x01", b"", b"\x12\x01a"), "collection_docid is empty"),

@@ -1,4 +1,4 @@
-"""What an edge store knows about what it holds: damage is told, a kill is none, a good copy is a good store."""
+"""What an edge store knows about what it holds: damage is told, a kill is not damage, a good copy is a good store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store's description of itself goes through JSON unchanged, and what is none is refused."""
+"""A store's description of itself goes through JSON unchanged, and what is not one is refused."""
 
 from __future__ import annotations
 

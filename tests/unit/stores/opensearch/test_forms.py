@@ -121,7 +121,7 @@ def test_every_kind_of_float32_in_the_usual_range(layout: FeatureLayout) -> None
 
 
 def undotted(name: str) -> bool:
-    """Whether it is no name that could stand for the same path as another: these are in tests/unit/stores/test_dotted_names.py."""
+    """Whether it is not a name that could stand for the same path as another: these are in tests/unit/stores/test_dotted_names.py."""
     return "." not in name
 
 

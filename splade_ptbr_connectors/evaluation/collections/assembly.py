@@ -1,4 +1,4 @@
-"""From documents, queries and judgments to a JudgedCollection: what does not fit together is an error, the rest is counted.
+"""A JudgedCollection assembled from documents, queries and judgments: what does not fit together is an error, the rest is counted.
 
 Documents are read to their end once, so that hours of encoding do not end at a broken line.
 """
@@ -115,7 +115,7 @@ class Sample:
 WHOLE = Sample()
 
 
-def judged_collection(
+def assemble(
     name: str,
     documents: Documents,
     judgments: Judgments,
@@ -172,9 +172,7 @@ def collection_in_memory(name: str, documents: Mapping[str, str], queries: Mappi
     Raises:
         InputError: a judged query without text, or no relevant document in the collection.
     """
-    return judged_collection(
-        name, Documents(name, lambda: _numbered(documents), "document"), Judgments(queries, qrels, name, "the queries")
-    )
+    return assemble(name, Documents(name, lambda: _numbered(documents), "document"), Judgments(queries, qrels, name, "the queries"))
 
 
 def has_relevant(grades: Mapping[str, int]) -> bool:
