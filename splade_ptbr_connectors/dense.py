@@ -107,8 +107,9 @@ def _check_process() -> None:
 def with_dense(records: Iterable[Any] | str | Path, encode: EncodeDense, *, batch_size: int = BATCH_SIZE) -> Iterator[Any]:
     """The same records, each with the dense vector of its title and text, for ingest() into a store with the setting `dense_size`.
 
-    A record that has a dense vector keeps it. What is not a valid record passes as it is, so that ingest() rejects it with its reason. Records
-    are embedded anew whenever they are ingested: where that takes hours, write them with their "dense" to a file once, and ingest that.
+    A record that has a dense vector keeps it. What is not a valid record passes as it is, so that ingest() rejects it with its reason.
+    Records are embedded anew whenever they are ingested: where that takes hours, write them with their "dense" to a file once, and
+    ingest that.
 
     Args:
         records: mappings, Record objects, a source of sources.open_source(), or the path of a file. What came before an error of them
