@@ -11,7 +11,7 @@ import typer
 
 from ..errors import ConfigError
 from ..numerals import value_of
-from ..stores import STORE_URLS
+from ..stores import SERVERS, STORE_URLS
 
 if TYPE_CHECKING:
     from ..encoding.encoder import SpladeEncoder
@@ -40,7 +40,8 @@ class RuntimeChoice(StrEnum):
 Json = Annotated[bool, typer.Option("--json", help="Write exactly one JSON document to stdout.")]
 CREDENTIALS = (
     "Credentials of a server come from the environment alone, never from the URL or an option: "
-    "SPLADE_PTBR_QDRANT_API_KEY; SPLADE_PTBR_OPENSEARCH_USER and _PASSWORD, or _API_KEY; both: _CA_CERTS (file), _VERIFY=0."
+    f"{', '.join(f'{PREFIX}{server.upper()}_API_KEY' for server in SERVERS)}; where it knows users, _USER and _PASSWORD instead; "
+    "_CA_CERTS (file), _VERIFY=0."
 )
 StoreUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metavar="URL", help=f"Where the vectors are: {STORE_URLS}.")]
 ServerUrl = Annotated[str, typer.Option("--store", envvar=PREFIX + "STORE", metavar="URL", help="A collection or alias on a server.")]

@@ -9,9 +9,15 @@ from typing import Any, ClassVar
 from ..errors import ConfigError
 from ..filters import Exists
 from ..vectors import SparseVector
+from .engines import DENSE_ENGINES
 from .entries import Entry, Hit, HybridSearch, ParsedFilter, Refusal
 
 LOOKED_THROUGH = 10_000  # documents, read one by one for a field that none of them has
+
+
+def no_dense_vectors(engine: str) -> ConfigError:
+    """What a hybrid search in such an engine is."""
+    return ConfigError(f"the engine {engine!r} has no dense vectors beside the sparse ones: search without, or use {DENSE_ENGINES}.")
 
 
 class EngineMethods(ABC):
@@ -87,4 +93,4 @@ class EngineMethods(ABC):
         return await asyncio.to_thread(self._search_hybrid, search)
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
-        raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+        raise no_dense_vectors(self.engine)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from . import ENGINES, open_store
+from . import open_store
+from .engines import ENGINES
 from .settings import OpenOptions
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from ..errors import ConfigError, ModelMismatchError, StoreNotFoundError
+from ..errors import ModelMismatchError, StoreNotFoundError
 from ..filters import Exists
 from ..vectors import SparseVector
 from .base import Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from .calls import Operation
 from .connection import Connection, ReadFailure
 from .credentials import Credentials
+from .engine_methods import no_dense_vectors
 from .model_stamp import ModelStamp, StoreDescription, check_passages, passage_settings, resolve_encoder, warn_unknown_origin
 from .passages import FetchPoints, Head, Spread, best_documents
 from .settings import OpenOptions, ServerSettings
@@ -148,7 +149,7 @@ class Operations(ABC):
 
     def search_hybrid(self, search: HybridSearch, spread: Spread) -> Operation[list[Hit]]:
         """The hits of both searches, fused."""
-        raise ConfigError(f"the engine {self.engine!r} has no dense vectors beside the sparse ones: search without, or use qdrant or edge.")
+        raise no_dense_vectors(self.engine)
 
     @abstractmethod
     def get(self, doc_ids: Sequence[str]) -> Operation[dict[str, Entry]]:

@@ -16,12 +16,14 @@ from ..errors import ConfigError, StoreFormatError
 from ..numerals import value_of
 from ..strict import Strict
 from ..text import check_text
+from ..validation import renamed
 from .credentials import Credentials
 from .model_stamp import ModelStamp, StoreDescription, passage_settings
 
 if TYPE_CHECKING:
     from .retries import RetryPolicy
 
+MAX_BATCH_DOCUMENTS = 256  # by default
 MAX_TENANT_BYTES = 256
 MAX_DENSE_SIZE = 65_536
 Datatype = Literal["float32", "float16", "uint8"]  # of the weights in an index of Qdrant's; see datatypes.py
@@ -66,6 +68,12 @@ class ServerSettings(StoreSettings):
         return RetryPolicy(deadline_s=self.deadline_s, load_deadline_s=self.load_deadline_s)
 
 
+def batch_documents(given: int | None, earlier: int | None) -> int:
+    """What max_batch_documents is, which was called batch_size. Raises ConfigError where both are given."""
+    size = renamed("batch_size", earlier, "max_batch_documents", given)
+    return MAX_BATCH_DOCUMENTS if size is None else size
+
+
 class OpenOptions(Strict):
     """The arguments of open_store(); see there."""
 
@@ -76,7 +84,7 @@ class OpenOptions(Strict):
     encoder: SkipValidation[Encoder | str | None] = None
     create: bool = True
     allow_mismatch: bool = False
-    max_batch_documents: Annotated[int, Field(ge=1, le=10_000)] = 256
+    max_batch_documents: Annotated[int, Field(ge=1, le=10_000)] = MAX_BATCH_DOCUMENTS
     tenant: str | None = None
     credentials: InstanceOf[Credentials] | None = None
     settings: Annotated[Mapping[str, Any], SkipValidation] = {}

@@ -23,6 +23,7 @@ from ...filters import Condition
 from ...turns import Turns
 from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
+from ..engines import DENSE_ENGINES
 from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
 from ..passages import SOMEWHERE
 from ..predicates import checked
@@ -213,7 +214,7 @@ class NumbaStore(Store):
     def _upsert(self, entries: list[Entry]) -> list[Refusal]:
         dense = next((entry.doc_id for entry in entries if entry.dense is not None), None)
         if dense is not None:
-            raise VectorError(f"the dense vector of {dense!r} has nowhere to go: {self.url} keeps sparse ones only; use edge or qdrant.")
+            raise VectorError(f"the dense vector of {dense!r} has nowhere to go: {self.url} keeps sparse ones only; use {DENSE_ENGINES}.")
         last = {entry.doc_id: entry for entry in entries}
         if last:
             hashes = self._hashes(last)

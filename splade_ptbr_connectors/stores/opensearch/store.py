@@ -16,7 +16,7 @@ from ..address import parse_address
 from ..connection import Connection
 from ..credentials import Credentials, environment_names
 from ..remote import RemoteStore
-from ..settings import OpenOptions, read_settings
+from ..settings import OpenOptions, batch_documents, read_settings
 from .client import Clients
 from .failures import read_failure
 from .schema import ENGINE
@@ -57,17 +57,18 @@ class OpenSearchStore(RemoteStore[Writes]):
         async_client: Any = None,
         create: bool = True,
         allow_mismatch: bool = False,
-        max_batch_documents: int = 256,
+        max_batch_documents: int | None = None,
         tenant: str | None = None,
         settings: Mapping[str, Any] | None = None,
         passages: Mapping[str, Any] | bool | None = None,
+        batch_size: int | None = None,
     ) -> Self:
         """Open or create an index with an opensearchpy.OpenSearch of your own, which stays yours to close.
 
         Args:
             index: name or alias.
             async_client: an AsyncOpenSearch of the event loop that will use it; without one, async methods run in threads.
-            encoder, create, allow_mismatch, max_batch_documents, tenant, settings, passages: as for open_store().
+            encoder, create, allow_mismatch, max_batch_documents, tenant, settings, passages, batch_size: as for open_store().
         """
         asked = read_settings(OpenSearchSettings, settings or {})
         operations = Writes(f"{ENGINE}:{index}", index, asked, tenant)
@@ -76,7 +77,7 @@ class OpenSearchStore(RemoteStore[Writes]):
             encoder=encoder,
             create=create,
             allow_mismatch=allow_mismatch,
-            max_batch_documents=max_batch_documents,
+            max_batch_documents=batch_documents(max_batch_documents, batch_size),
             tenant=tenant,
             passages=passages,
         )

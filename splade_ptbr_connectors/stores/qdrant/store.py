@@ -17,7 +17,7 @@ from ..address import parse_address
 from ..connection import Connection
 from ..credentials import Credentials, environment_names
 from ..remote import RemoteStore
-from ..settings import OpenOptions, read_settings
+from ..settings import OpenOptions, batch_documents, read_settings
 from .client import Clients, OneAtATime, is_local
 from .failures import read_failure
 from .schema import ENGINE, optimizer_status
@@ -60,10 +60,11 @@ class QdrantStore(RemoteStore[Writes]):
         async_client: AsyncQdrantClient | None = None,
         create: bool = True,
         allow_mismatch: bool = False,
-        max_batch_documents: int = 256,
+        max_batch_documents: int | None = None,
         tenant: str | None = None,
         settings: Mapping[str, Any] | None = None,
         passages: Mapping[str, Any] | bool | None = None,
+        batch_size: int | None = None,
     ) -> QdrantStore:
         """A store on a client of your own, local mode included; closing the store leaves the client open.
 
@@ -71,7 +72,7 @@ class QdrantStore(RemoteStore[Writes]):
             client: a client of a server, or one in local mode (QdrantClient(":memory:") or QdrantClient(path=...)).
             collection: name or alias.
             async_client: an AsyncQdrantClient of the event loop that will use it; without one, async methods run in threads.
-            encoder, create, allow_mismatch, max_batch_documents, tenant, settings, passages: as for open_store().
+            encoder, create, allow_mismatch, max_batch_documents, tenant, settings, passages, batch_size: as for open_store().
 
         Raises:
             as open_store().
@@ -87,7 +88,7 @@ class QdrantStore(RemoteStore[Writes]):
             encoder=encoder,
             create=create,
             allow_mismatch=allow_mismatch,
-            max_batch_documents=max_batch_documents,
+            max_batch_documents=batch_documents(max_batch_documents, batch_size),
             tenant=tenant,
             passages=passages,
         )

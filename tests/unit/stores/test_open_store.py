@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.edge.engine import EdgeEngine
 from splade_ptbr_connectors.stores.model_stamp import FILE_NAME
+from splade_ptbr_connectors.stores.qdrant import QdrantStore
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 
@@ -59,6 +61,16 @@ def test_batch_size_is_still_taken_as_the_name_of_max_batch_documents(url: str) 
         open_store(url, encoder=HashingEncoder(), batch_size=0)
     with pytest.raises(errors.ConfigError, match="max_batch_documents and batch_size are the same argument"):
         open_store(url, encoder=HashingEncoder(), batch_size=7, max_batch_documents=7)
+
+
+def test_so_it_is_with_a_client_of_ones_own() -> None:
+    client, encoder = QdrantClient(":memory:"), HashingEncoder()
+    for given, size in (({}, 256), ({"batch_size": 7}, 7), ({"max_batch_documents": 8}, 8)):
+        with QdrantStore.from_client(client, "docs", encoder=encoder, **given) as store:
+            assert store.max_batch_documents == size
+    with pytest.raises(errors.ConfigError, match="max_batch_documents and batch_size are the same argument"):
+        QdrantStore.from_client(client, "docs", encoder=encoder, batch_size=7, max_batch_documents=7)
+    client.close()
 
 
 @pytest.mark.parametrize("settings", [["datatype"], "datatype=float16", 3])

@@ -16,9 +16,9 @@ from splade_ptbr_connectors.errors import ConfigError, InputError, InputFileErro
 from splade_ptbr_connectors.evaluation.collections import (
     JudgedCollection,
     Sample,
+    assembly,
     collection_from_files,
     collection_in_memory,
-    judged,
     texts,
 )
 from splade_ptbr_connectors.evaluation.collections.locations import find_file
@@ -183,7 +183,7 @@ def test_documents_are_read_one_by_one(data_dir: Path, monkeypatch: pytest.Monke
 
 
 def test_ids_whose_hashes_are_equal_by_chance_are_no_repetition(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judged, "hash", lambda _: 7, raising=False)
+    monkeypatch.setattr(assembly, "hash", lambda _: 7, raising=False)
     assert opened(FILES, data_dir=data_dir, seed=1).counts.documents == 8
 
 
