@@ -95,28 +95,29 @@ def ingest_with_ray(
     _check_sizes(workers, batch_documents, cpus_per_worker, gpus_per_worker)
     arguments = {"model": model, **(renamed("load", load, "encoder_options", encoder_options) or {})}
     handed = _handed_over(credentials, store_url)
-    how: dict[str, Any] = {"tenant": tenant, "credentials": handed, "settings": dict(settings or {})}
-    opened = partial(_open, store_url, arguments, **how)
+    opened = partial(_open, store_url, arguments, tenant=tenant, credentials=handed, settings=dict(settings or {}))
     rejected = DeadLetter(Path(dead_letter) if dead_letter else None)
-    display = Display(progress, None)
-    try:
+    with contextlib.closing(_Tally(rejected, Display(progress, None), started)) as tally:
         with opened(create=True, preload=False, passages=passages) as store, _cluster(ray, ray_address):
-            pool = ray.data.ActorPoolStrategy(size=workers or _workers(ray, cpus_per_worker, gpus_per_worker))
-            worker = {"num_cpus": cpus_per_worker, "num_gpus": gpus_per_worker, "compute": pool}
             ready = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, whole=store.passage_settings is None)
-            reader = _Reader(source, ready, batch_documents)
-            tally = _Tally(rejected, display, started)
-            before = store.count()
-            with store.loading():
-                tally.add_all(_outcomes(ray, reader, partial(opened, create=False), worker))
-            store.finish_loading()
-            reconciled = tally.reconcile(store, before)
-    finally:
-        rejected.close()
-        display.close()
-    rejected.warn(tally.counts.rejected, store.url)
-    path = str(rejected.path) if rejected.path and rejected.length else None
-    return tally.counts.report(time.monotonic() - started, path, 0, reconciled, rejected.kept)
+            reader, worker = _Reader(source, ready, batch_documents), _resources(ray, workers, cpus_per_worker, gpus_per_worker)
+            reconciled = _load(store, _outcomes(ray, reader, partial(opened, create=False), worker), tally)
+    return tally.report(store.url, reconciled)
+
+
+def _load(store: Store, outcomes: Iterator[Outcome], tally: _Tally) -> Reconciled:
+    """Have everything uploaded, and compare what the store holds with what was told."""
+    before = store.count()
+    with store.loading():
+        tally.add_all(outcomes)
+    store.finish_loading()
+    return tally.reconcile(store, before)
+
+
+def _resources(ray: Any, workers: int | None, cpus: float, gpus: float) -> dict[str, Any]:
+    """How many workers Ray Data runs, and what each is given."""
+    size = workers or _workers(ray, cpus, gpus)
+    return {"num_cpus": cpus, "num_gpus": gpus, "compute": ray.data.ActorPoolStrategy(size=size)}
 
 
 def _outcomes(ray: Any, reader: _Reader, opened: partial[Store], worker: Mapping[str, Any]) -> Iterator[Outcome]:
@@ -169,6 +170,17 @@ class _Tally:
         if found < expected:
             logger.warning("%s holds %d documents, %d were expected: compare with splade-ptbr verify", store.url, found, expected)
         return Reconciled(len(sample), 0, changed, expected, found, not changed and found >= expected)
+
+    def report(self, url: str, reconciled: Reconciled) -> IngestReport:
+        """The report of a run that is over, and a warning of what it rejected."""
+        self._rejected.warn(self.counts.rejected, url)
+        path = str(self._rejected.path) if self._rejected.path and self._rejected.length else None
+        return self.counts.report(time.monotonic() - self._started, path, 0, reconciled, self._rejected.kept)
+
+    def close(self) -> None:
+        """Close the dead-letter file and the display."""
+        self._rejected.close()
+        self._display.close()
 
     def _add(self, outcome: Outcome) -> None:
         self.counts.written += outcome.written

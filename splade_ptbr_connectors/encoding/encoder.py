@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
@@ -31,6 +31,7 @@ from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
 from .pickles import pickled, remember
 from .protocol import Addition, Encoder
+from .report import EncodingReport
 from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 from .words import Words
@@ -42,28 +43,6 @@ LOOKAHEAD = 16  # batches that are read ahead, so that texts of like length shar
 T = TypeVar("T")
 _IN_TURN = Turns(max(2, cores()))  # single queries: a network releases the interpreter lock, and more of them would only share the cores
 BUILT_IN = ("pooling", "pool_special_tokens")  # settings that an exported graph cannot change any more
-
-
-@dataclass(frozen=True, slots=True)
-class EncodingReport:
-    """What one encoder has encoded so far.
-
-    Attributes:
-        texts: queries and documents.
-        windows: forward passes' rows; more than texts when long texts were split.
-        split: texts that needed more than one window.
-        truncated, tokens_cut: texts that lost tokens to on_long="truncate", and how many.
-        empty: texts whose vector has no terms; no query can find them.
-        terms: vector entries in all.
-    """
-
-    texts: int = 0
-    windows: int = 0
-    split: int = 0
-    truncated: int = 0
-    tokens_cut: int = 0
-    empty: int = 0
-    terms: int = 0
 
 
 class SpladeEncoder:
@@ -329,26 +308,14 @@ class SpladeEncoder:
             joined = [_beside(words, concepts) for words, concepts in zip(joined, about, strict=True)]
         limit, least = self._pruning(side)
         vectors = [vector.prune(max_terms=limit, min_weight=least) for vector in joined]
-        self._count(tokenized, vectors)
+        with self._lock:
+            self._report = self._report.after(tokenized, vectors)
         return vectors
 
     def _pruning(self, side: Side) -> tuple[int | None, float]:
         if side == "query":
             return self.config.max_active_terms_query, self.config.min_weight_query
         return self.config.max_active_terms_document, self.config.min_weight_document
-
-    def _count(self, texts: list[TokenizedText], vectors: list[SparseVector]) -> None:
-        with self._lock:
-            old = self._report
-            self._report = EncodingReport(
-                texts=old.texts + len(texts),
-                windows=old.windows + sum(len(text.windows) for text in texts),
-                split=old.split + sum(len(text.windows) > 1 for text in texts),
-                truncated=old.truncated + sum(text.tokens_cut > 0 for text in texts),
-                tokens_cut=old.tokens_cut + sum(text.tokens_cut for text in texts),
-                empty=old.empty + sum(not len(vector) for vector in vectors),
-                terms=old.terms + sum(map(len, vectors)),
-            )
 
 
 def as_encoder(encoder: Encoder | str | Path) -> Encoder:

@@ -11,17 +11,15 @@ import contextlib
 import functools
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..batches import batched
-from ..errors import ConfigError, StoreClosedError, StoreError, StoreRefusedError
+from ..errors import ConfigError, StoreError, StoreRefusedError
 from ..filters import let_all_pass
 from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
 from ..vectors import SparseVector
-from .engine_methods import EngineMethods
 from .entries import (
     MAX_TOP_K,
     SCORE_TOLERANCE,
@@ -41,13 +39,13 @@ from .entries import (
     parsed,
 )
 from .field_names import FieldNames
+from .handle import Handle
 from .passages import Spread
 from .search import at_least, checked_hybrid, checked_search
 
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
     from .model_stamp import StoreDescription
-    from .settings import OpenOptions
 
 __all__ = [
     "MAX_TOP_K",
@@ -68,7 +66,7 @@ __all__ = [
 ]
 
 
-class Store(EngineMethods):
+class Store(Handle):
     """A collection of sparse vectors in one engine, bound to the encoder that made them.
 
     Attributes:
@@ -77,29 +75,20 @@ class Store(EngineMethods):
         max_batch_documents: entries sent to the engine at once.
         tenant: whose documents these are; every read and write is restricted to them. None: a collection without tenants.
         max_in_flight: how many loads may run at once.
-
-    A copy of a store, and one unpickled where it is open, is the same store; elsewhere unpickling opens it anew (pickles.py).
     """
 
     engine: ClassVar[str]
     max_in_flight: int = 1
     _description: StoreDescription | None = None  # what the engine keeps beside the vectors
-    _options: OpenOptions | None = None  # what open_store() was given
 
     def __init__(self, url: str, encoder: Encoder, *, max_batch_documents: int = 256, tenant: str | None = None) -> None:
         self.url = url
         self.encoder = encoder
         self.max_batch_documents = max_batch_documents
         self.tenant = tenant
-        self._closed = False
         self._spread = Spread()
         self._field_names = FieldNames(url)
         self._met_passages = False  # set by the first hit that is one of several passages
-
-    @property
-    def closed(self) -> bool:
-        """Whether close() was called."""
-        return self._closed
 
     @property
     def identity(self) -> str:
@@ -382,41 +371,7 @@ class Store(EngineMethods):
     def finish_loading(self) -> None:
         """Called once after a bulk load: what was loaded is found from then on. The engine may build or merge its index."""
 
-    # -- life cycle ------------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Release the engine. Closing twice is not an error; any other use afterwards is a StoreClosedError."""
-        if not self._closed:
-            self._closed = True
-            self._close()
-
-    async def aclose(self) -> None:
-        """close() without blocking the event loop; of a server's store also the asynchronous client of this loop."""
-        await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.url!r}, model={self.encoder.name!r}{', closed' if self._closed else ''})"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from .pickles import pickled
-
-        return pickled(self, self._options)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosedError(f"the store {self.url} is closed: open it again with open_store().")
+    # -- checks -----------------------------------------------------------------------------------------------------
 
     def _prepared(
         self, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None

@@ -31,10 +31,10 @@ def remember(store: Store, options: OpenOptions) -> Store:
     return store
 
 
-def pickled(store: Store, options: OpenOptions | None) -> tuple[Any, ...]:
+def pickled(url: str, options: OpenOptions | None) -> tuple[Any, ...]:
     """What Store.__reduce__ returns. Raises ConfigError for a store that was not opened by open_store()."""
     if options is None:
-        raise ConfigError(f"the store {store.url} cannot be pickled: only what open_store() has opened can be opened again elsewhere.")
+        raise ConfigError(f"the store {url} cannot be pickled: only what open_store() has opened can be opened again elsewhere.")
     return _reopened, ({**dict(options), "settings": dict(options.settings)},)
 
 

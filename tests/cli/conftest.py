@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from splade_ptbr_connectors.cli.main import run
-from splade_ptbr_connectors.encoding.encoder import EncodingReport, SpladeEncoder
+from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
+from splade_ptbr_connectors.encoding.report import EncodingReport
 from splade_ptbr_connectors.errors import ModelNotFoundError
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder

@@ -22,7 +22,7 @@ from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry
 from splade_ptbr_connectors.stores.model_stamp import UnknownOriginWarning
 from splade_ptbr_connectors.stores.opensearch import NativeFilter, OpenSearchStore
-from splade_ptbr_connectors.stores.opensearch.schema import LOADING, META
+from splade_ptbr_connectors.stores.opensearch.mapping import LOADING, META
 from splade_ptbr_connectors.stores.opensearch.wire import FeatureLayout, index_actions
 from splade_ptbr_connectors.stores.opensearch.write import Action
 from splade_ptbr_connectors.vectors import SparseVector

@@ -19,7 +19,7 @@ from ..remote import RemoteStore
 from ..settings import OpenOptions, batch_documents, read_settings
 from .client import Clients
 from .failures import read_failure
-from .schema import ENGINE
+from .mapping import ENGINE
 from .settings import OpenSearchSettings
 from .write import Writes
 

@@ -20,14 +20,8 @@ from splade_ptbr_connectors.stores.model_stamp import ModelStamp, StoreDescripti
 from splade_ptbr_connectors.stores.opensearch import NativeFilter, OpenSearchSettings, query
 from splade_ptbr_connectors.stores.opensearch.client import Capabilities, detect, max_clauses, plugin_names, version_tuple
 from splade_ptbr_connectors.stores.opensearch.filters import clause_count, restrict_to_tenant
-from splade_ptbr_connectors.stores.opensearch.schema import (
-    check_name,
-    creation,
-    fixed_settings,
-    read_index,
-    with_saved_settings,
-    write_alias_name,
-)
+from splade_ptbr_connectors.stores.opensearch.mapping import check_name, creation, fixed_settings, read_index, write_alias_name
+from splade_ptbr_connectors.stores.opensearch.schema import with_saved_settings
 from splade_ptbr_connectors.stores.opensearch.wire import (
     LARGEST,
     MAX_TEXT_BYTES,
