@@ -9,9 +9,9 @@ from pathlib import Path
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings
-from splade_ptbr_connectors.encoding.export import Storage
 from splade_ptbr_connectors.encoding.folder import find_model
 from splade_ptbr_connectors.encoding.sentence_transformers_writer import write_sentence_transformers_files
+from splade_ptbr_connectors.encoding.storage import Storage
 from splade_ptbr_connectors.encoding.tokens import load_tokenizer, special_ids
 
 NETWORK_FILES = ("config.json", "model.safetensors", "tokenizer.json")

@@ -17,7 +17,6 @@ from .options import PREFIX, Json, Model, load_encoder
 if TYPE_CHECKING:
     from rich.console import Console
 
-BM25 = "stemmed BM25"  # as demo/run.py calls it
 DEFAULT_STORE = "edge:splade-demo/{fingerprint}"  # one folder per model: another version of it does not meet the old vectors
 NEXT_STEPS = """\
 from splade_ptbr_connectors import SpladeEncoder, ingest, open_store
@@ -81,6 +80,8 @@ def _rule(console: Console, title: str) -> None:
 
 
 def _show_quality(console: Console, quality: dict[str, Any], say: Mapping[str, str]) -> None:
+    from ..demo.run import BM25
+
     systems = {say["bm25"] if name == BM25 else name: value for name, value in quality["systems"].items()}
     width = max(map(len, systems))
     for name, value in systems.items():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..stores.base import Store
 
 MEASURE = "nDCG@10"
+BM25 = "stemmed BM25"
 SHOWN_QUERIES = ("q02", "q03", "q05", "q27", "q51")
 HITS_PER_QUERY = 3
 
@@ -62,6 +63,6 @@ def compare(store: Store) -> dict[str, Any]:
     bm25 = StemmedBm25((record.doc_id, record.content) for record in records)
     systems = {
         store.encoder.name: evaluate(store, queries, qrels).effectiveness.means[MEASURE],
-        "stemmed BM25": measure(bm25.run(judged), qrels).means[MEASURE],
+        BM25: measure(bm25.run(judged), qrels).means[MEASURE],
     }
     return {"measure": MEASURE, "queries": len(qrels), "systems": systems}

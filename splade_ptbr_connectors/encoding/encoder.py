@@ -26,13 +26,14 @@ from .config import EncoderConfig
 from .expansion import QueryExpansion
 from .explain import Explanation, explain
 from .explain_words import WordExplanation, explain_words
-from .export import Storage, write_exported_folder
+from .export import write_exported_folder
 from .folder import ModelFolder, find_model, find_tokenizer, shipped_models
 from .forward import ForwardPasses, QueryTable, maximum
 from .pickles import pickled, remember
 from .protocol import Addition, Encoder
 from .report import EncodingReport
 from .runtime import DType, Runtime, RuntimeName, check_runtime, load_runtime
+from .storage import Storage
 from .tokens import OnLong, TextTokenizer, TokenizedText, load_tokenizer, padding_id, special_ids
 from .words import Words
 

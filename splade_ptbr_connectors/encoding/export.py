@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,9 +15,14 @@ from .config import OnnxSettings
 from .fingerprint import sha256_of
 from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder
 from .runtime import OnnxRuntime, Runtime, TorchRuntime
+from .storage import Storage, check_storage
 
-Storage = Literal["float32", "float16", "int8", "int8-dynamic"]
-TOLERANCE = {"float32": 1e-4, "float16": 1e-1, "int8": 1.0, "int8-dynamic": 1.0}  # of activations; rounded weights are another model
+TOLERANCE: dict[Storage, float] = {
+    "float32": 1e-4,
+    "float16": 1e-1,
+    "int8": 1.0,
+    "int8-dynamic": 1.0,
+}  # of activations; rounded weights are another model
 
 
 def check_target(out: str | Path, storage: str) -> Path:
@@ -28,8 +32,7 @@ def check_target(out: str | Path, storage: str) -> Path:
         ConfigError: an unknown storage.
         InputFileError: `out` is there already.
     """
-    if storage not in TOLERANCE:
-        raise ConfigError(f"storage is {storage!r}: use one of {', '.join(TOLERANCE)}.")
+    check_storage(storage)
     target = Path(out)
     if target.exists():
         raise InputFileError(f"{target} exists already: name a new folder to export to.")
@@ -92,7 +95,7 @@ def _write(folder: ModelFolder, tokenizer_json: str, runtimes: dict[str, Runtime
 def _export(folder: ModelFolder, runtime: Runtime, out: Path, storage: Storage) -> OnnxSettings:
     """Write the graph of one network into `out`, compare the two, and describe the graph."""
     from .onnx_graph import export_onnx
-    from .storage import round_model
+    from .quantization import round_model
 
     if not isinstance(runtime, TorchRuntime):
         raise ConfigError(f"cannot export from {type(runtime).__name__}.")

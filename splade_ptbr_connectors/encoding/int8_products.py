@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from .storage import as_int8
+from .quantization import as_int8
 
 LEVELS = 127
 SMALLEST_STEP = 1e-12  # of a row of one number, repeated

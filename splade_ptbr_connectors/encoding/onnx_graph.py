@@ -25,7 +25,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from torch import Tensor, nn
 
 from .int8_products import multiply_in_int8
-from .storage import check_storage, shrink
+from .quantization import shrink
+from .storage import check_storage
 from .torch_model import LexicalChannel, SpladeModel
 
 OPSET = 18

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from splade_ptbr_connectors.encoding.storage import round_model
+from splade_ptbr_connectors.encoding.quantization import round_model
 from splade_ptbr_connectors.encoding.torch_model import LexicalChannel, SpladeModel
 from splade_ptbr_connectors.errors import ConfigError
 from training.data.tokens import Tokens

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from splade_ptbr_connectors.encoding.config import EncoderConfig, read_json_object
-from splade_ptbr_connectors.encoding.storage import round_model
+from splade_ptbr_connectors.encoding.quantization import round_model
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from splade_ptbr_connectors.errors import ConfigError, ModelFormatError
 from training.data.tokens import Tokens

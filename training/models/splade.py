@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from splade_ptbr_connectors.encoding.folder import QUERY_FOLDER
-from splade_ptbr_connectors.encoding.storage import round_model
+from splade_ptbr_connectors.encoding.quantization import round_model
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel
 from training.data.tokens import Tokens
 from training.models.base import BiEncoder, Encoded

@@ -14,7 +14,7 @@ pytest.importorskip("onnxscript")
 ort = pytest.importorskip("onnxruntime")
 
 from splade_ptbr_connectors.encoding.onnx_graph import export_onnx  # noqa: E402
-from splade_ptbr_connectors.encoding.storage import round_model, round_rows  # noqa: E402
+from splade_ptbr_connectors.encoding.quantization import round_model, round_rows  # noqa: E402
 from splade_ptbr_connectors.encoding.torch_model import SpladeModel  # noqa: E402
 from splade_ptbr_connectors.errors import ConfigError  # noqa: E402
 from tests.training.models.test_torch_model import batch, lexical_channel, tiny_bert  # noqa: E402
@@ -46,7 +46,7 @@ def test_parity(tmp_path: Path, pooling: str, lexical: bool, storage: str) -> No
 @pytest.mark.parametrize("storage", ["float16", "int8"])
 def test_parity_when_every_matrix_is_stored_small(tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """onnxruntime must not turn small storage into small arithmetic."""
-    monkeypatch.setattr("splade_ptbr_connectors.encoding.storage._LARGE", 16)
+    monkeypatch.setattr("splade_ptbr_connectors.encoding.quantization._LARGE", 16)
     model = SpladeModel(tiny_bert(), lexical=lexical_channel(importance=True, neighbours=True), expansion=False).eval()
     round_model(model, storage)
     with warnings.catch_warnings():

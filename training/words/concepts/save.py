@@ -15,7 +15,7 @@ from splade_ptbr_connectors.encoding.fingerprint import sha256_of
 from splade_ptbr_connectors.encoding.folder import HEAD_FILE, ONNX_FILE
 from splade_ptbr_connectors.encoding.int8_products import multiply_in_int8
 from splade_ptbr_connectors.encoding.onnx_graph import exported_graph, write_graph
-from splade_ptbr_connectors.encoding.storage import shrink
+from splade_ptbr_connectors.encoding.quantization import shrink
 from training.recipe.concepts import Concepts
 from training.words.concepts.directions import Directions
 from training.words.concepts.moments import Moments

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from splade_ptbr_connectors.encoding.storage import round_rows
+from splade_ptbr_connectors.encoding.quantization import round_rows
 from splade_ptbr_connectors.errors import TrainingError
 from training.measure.progress import bar
 from training.recipe.concepts import Concepts
