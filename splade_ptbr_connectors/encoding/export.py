@@ -17,12 +17,13 @@ from .folder import ONNX_FILE, QUERY_FOLDER, ModelFolder
 from .runtime import OnnxRuntime, Runtime, TorchRuntime
 from .storage import Storage, check_storage
 
+# of activations; rounded weights are another model
 TOLERANCE: dict[Storage, float] = {
     "float32": 1e-4,
     "float16": 1e-1,
     "int8": 1.0,
     "int8-dynamic": 1.0,
-}  # of activations; rounded weights are another model
+}
 
 
 def check_target(out: str | Path, storage: str) -> Path:
