@@ -41,6 +41,14 @@ class Concepts(Section):
     distance: NotNegative = 2.0
     """Weight of the loss on the distance from the teacher's embedding."""
 
+    tuning_epochs: Natural = 2
+    """Over the judged queries, of the student itself; 0 leaves it as it was distilled."""
+    tuning_lr: Positive = 1e-4
+    tuning_pairs: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Share of the batches that are of pairs."""
+    tuning_distance: NotNegative = 0.4
+    """Weight of the loss on the distance from the teacher's embeddings."""
+
     similarity_epochs: Natural = 3
     """Over the judged queries, of the matrix that similarity is learned by."""
     similarity_lr: Positive = 1e-3

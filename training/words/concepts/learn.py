@@ -29,6 +29,7 @@ from training.words.concepts.similarity import Judged, fit_similarity
 from training.words.concepts.student import Side, distil, round_student, student_of
 from training.words.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
 from training.words.concepts.texts import Texts, gather_texts
+from training.words.concepts.tune import Centres, Pairs, Tuned, tune
 from training.words.counts import vectors_matrix
 from training.words.fit import relevant_columns
 from training.words.material import Material, TrainCollection
@@ -80,6 +81,7 @@ def learn_concepts(
     torch.manual_seed(section.seed)
     student = student_of(teacher, ids, section.layers)
     distil(student, sides, section, folder)
+    tune(student, *_to_tune_on(material.collections, texts, sides, word_scores), recipe.data.share, section, folder)
     round_student(student)
     found = [embed_all(side.rows, lambda: student, folder, what=f"student-{n}") for n, side in enumerate(sides)]
     centres = _mean(found[0]), _mean(found[1])
@@ -117,6 +119,20 @@ def _mean(rows: Embeddings) -> NDArray[np.float32]:
 
 def _centred(rows: Embeddings, centre: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit_vectors(rows.astype(np.float32) - centre)
+
+
+def _to_tune_on(
+    collections: Sequence[TrainCollection], texts: Texts, sides: tuple[Side, Side], word_scores: Sequence[NDArray[np.float32]]
+) -> tuple[list[Tuned], Pairs, Centres]:
+    """The collections and pairs with the teacher's embeddings, and the means of these."""
+    centres = _mean(sides[0].taught), _mean(sides[1].taught)
+    judged = _judged(collections, texts, *(_centred(side.taught, centre) for side, centre in zip(sides, centres, strict=True)), word_scores)
+    queries, documents = dict(zip(texts.queries, sides[0].rows, strict=True)), dict(zip(texts.documents, sides[1].rows, strict=True))
+    tuned = [
+        Tuned(one, [queries[query] for query, _ in read.queries], [documents[document] for document in read.documents.values()])
+        for one, read in zip(judged, collections, strict=True)
+    ]
+    return tuned, ([queries[query] for query, _ in texts.pairs], [documents[document] for _, document in texts.pairs]), centres
 
 
 def _judged(

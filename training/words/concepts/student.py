@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +23,7 @@ from splade_ptbr_connectors.encoding.quantization import round_rows
 from splade_ptbr_connectors.errors import TrainingError
 from training.measure.progress import bar
 from training.recipe.concepts import Concepts
+from training.words.concepts.checkpoint import resume, save
 from training.words.concepts.teacher import Embeddings, SentenceEncoder, TokenIds
 
 logger = logging.getLogger(__name__)
@@ -82,12 +81,12 @@ def distil(student: SentenceEncoder, sides: tuple[Side, Side], section: Concepts
     learned = {name: value for name, value in student.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(learned.values(), section.lr, betas=(0.9, 0.98), weight_decay=0.01)
     centres = [torch.from_numpy(side.centre) for side in sides]
-    done, losses = _resumed(folder / CHECKPOINT, student, optimizer), list[float]()
+    done, losses = resume(folder / CHECKPOINT, student, optimizer), list[float]()
     batches = _batches(sides, section, done)
     for step in bar(range(done, section.steps), "distilling", True, total=section.steps - done):
         number, chosen = next(batches)
         for group in optimizer.param_groups:
-            group["lr"] = section.lr * _schedule(step, section.steps)
+            group["lr"] = section.lr * schedule(step, section.steps, WARMUP_STEPS)
         texts = sides[number]
         found = student.embed([texts.rows[n] for n in chosen])
         wanted = functional.normalize(torch.from_numpy(texts.taught[chosen].astype(np.float32)), dim=1)
@@ -101,7 +100,7 @@ def distil(student: SentenceEncoder, sides: tuple[Side, Side], section: Concepts
         optimizer.step()
         if (step + 1) % section.checkpoint_every == 0 or step + 1 == section.steps:
             logger.info("student, step %d: loss %.4f", step + 1, float(np.mean(losses[-section.checkpoint_every :])))
-            _save(folder / CHECKPOINT, student, optimizer, step + 1)
+            save(folder / CHECKPOINT, student, optimizer, step + 1)
 
 
 def _loss(found: Tensor, wanted: Tensor, centre: Tensor, section: Concepts) -> Tensor:
@@ -116,9 +115,9 @@ def _loss(found: Tensor, wanted: Tensor, centre: Tensor, section: Concepts) -> T
     return cosine + section.similarities * similarities + section.distance * distance
 
 
-def _schedule(step: int, steps: int) -> float:
-    """Warm-up, then half a cosine down to a fiftieth."""
-    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
+def schedule(step: int, steps: int, warmup: int) -> float:
+    """Share of a learning rate: warm-up, then half a cosine down to a fiftieth."""
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
 
 
 def _batches(sides: tuple[Side, Side], section: Concepts, done: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -153,21 +152,3 @@ def _of_like_length(rows: TokenIds, batch_tokens: int, rng: np.random.Generator)
                 if end - begin >= SMALLEST_BATCH:
                     yield part[begin:end]
                 begin = end
-
-
-def _save(path: Path, student: SentenceEncoder, optimizer: torch.optim.Optimizer, step: int) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save({"model": student.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
-    os.replace(partial, path)
-
-
-def _resumed(path: Path, student: SentenceEncoder, optimizer: torch.optim.Optimizer) -> int:
-    """The step that a checkpoint was saved after; 0 without one."""
-    if not path.exists():
-        return 0
-    kept: dict[str, Any] = torch.load(path, weights_only=True)
-    student.load_state_dict(kept["model"])
-    if "optimizer" in kept:
-        optimizer.load_state_dict(kept["optimizer"])
-    logger.info("student goes on behind step %d of %s", kept["step"], path)
-    return int(kept["step"])

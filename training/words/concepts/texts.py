@@ -28,11 +28,13 @@ class Texts:
 
     Attributes:
         queries: those of the collections first, then those of pairs, then sentences and lines of the thesaurus.
+        pairs: (query, passage) of the weak pairs that are among them.
         of_collections, asked: how many there are of the first kind, and of the first two.
     """
 
     queries: list[str]
     documents: list[str]
+    pairs: list[tuple[str, str]]
     of_collections: int
     asked: int
 
@@ -57,7 +59,8 @@ def gather_texts(section: Concepts, collections: Sequence[TrainCollection], thes
         *(document for _, document in weak[: section.pair_documents]),
         *passages,
     ]
-    return Texts(_distinct(queries), _distinct(documents), len(of_collections), len(asked))
+    both = [pair for pair in weak[: min(section.pair_queries, section.pair_documents)] if all(text.strip() for text in pair)]
+    return Texts(_distinct(queries), _distinct(documents), both, len(of_collections), len(asked))
 
 
 def _read_pairs(path: Path) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,7 +13,7 @@ from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError
 from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.file import load_recipe
-from training.words.concepts import student
+from training.words.concepts import checkpoint, student, tune
 from training.words.run import train_words
 
 RECIPE = """
@@ -46,6 +47,7 @@ size = 12
 top_query = 4
 top_document = 6
 directions_steps = 20
+tuning_epochs = 1
 """
 
 
@@ -82,17 +84,18 @@ def test_texts_have_words_and_concepts(made: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("stage", [student, tune])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
-    made: Path, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: ModuleType, made: Path, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, calls = student._save, list[int]()
+    save, calls = checkpoint.save, list[int]()
 
     def interrupted(*arguments: object) -> None:
         calls.append(1)
         save(*arguments)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(student, "_save", interrupted)
+    monkeypatch.setattr(stage, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_words(load_recipe(recipe), data, tmp_path)
     with pytest.raises(ConfigError, match="--resume"):
