@@ -1,6 +1,7 @@
 # make demo   set everything up in .venv and run the main job on the sample collection
 # make test   set the test environment up in .venv-test and run the whole suite, a process per core and one more, since tests of servers
 #             and Ray wait (WORKERS=0: in this process)
+# make cluster  tests against three real OpenSearch nodes that are killed (Maven and a JDK 21; 3 GB of memory; about ten minutes)
 # make check  lint and types
 # make site   the documentation as a site, in build/site
 PYTHON ?= python3
@@ -8,13 +9,16 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 unexport PYTHONDONTWRITEBYTECODE  # else each of the many processes that tests start compiles the package anew
 PIP_FLAGS = --quiet --disable-pip-version-check
 
-.PHONY: demo test check format site clean
+.PHONY: demo test cluster check format site clean
 
 demo: .venv/installed
 	.venv/bin/splade-ptbr demo
 
 test: .venv-test/installed
 	.venv-test/bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 $(PYTEST_ARGS)
+
+cluster: .venv-test/installed
+	.venv-test/bin/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
 
 check: .venv-test/installed
 	.venv-test/bin/ruff check .

@@ -98,7 +98,7 @@ class Connection:
 
     def _meaning(self, error: Exception) -> Failure:
         if isinstance(error, StoreError):
-            return Failure(error)
+            return Failure(error, retry=isinstance(error, StoreUnavailableError))
         if isinstance(error, UnfinishedError):
             return Failure(StoreUnavailableError(f"{self._url}: {error}; run the load again."), retry=True)
         return self._read_failure(error, self._url)

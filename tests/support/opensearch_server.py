@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,15 @@ class Unavailable(Exception):
 
 
 class OpenSearchServer:
-    """One node on a free port, its data in a temporary folder. restart() keeps port and data.
+    """One node, its data in a temporary folder. restart() keeps port and data.
 
     Args:
         settings: further settings of the node, such as {"thread_pool.write.queue_size": 1}.
         heap: of the JVM, as -Xmx takes it.
+        port: for HTTP; None takes a free one.
     """
 
-    def __init__(self, *, settings: Mapping[str, Any] | None = None, heap: str = "1g") -> None:
+    def __init__(self, *, settings: Mapping[str, Any] | None = None, heap: str = "1g", port: int | None = None) -> None:
         self._java_home = find_jdk()
         self._zip = fetch_distribution()
         self._settings = dict(settings or {})
@@ -55,7 +56,7 @@ class OpenSearchServer:
         _remove_orphans()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.port = free_ports(1)[0] if port is None else port
 
     @property
     def url(self) -> str:
@@ -69,6 +70,11 @@ class OpenSearchServer:
 
     def start(self) -> None:
         """Start the node and wait until it answers. Raises RuntimeError with the end of its log when it does not."""
+        self.launch()
+        self.wait_until(lambda: answers(self.url))
+
+    def launch(self) -> None:
+        """Start the node without waiting; it ends with the thread that calls this."""
         home = self._folder / f"opensearch-{VERSION}"
         if not home.exists():
             self._unpack(home)
@@ -85,7 +91,6 @@ class OpenSearchServer:
                 **self._identity(),
             )
         atexit.register(self.stop)
-        self._wait_until_it_answers()
 
     def stop(self) -> None:
         """Stop the node and remove its folder. Stopping twice is not an error."""
@@ -127,17 +132,18 @@ class OpenSearchServer:
         if self._user:
             subprocess.run(["chown", "-R", f"{self._user.pw_uid}:{self._user.pw_gid}", str(self._folder)], check=True)
 
-    def _wait_until_it_answers(self) -> None:
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait for what the node, which runs, is about to do. Raises RuntimeError as start() does."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 break
-            if answers(self.url):
+            if ready():
                 return
             time.sleep(0.2)
         log = (self._folder / "out.log").read_text(errors="replace")[-4000:]
         self._end(signal.SIGKILL)
-        raise RuntimeError(f"OpenSearch did not start within {START_S} s; the end of its log:\n{log}")
+        raise RuntimeError(f"OpenSearch was not ready within {START_S} s; the end of its log:\n{log}")
 
     def _end(self, number: int) -> None:
         process, self._process = self._process, None
@@ -206,12 +212,13 @@ def answers(url: str) -> bool:
         return False
 
 
-def free_port() -> int:
-    """A port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different ports that are free at this moment."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def fetch_distribution() -> Path:

@@ -122,9 +122,11 @@ def _async_connection() -> Any:
     return AsynchronousConnection
 
 
-def ask(make: Callable[[OpenSearch], Any], *, patient: bool = False, retry: bool = True) -> Operation[Any]:
+def ask(
+    make: Callable[[OpenSearch], Any], read: Callable[[Any], Any] | None = None, *, patient: bool = False, retry: bool = True
+) -> Operation[Any]:
     """The answer to one call; see Call."""
-    return (yield Call(make, patient=patient, retry=retry))
+    return (yield Call(make, read, patient=patient, retry=retry))
 
 
 @dataclass(frozen=True)

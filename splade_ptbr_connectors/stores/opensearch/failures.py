@@ -22,7 +22,10 @@ from ..credentials import environment_names
 from ..retries import Failure
 from .client import RETRY_AFTER
 
-OVERLOADED = (429, 502, 503, 504)
+UNAVAILABLE = 503
+OVERLOADED = (429, 502, UNAVAILABLE, 504)
+NODES_ARE_DOWN = "see that every node of the cluster runs (GET /_cluster/health, /_cluster/allocation/explain)"
+LIFT_THE_BLOCK = "free disk space or lift the block, then run it again"
 
 
 def read_failure(error: Exception, url: str) -> Failure:
@@ -30,7 +33,9 @@ def read_failure(error: Exception, url: str) -> Failure:
     if isinstance(error, exceptions.SSLError):
         return Failure(_untrusted(error, url))
     if isinstance(error, exceptions.ConnectionTimeout):
-        return Failure(StoreUnavailableError(f"{url} did not answer in time: check its load, or raise timeout_s."), retry=True)
+        return Failure(
+            StoreUnavailableError(f"{url} did not answer in time: check its load and its nodes, or raise timeout_s."), retry=True
+        )
     if isinstance(error, exceptions.ConnectionError):
         text = f"cannot reach {url} ({_cause(error)}): check that the server runs and the address is right."
         return Failure(StoreUnavailableError(text), retry=True)
@@ -44,14 +49,24 @@ def read_failure(error: Exception, url: str) -> Failure:
 
 def _answered(error: exceptions.TransportError, url: str) -> Failure:
     status, reason, kind = error.status_code, _reason(error), _kind(error)
-    if kind == "cluster_block_exception":
-        return Failure(StoreWriteError(f"{url} takes no writes: {reason}; free disk space or lift the block."))
+    if is_block(_details(error), status):
+        return Failure(StoreWriteError(f"{url} takes no writes: {reason}; {LIFT_THE_BLOCK}."))
     if kind in ("search_context_missing_exception", "search_phase_execution_exception") and status == 404:
         return Failure(StoreError(f"the scan of {url} was paused too long, or the server restarted: begin it again."))
     if status in OVERLOADED:
         asked = retry_after_s(getattr(error, RETRY_AFTER, None))
-        return Failure(StoreUnavailableError(f"{url} is overloaded or down (status {status}: {reason})."), retry=True, retry_after_s=asked)
+        advice = f": {NODES_ARE_DOWN}" if status == UNAVAILABLE else ""
+        text = f"{url} is overloaded or down (status {status}: {reason}){advice}."
+        return Failure(StoreUnavailableError(text), retry=True, retry_after_s=asked)
     return Failure(_final(status, reason, url))
+
+
+def is_block(error: Mapping[str, Any], status: object) -> bool:
+    """Whether somebody has to lift a block: the server, when its disk has room again (429), or who set it (403).
+
+    One with status 503 goes by itself: the cluster is starting, or elects who manages it.
+    """
+    return error.get("type") == "cluster_block_exception" and status != UNAVAILABLE
 
 
 def _final(status: object, reason: str, url: str) -> StoreError:
@@ -73,6 +88,19 @@ def _untrusted(error: exceptions.TransportError, url: str) -> StoreError:
         f"the certificate of {url} is not trusted ({_cause(error)}): name the certificate authority with "
         f"{environment_names('opensearch')['ca_certs']}."
     )
+
+
+def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
+    """Return the answer if all shards took part and none gave up, else raise StoreUnavailableError: no part is taken for the whole."""
+    shards = answer.get("_shards") if isinstance(answer, Mapping) else None
+    if not isinstance(shards, Mapping):
+        raise StoreUnavailableError(f"{url} answered with something else than the result of a search: check that no proxy is in between.")
+    if shards.get("failed") or shards.get("skipped", 0) < 0:
+        raise StoreUnavailableError(f"{shards['failed']} of {shards.get('total')} shards of {url} did not answer: {NODES_ARE_DOWN}.")
+    if answer.get("timed_out"):
+        raise StoreUnavailableError(f"{url} ran out of time and found only a part: raise timeout_s, or see to the server.")
+    whole: Mapping[str, Any] = answer
+    return whole
 
 
 def retry_after_s(header: str | None) -> float | None:

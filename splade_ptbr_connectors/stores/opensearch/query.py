@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...batches import batched
-from ...errors import ConfigError, StoreCorruptError, StoreFormatError, StoreUnavailableError
+from ...errors import ConfigError, StoreCorruptError, StoreError, StoreFormatError, StoreUnavailableError
 from ...filters import Exists, Period, leaves
 from ...vectors import SparseVector
 from ..base import MAX_TOP_K, EngineFilter, Entry, Hit, ParsedFilter
@@ -17,6 +17,7 @@ from ..calls import Operation
 from ..passages import SOMEWHERE, FetchPoints, Head, Point, asks_for_text, head_of, tail_points, with_passages
 from ..payloads import PASSAGES_FIELD
 from .client import DEFAULT_MAX_CLAUSES, Capabilities, ask, detect
+from .failures import NODES_ARE_DOWN, check_whole, describe
 from .filters import Clauses, clause_count, restrict_to_tenant
 from .schema import Schema
 from .settings import OpenSearchSettings
@@ -45,6 +46,7 @@ WHOLE = ["doc_id", "hash", "sparse", "payload", "tenant", PASSAGES]
 PASSAGE_ORDER = [*ORDER, {PASSAGE: {"order": "asc", "missing": "_first"}}]
 MAX_PAGE = MAX_TOP_K  # index.max_result_window
 NO_PARTS = {"allow_partial_search_results": "false"}
+SNAPSHOT = {"keep_alive": SCAN_KEEP_ALIVE, "allow_partial_pit_creation": "false"}
 
 # -- bodies ----------------------------------------------------------------------------------------------------------
 
@@ -104,19 +106,6 @@ def all_of(clauses: Clauses) -> dict[str, Any]:
 # -- answers ---------------------------------------------------------------------------------------------------------
 
 
-def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
-    """Return the answer if all shards took part and none gave up, else raise StoreUnavailableError: no part is taken for the whole."""
-    shards = answer.get("_shards") if isinstance(answer, Mapping) else None
-    if not isinstance(shards, Mapping):
-        raise StoreUnavailableError(f"{url} answered with something else than the result of a search: check that no proxy is in between.")
-    if shards.get("failed") or shards.get("skipped", 0) < 0:
-        raise StoreUnavailableError(f"{shards['failed']} of {shards.get('total')} shards of {url} did not answer: see the server's log.")
-    if answer.get("timed_out"):
-        raise StoreUnavailableError(f"{url} ran out of time and found only a part: raise timeout_s, or see to the server.")
-    whole: Mapping[str, Any] = answer
-    return whole
-
-
 def hits(answer: Mapping[str, Any], url: str) -> list[Hit]:
     """The hits of a search. A score of zero is not a hit: the products were too small for a float32.
 
@@ -173,8 +162,7 @@ class Queries(Schema):
         yield from self.see_own_writes()
         order = PASSAGE_ORDER if self.keeps_passages else ORDER
         body = search_body((yield from self.query(query, top_k, clauses)), top_k, with_payload, order)
-        answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
-        return hits(check_whole(answer, self.url), self.url)
+        return hits((yield from self.asked(body)), self.url)
 
     def points(self, query: SparseVector, filter: ParsedFilter) -> FetchPoints:
         clauses = self.passing(filter)
@@ -188,15 +176,19 @@ class Queries(Schema):
             del body["stored_fields"]  # whose a document is, its _id tells
         rows = list[Mapping[str, Any]]()
         while True:
-            answer = yield from self._asked(body)
-            page = check_whole(answer, self.url)["hits"]["hits"]
+            page = (yield from self.asked(body))["hits"]["hits"]
             rows += page
             if len(page) < body["size"] or len(rows) >= count:
                 return found_points(rows[:count], self.tenant, self.url)
             body = {**body, "search_after": page[-1]["sort"], "size": min(count - len(rows), MAX_PAGE)}
 
-    def _asked(self, body: Mapping[str, Any]) -> Operation[Any]:
-        return (yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS)))
+    def asked(self, body: Mapping[str, Any]) -> Operation[Any]:
+        """The answer to a search of the index."""
+        return (yield from self.whole(lambda client: client.search(index=self.target, body=body, params=NO_PARTS)))
+
+    def whole(self, make: Callable[[Any], Any], *, retry: bool = True) -> Operation[Any]:
+        """The answer to a call in which every shard takes part, if necessary at the next attempt."""
+        return (yield from ask(make, lambda answer: check_whole(answer, self.url), retry=retry))
 
     def heads(self, keys: list[Any], whole: bool) -> Operation[dict[Any, Head]]:
         sources = yield from self.sources_of(keys, ["payload", PASSAGES, TENANT] if whole else [PASSAGES, TENANT])
@@ -290,13 +282,21 @@ class Queries(Schema):
         sources: dict[str, Mapping[str, Any]] = {}
         for some in batched(keys, MAX_PAGE):
             body = {"docs": [{"_id": key, "_source": fields} for key in some]}
-            answer = yield from ask(lambda client, body=body: client.mget(index=self.target, body=body))  # type: ignore[misc]
-            for doc in answer["docs"]:
-                if "error" in doc:
-                    raise self.deleted_meanwhile()
+            docs = yield from ask(lambda client, body=body: client.mget(index=self.target, body=body), self._checked)  # type: ignore[misc]
+            for doc in docs:
                 if doc.get("found") and self.tenant in (None, doc["_source"].get("tenant")):
                     sources[doc["_id"]] = doc["_source"]
         return sources
+
+    def _checked(self, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The documents of an answer to a request for several, each found or known not to be there."""
+        docs: list[Mapping[str, Any]] = answer["docs"]
+        error = next((doc["error"] for doc in docs if "error" in doc), None)
+        if error is None:
+            return docs
+        if error.get("type") == "index_not_found_exception":
+            raise self.deleted_meanwhile()
+        raise StoreUnavailableError(f"{self.url} could not look for a document ({describe(error)}): {NODES_ARE_DOWN}.")
 
     def restricted(self, filter: ParsedFilter) -> Clauses:
         """The clauses of a filter and of the tenant. Raises StoreFormatError for what an index of an earlier version cannot be asked."""
@@ -324,8 +324,7 @@ class Queries(Schema):
     def count(self, filter: ParsedFilter) -> Operation[int]:
         body = {"query": all_of(self.documents(filter))}
         yield from self.see_own_writes()
-        answer = yield from ask(lambda client: client.count(index=self.target, body=body))
-        return int(check_whole(answer, self.url)["count"])
+        return int((yield from self.whole(lambda client: client.count(index=self.target, body=body)))["count"])
 
     def has_field(self, asked: Exists) -> Operation[bool | None]:
         """Looks into the index, which takes no longer with more documents; an index of an earlier version does not know."""
@@ -335,19 +334,18 @@ class Queries(Schema):
 
     def _holds_any(self, filter: ParsedFilter) -> Operation[bool]:
         body, params = {"query": all_of(self.documents(filter))}, {"terminate_after": 1}
-        answer = yield from ask(lambda client: client.count(index=self.target, body=body, params=params), retry=False)
-        return bool(check_whole(answer, self.url)["count"])
+        answer = yield from self.whole(lambda client: client.count(index=self.target, body=body, params=params), retry=False)
+        return bool(answer["count"])
 
     def sample(self, size: int) -> Operation[list[Entry]]:
         yield from self.see_own_writes()
         body = {"query": all_of(self.documents(())), "size": size, "_source": WHOLE}
-        answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
-        return [to_entry(hit["_source"], self.url) for hit in check_whole(answer, self.url)["hits"]["hits"]]
+        return [to_entry(hit["_source"], self.url) for hit in (yield from self.asked(body))["hits"]["hits"]]
 
     def scan_page(self, cursor: Any, size: int, with_vectors: bool) -> Operation[tuple[list[Entry], Any]]:
         if cursor is None:
             yield from self.see_own_writes()
-            opened = yield from ask(lambda client: client.create_pit(index=self.target, params={"keep_alive": SCAN_KEEP_ALIVE}))
+            opened = yield from self.whole(lambda client: client.create_pit(index=self.target, params=SNAPSHOT))
             cursor = (opened["pit_id"], None)
         snapshot, after = cursor
         body = {
@@ -359,8 +357,8 @@ class Queries(Schema):
             "pit": {"id": snapshot, "keep_alive": SCAN_KEEP_ALIVE},
             **({"search_after": after} if after is not None else {}),
         }
-        answer = yield from ask(lambda client: client.search(body=body, params=NO_PARTS))
-        found = check_whole(answer, self.url)["hits"]["hits"]
+        answer = yield from self.whole(lambda client: client.search(body=body, params=NO_PARTS))
+        found = answer["hits"]["hits"]
         sources = [hit["_source"] for hit in found]
         entries = (yield from self.whole_entries(sources)) if with_vectors else [to_entry(source, self.url) for source in sources]
         snapshot = answer.get("pit_id", snapshot)
@@ -372,12 +370,16 @@ class Queries(Schema):
     def see_own_writes(self) -> Operation[None]:
         """Refresh the index if this store has written since, so that what it wrote is found."""
         if self.unseen and self.settings.read_own_writes and not self.loads:
-            self.unseen = False
             yield from self.refresh()
 
     def refresh(self, *, retry: bool = True, **params: Any) -> Operation[None]:
         """Let searches see what was written."""
-        yield from ask(lambda client: client.indices.refresh(index=self.target, params=params), retry=retry)
+        self.unseen = False  # first: what is written meanwhile may not be seen
+        try:
+            yield from self.whole(lambda client: client.indices.refresh(index=self.target, params=params), retry=retry)
+        except StoreError:
+            self.unseen = True
+            raise
 
     def info(self) -> Operation[dict[str, Any]]:
         server, index = (yield from self.server()), (yield from self.read())

@@ -12,6 +12,7 @@ from ..model_stamp import ModelStamp, StoreDescription
 from ..remote import Operations
 from ..settings import as_stored
 from .client import ask, detect
+from .failures import check_whole
 from .mapping import (
     ENGINE,
     LOADING,
@@ -188,9 +189,9 @@ def _put_settings(name: str, settings: Mapping[str, Any], *, patient: bool = Fal
 
 def _load_settings(index: Index, previous: Mapping[str, Any]) -> Operation[Mapping[str, Any]]:
     """Without replicas while the index is first filled: copying a filled one again would cost more than it saves."""
-    answer = yield from ask(lambda client: client.count(index=index.name))
+    answer = yield from ask(lambda client: client.count(index=index.name), lambda answer: check_whole(answer, index.name))
     interrupted = index.settings.get("index.number_of_replicas") != previous["index.number_of_replicas"]
-    return LOAD_SETTINGS_EMPTY if interrupted or not answer.get("count") else LOAD_SETTINGS
+    return LOAD_SETTINGS_EMPTY if interrupted or not answer["count"] else LOAD_SETTINGS
 
 
 def _check_sparse_vector(model: ModelStamp) -> Operation[None]:

@@ -144,7 +144,6 @@ class OpenSearchStore(RemoteStore[Writes]):
     def _close(self) -> None:
         """What was written is found by whoever opens the store next; without the refresh, a second later."""
         if self._operations.unseen and self.settings.read_own_writes:
-            self._operations.unseen = False
             try:
                 self._run(self._operations.refresh(retry=False))
             except SpladeConnectorsError as error:

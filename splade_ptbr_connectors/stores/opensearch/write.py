@@ -14,8 +14,8 @@ from ..payloads import PASSAGES_FIELD
 from ..replacement import replace_documents, sweep_passages
 from ..retries import UnfinishedError
 from .client import ask
-from .failures import describe
-from .query import NO_PARTS, Queries, all_of, check_whole
+from .failures import LIFT_THE_BLOCK, NODES_ARE_DOWN, UNAVAILABLE, describe, is_block
+from .query import Queries, all_of
 from .settings import OpenSearchSettings
 from .wire import (
     HEAD,
@@ -75,9 +75,9 @@ class Pending:
         reason = ""
         for action, item in zip(self.waiting, items, strict=False):
             status, error = _outcome(item)
-            if status is None or status in RETRIED:
+            if status is None or (status in RETRIED and not is_block(error, status)):
                 again.append(action)
-                reason = reason or describe(error) or f"status {status}"
+                reason = reason or _unsettled(error, status)
             elif status >= 400 and not _absent(item, status):
                 self._refuse(action, status, error)
         missing = self.waiting[len(items) :]
@@ -89,8 +89,8 @@ class Pending:
         kind = error.get("type")
         if kind == "index_not_found_exception":
             raise StoreNotFoundError(f"the index {self._index!r} was deleted or replaced meanwhile: open the store again.")
-        if kind == "cluster_block_exception":
-            raise StoreWriteError(f"the index {self._index!r} takes no writes: {describe(error)}; free disk space or lift the block.")
+        if is_block(error, status):
+            raise StoreWriteError(f"the index {self._index!r} takes no writes: {describe(error)}; {LIFT_THE_BLOCK}.")
         if status in (401, 403):
             raise StoreAccessError(f"the server does not let these credentials write to the index {self._index!r}: {describe(error)}.")
         self.refusals.append(Refusal(action.doc_id, describe(error) or f"status {status}"))
@@ -102,6 +102,12 @@ def _outcome(item: object) -> tuple[int | None, Mapping[str, Any]]:
         return None, {}
     status, error = outcome.get("status"), outcome.get("error")
     return (status if isinstance(status, int) else None), (error if isinstance(error, Mapping) else {"reason": error} if error else {})
+
+
+def _unsettled(error: Mapping[str, Any], status: int | None) -> str:
+    """Why a document is yet to be written."""
+    told = describe(error) or f"status {status}"
+    return f"{told}: {NODES_ARE_DOWN}" if status == UNAVAILABLE else told
 
 
 def _absent(item: Mapping[str, Any], status: int) -> bool:
@@ -163,8 +169,8 @@ class Writes(Queries):
         """Whether there may be documents of several passages; asked of the server once."""
         if self._met_passages is None and self.keeps_passages:
             body = {"query": {"exists": {"field": HEAD}}}
-            answer = yield from ask(lambda client: client.count(index=self.target, body=body, params={"terminate_after": 1}))
-            self._met_passages = check_whole(answer, self.url)["count"] > 0
+            answer = yield from self.whole(lambda client: client.count(index=self.target, body=body, params={"terminate_after": 1}))
+            self._met_passages = answer["count"] > 0
         return bool(self._met_passages)
 
     def write_heads(self, entries: Sequence[Entry]) -> Operation[list[Refusal]]:
@@ -215,8 +221,7 @@ class Writes(Queries):
         body: dict[str, Any] = {"query": query, "size": SWEPT_AT_ONCE, "sort": [{PASSAGE: "asc"}], "_source": [PASSAGE, "at"]}
         if cursor is not None:
             body["search_after"] = cursor
-        answer = yield from ask(lambda client: client.search(index=self.target, body=body, params=NO_PARTS))
-        rows = check_whole(answer, self.url)["hits"]["hits"]
+        rows = (yield from self.asked(body))["hits"]["hits"]
         return {row["_id"]: _about(row["_source"]) for row in rows}, rows[-1]["sort"] if len(rows) == SWEPT_AT_ONCE else None
 
     def write(self, actions: Sequence[Action]) -> Operation[list[Refusal]]:
@@ -257,7 +262,7 @@ class Writes(Queries):
         body = {"query": query, "size": SWEPT_AT_ONCE, "_source": TAILS}
         while True:
             yield from self.refresh()
-            found = check_whole((yield from self._asked(body)), self.url)["hits"]["hits"]
+            found = (yield from self.asked(body))["hits"]["hits"]
             if not found:
                 return deleted
             deleted += yield from self._delete([hit["_source"] for hit in found])
@@ -266,7 +271,7 @@ class Writes(Queries):
         body = {"query": query}
         params = {"conflicts": "proceed", "refresh": "true", "request_timeout": self.settings.load_timeout_s}
         yield from self.refresh()
-        counted = check_whole((yield from ask(lambda client: client.count(index=self.target, body=body))), self.url)
+        counted = yield from self.whole(lambda client: client.count(index=self.target, body=body))
         while True:
             answer = yield from ask(lambda client: client.delete_by_query(index=self.target, body=body, params=params), patient=True)
             if answer.get("failures") or answer.get("timed_out"):
@@ -276,7 +281,6 @@ class Writes(Queries):
 
     def finish_load(self) -> Operation[None]:
         """Let searches find what was loaded, and merge the index where that was asked for."""
-        self.unseen = False
         yield from self.refresh(request_timeout=self.settings.load_timeout_s)
         if self.settings.merge_segments is not None:
             params = {"max_num_segments": self.settings.merge_segments, "request_timeout": self.settings.load_deadline_s}

@@ -28,6 +28,7 @@ class Fault:
         reset: the connection is reset instead of an answer.
         items: how many outcomes of a bulk request are answered; the others took effect all the same.
         item_status: outcome of the first so many items, which do not take effect.
+        item_error: what these items say of it.
     """
 
     status: int | None = None
@@ -38,6 +39,7 @@ class Fault:
     reset: bool = False
     items: int | None = None
     item_status: tuple[int, ...] = ()
+    item_error: dict[str, str] = field(default_factory=lambda: {"type": "es_rejected_execution_exception", "reason": "rejected"})
 
 
 class StandIn:
@@ -92,6 +94,10 @@ class StandIn:
             return 200, {"count": len(self.documents), "_shards": {"total": 1, "failed": 0}}
         if last == "_search":
             return 200, self.search(json.loads(body))
+        if last == "_refresh":
+            return 200, {"_shards": {"total": 1, "failed": 0}}
+        if last == "point_in_time" and method == "POST":
+            return 200, {"pit_id": "p", "_shards": {"total": 1, "failed": 0}}
         if last == "plugins":
             return 200, []
         if parts[0] == "_cluster":
@@ -121,7 +127,7 @@ class StandIn:
             source = json.loads(next(lines)) if action == "index" else None
             status = next(statuses, None)
             if status is not None:
-                error = {"type": "es_rejected_execution_exception", "reason": f"rejected\nwith {status}"}
+                error = {**fault.item_error, "reason": f"{fault.item_error['reason']}\nwith {status}"}
                 items.append({action: {"_id": target["_id"], "status": status, "error": error}})
             elif source is not None:
                 self.documents[target["_id"]] = source

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -127,6 +129,44 @@ def test_a_server_that_takes_no_writes(store: OpenSearchStore, server: StandIn, 
     assert len(server.bulks) == 1
 
 
+FLOOD = {
+    "type": "cluster_block_exception",
+    "reason": "index [laws] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete "
+    "block];",
+}
+ELECTION = {"type": "cluster_block_exception", "reason": "blocked by: [SERVICE_UNAVAILABLE/2/no cluster-manager];"}
+
+
+@pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize("whole", [True, False], ids=["request", "items"])
+def test_a_full_disk_is_not_waited_for(store: OpenSearchStore, server: StandIn, status: int, whole: bool) -> None:
+    body = json.dumps({"error": FLOOD}).encode()
+    server.fail("_bulk", Fault(status=status, body=body) if whole else Fault(item_status=(status,) * 3, item_error=FLOOD))
+    with pytest.raises(errors.StoreWriteError, match="flood-stage watermark.*free disk space or lift the block, then run it again"):
+        store.load(TEN)
+    assert len(server.bulks) == 1
+    assert store.load(TEN) == []
+
+
+def test_a_cluster_that_elects_is_waited_for(store: OpenSearchStore, server: StandIn) -> None:
+    electing = Fault(status=503, body=json.dumps({"error": ELECTION}).encode())
+    server.fail("_bulk", electing, Fault(item_status=(503,) * 3, item_error=ELECTION))
+    assert store.load(TEN) == []
+    assert [ids for _, _, ids in server.bulks] == [IDS, IDS, IDS[:3]]
+    server.fail("_search", electing)
+    assert len(store.search(VECTOR)) == 10
+
+
+def test_a_cluster_that_stays_without_a_manager_is_no_full_disk(opening: Open, server: StandIn, ticking: None) -> None:
+    store = opening(settings={"load_deadline_s": 0.3, "deadline_s": 0.3})
+    electing = Fault(status=503, body=json.dumps({"error": ELECTION}).encode())
+    server.fail("_bulk", *[Fault(item_status=(503,), item_error=ELECTION)] * 100)
+    server.fail("_search", *[electing] * 100)
+    for use in (lambda: store.load(TEN), lambda: store.search(VECTOR)):
+        with pytest.raises(errors.StoreUnavailableError, match="no cluster-manager.*see that every node of the cluster runs"):
+            use()
+
+
 # -- 413 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -190,15 +230,66 @@ PARTIAL = [
 ]
 
 
+READS: dict[str, Callable[[OpenSearchStore], object]] = {
+    "_search": lambda store: store.search(VECTOR),
+    "_count": lambda store: store.count(),
+    "point_in_time": lambda store: list(store.scan()),
+    "_refresh": lambda store: (store.load(TEN), store.count()),
+}
+
+
+@pytest.mark.parametrize("path", READS)
 @pytest.mark.parametrize("body", PARTIAL)
-def test_a_part_is_never_taken_for_the_whole(store: OpenSearchStore, server: StandIn, body: bytes) -> None:
-    server.fail("_search", Fault(status=200, body=body))
-    with pytest.raises(errors.StoreUnavailableError):
+def test_a_part_is_never_taken_for_the_whole(opening: Open, server: StandIn, body: bytes, path: str, ticking: None) -> None:
+    store = opening(settings={"deadline_s": 0.3})
+    server.fail(path, *[Fault(status=200, body=body)] * 100)
+    with pytest.raises(errors.StoreUnavailableError, match="given up after"):
+        READS[path](store)
+    server.faults.clear()
+    READS[path](store)
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_shard_that_answers_at_the_next_attempt_is_waited_for(store: OpenSearchStore, server: StandIn, path: str) -> None:
+    server.fail(path, *[Fault(status=200, body=PARTIAL[0])] * 2)
+    READS[path](store)
+    assert not server.faults[path]
+
+
+def test_a_document_that_cannot_be_looked_for_is_not_a_missing_one(opening: Open, server: StandIn, ticking: None) -> None:
+    store = opening(settings={"deadline_s": 0.3})
+    store.load(TEN)
+    error = {"type": "no_shard_available_action_exception", "reason": "No shard available for [get [laws][d0]: routing [null]]"}
+    away = Fault(status=200, body=json.dumps({"docs": [{"_index": "laws", "_id": "d0", "error": error}]}).encode())
+    server.fail("_mget", away, away)
+    assert sorted(store.get(IDS)) == IDS
+    server.fail("_mget", *[away] * 100)
+    with pytest.raises(errors.StoreUnavailableError, match="No shard available.*see that every node of the cluster runs"):
+        store.get(IDS)
+    server.faults.clear()
+    error["type"] = "index_not_found_exception"
+    server.fail("_mget", Fault(status=200, body=json.dumps({"docs": [{"_index": "laws", "_id": "d0", "error": error}]}).encode()))
+    with pytest.raises(errors.StoreNotFoundError, match="deleted or replaced"):
+        store.get(IDS)
+
+
+def test_own_writes_are_seen_after_a_refresh_that_failed(store: OpenSearchStore, server: StandIn) -> None:
+    store.load(TEN)
+    server.fail("_refresh", Fault(status=500))
+    with pytest.raises(errors.StoreError):
         store.search(VECTOR)
-    if b'timed_out":true' not in body:
-        server.fail("_count", Fault(status=200, body=body))
-        with pytest.raises(errors.StoreUnavailableError):
-            store.count()
+    store.search(VECTOR)
+    store.search(VECTOR)
+    assert len([path for _, path in server.seen if path.endswith("_refresh")]) == 2
+
+
+def test_a_partial_count_does_not_take_the_replicas_of_a_filled_index_away(opening: Open, server: StandIn, ticking: None) -> None:
+    store = opening(settings={"deadline_s": 0.3})
+    server.fail("_count", *[Fault(status=200, body=b'{"count":0,"_shards":{"total":3,"failed":1}}')] * 100)
+    with pytest.raises(errors.StoreUnavailableError), store.loading():
+        pass
+    assert server.index is not None
+    assert "index.number_of_replicas" not in server.index["settings"]
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(reset=True), Fault(status=200, body=b"{"), Fault(delay_s=0.8)], ids=str)

@@ -1,0 +1,242 @@
+"""Nodes that are killed, a cluster that is red, disks that are full: nothing lost, nothing doubled, and an error that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from splade_ptbr_connectors import errors
+from splade_ptbr_connectors.ingestion.engine import IngestReport, aingest, ingest
+from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.stores.opensearch import OpenSearchStore
+from tests.cluster.conftest import COUNT, TEST_S, Answers, Open, answers
+from tests.support.collections import documents
+from tests.support.encoders import HashingEncoder
+from tests.support.opensearch_cluster import DISK_WATERMARKS, OpenSearchCluster
+
+IMPATIENT = {"timeout_s": 8, "deadline_s": 4, "load_timeout_s": 8, "load_deadline_s": 10}
+ALL = [f"d{n}" for n in range(COUNT)]
+Whole = Callable[[Store], None]
+Ingest = Callable[..., IngestReport]
+
+
+def _in_a_loop(records: Any, store: OpenSearchStore, **settings: Any) -> IngestReport:
+    async def run() -> IngestReport:
+        try:
+            return await aingest(records, store, **settings)
+        finally:
+            await store._connection.aclose()
+
+    return asyncio.run(run())
+
+
+def _copies(cluster: OpenSearchCluster, index: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = cluster.ask("GET", f"_cat/shards/{index}?format=json")
+    return found
+
+
+def _replicas(cluster: OpenSearchCluster, index: str) -> str:
+    settings = cluster.ask("GET", f"{index}/_settings?flat_settings=true")[index]["settings"]
+    return str(settings["index.number_of_replicas"])
+
+
+def _documents(*, at: int, event: Callable[[], object]) -> Iterator[dict[str, Any]]:
+    """All documents; something happens on the way."""
+    for n, document in enumerate(documents(COUNT)):
+        if n == at:
+            event()
+        yield document
+
+
+def test_shards_and_replicas_are_as_asked(cluster: OpenSearchCluster, opening: Open, assert_whole: Whole) -> None:
+    store = opening()
+    ingest(documents(COUNT), store)
+    cluster.start()
+    copies = _copies(cluster, store.collection)
+    assert sorted((copy["shard"], copy["prirep"]) for copy in copies) == [(str(n), kind) for n in range(3) for kind in "pr"]
+    assert {copy["state"] for copy in copies} == {"STARTED"}
+    assert Counter(copy["node"] for copy in copies) == {"node-0": 2, "node-1": 2, "node-2": 2}
+    assert (store.info()["shards"], store.info()["replicas"]) == (3, 1)
+    assert sum(int(copy["docs"]) for copy in copies if copy["prirep"] == "p") >= COUNT
+    assert_whole(store)
+    for node in (1, 2):
+        assert_whole(opening(node=node))
+
+
+@pytest.mark.parametrize("run", [ingest, _in_a_loop], ids=["ingest", "aingest"])
+def test_a_node_is_killed_and_comes_back_while_an_index_is_first_filled(
+    cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, run: Ingest
+) -> None:
+    """There are no replicas then: what lies on the node cannot be written until it is back."""
+
+    def kill_and_start() -> None:
+        cluster.kill(2)
+        cluster.starting(2)
+
+    store = opening()
+    report = run(_documents(at=700, event=kill_and_start), store)
+    assert (report.written, report.rejected) == (COUNT, 0)
+    cluster.start()
+    assert _replicas(cluster, store.collection) == "1"
+    assert_whole(store)
+
+
+def test_a_node_is_killed_while_more_is_added_and_the_load_does_not_wait_for_it(
+    cluster: OpenSearchCluster, opening: Open, assert_whole: Whole
+) -> None:
+    store = opening()
+    ingest(documents(COUNT // 2), store)
+    cluster.start()
+    report = ingest(_documents(at=1500, event=lambda: cluster.kill(2)), store)
+    assert (report.written, report.unchanged) == (COUNT - COUNT // 2, COUNT // 2)
+    assert_whole(store)
+    cluster.start(2)
+    assert_whole(store)
+    cluster.kill(0)  # what it held, the node has that was away
+    assert_whole(opening(node=1))
+
+
+def test_one_of_three_is_down_and_searches_answer_as_before(
+    cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, answers_of_one_node: Answers
+) -> None:
+    store = opening()
+    ingest(documents(COUNT), store)
+    cluster.start()
+    cluster.kill(1)
+    assert answers(store) == answers_of_one_node
+    assert_whole(store)
+
+
+def test_a_client_of_all_nodes_does_without_the_one_it_talked_to(
+    cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, answers_of_one_node: Answers
+) -> None:
+    first = opening()
+    ingest(documents(COUNT // 2), first)
+    cluster.start()
+    with OpenSearch(cluster.urls, timeout=60) as client:
+        store = OpenSearchStore.from_client(client, first.collection, encoder=HashingEncoder())
+        report = ingest(_documents(at=1500, event=lambda: cluster.kill(0)), store)
+        assert (report.written, report.unchanged) == (COUNT - COUNT // 2, COUNT // 2)
+        assert answers(store) == answers_of_one_node
+        assert_whole(store)
+        store.close()
+
+
+def _uses(store: OpenSearchStore) -> dict[str, Callable[[], object]]:
+    return {
+        "search": lambda: store.search("imposto renda"),
+        "count": store.count,
+        "get": lambda: store.get(ALL),
+        "scan": lambda: list(store.scan()),
+        "load": lambda: ingest(documents(COUNT + 50), store),
+    }
+
+
+@pytest.mark.parametrize("use", ["search", "count", "get", "scan", "load"])
+def test_a_node_without_replicas_is_gone_and_comes_back(cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, use: str) -> None:
+    store = opening(replicas=0, **IMPATIENT)
+    ingest(documents(COUNT), store)
+    cluster.kill(2)
+    with pytest.raises(errors.StoreUnavailableError, match="node") as caught:
+        _uses(store)[use]()
+    print(use, caught.value)
+    cluster.start(2)
+    assert store.search("imposto renda")
+    if use == "load":
+        store.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
+    assert_whole(store)
+
+
+@pytest.mark.parametrize("use", ["search", "count", "get", "scan", "load", "open"])
+def test_two_of_three_are_down_and_come_back(cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, use: str) -> None:
+    store = opening(**IMPATIENT)
+    ingest(documents(COUNT), store)
+    cluster.start()
+    cluster.kill(1, 2)
+    with pytest.raises(errors.StoreUnavailableError, match="node") as caught:
+        ({"open": lambda: opening(**IMPATIENT)} | _uses(store))[use]()
+    print(use, caught.value)
+    cluster.start(1, 2)
+    assert store.search("imposto renda")
+    if use == "load":
+        store.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
+    assert_whole(store)
+
+
+def test_a_node_is_killed_in_the_middle_of_a_scan(cluster: OpenSearchCluster, opening: Open, assert_whole: Whole) -> None:
+    store = opening()
+    ingest(documents(COUNT), store)
+    cluster.start()
+    with pytest.raises(errors.StoreError, match="begin it again"):
+        for n, _ in enumerate(store.scan()):
+            if n == 10:
+                cluster.kill(1)
+    assert_whole(store)
+
+
+# -- disks ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(cluster: OpenSearchCluster) -> Iterator[Callable[[bool], None]]:
+    """Lets all disks count as full, or not; returns when the nodes have noticed."""
+
+    def set_full(full: bool) -> None:
+        value = "1000tb" if full else None
+        settings = {f"{DISK_WATERMARKS}.{name}": value for name in ("low", "high", "flood_stage")}
+        cluster.ask("PUT", "_cluster/settings", {"persistent": settings})
+        deadline = time.monotonic() + 120
+        while bool(_blocked(cluster)) != full:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    yield set_full
+    set_full(False)
+
+
+def _blocked(cluster: OpenSearchCluster) -> list[str]:
+    state = cluster.ask("GET", "_cluster/state/blocks")
+    return sorted(state.get("blocks", {}).get("indices", {}))
+
+
+def test_full_disks_stop_a_load_that_goes_on_when_there_is_room(
+    cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, full: Callable[[bool], None], tmp_path: Path
+) -> None:
+    store = opening(load_deadline_s=2 * TEST_S)  # what is tried again does not end in time
+    with pytest.raises(errors.StoreWriteError, match="free disk space") as caught:
+        ingest(_documents(at=1000, event=lambda: full(True)), store, checkpoint=tmp_path / "checkpoint")
+    print(caught.value)
+    assert store.search("imposto renda")
+    assert 500 < store.count() < COUNT
+    with pytest.raises(errors.StoreWriteError, match="free disk space"):
+        ingest(documents(COUNT), store)
+    with pytest.raises(errors.StoreWriteError, match="free disk space"):
+        opening("t-another-x")
+    full(False)
+    position = json.loads((tmp_path / "checkpoint").read_text())["position"]
+    report = ingest(documents(COUNT), store, checkpoint=tmp_path / "checkpoint")
+    assert report.resumed_at == position > 0
+    assert report.written + report.unchanged == COUNT
+    cluster.start()
+    assert _replicas(cluster, store.collection) == "1"
+    assert_whole(store)
+
+
+def test_a_merge_and_a_deletion_on_full_disks(
+    cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, full: Callable[[bool], None]
+) -> None:
+    store = opening()
+    ingest(documents(COUNT + 50), store)
+    full(True)
+    assert store.search("imposto renda")
+    full(False)
+    store.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
+    assert_whole(store)
