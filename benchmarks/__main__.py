@@ -11,6 +11,7 @@ from benchmarks.encoding.models import models
 from benchmarks.hybrid.hybrid import hybrid
 from benchmarks.index.index import index
 from benchmarks.passages.long import long
+from benchmarks.stores.cluster import cluster
 from benchmarks.stores.embedded import embedded
 from benchmarks.stores.faces import faces
 from benchmarks.stores.first_use import first_use
@@ -25,6 +26,7 @@ from splade_ptbr_connectors.errors import SpladeConnectorsError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
+app.command("cluster")(cluster)
 app.command("embedded")(embedded)
 app.command("encode")(encode)
 app.command("faces")(faces)

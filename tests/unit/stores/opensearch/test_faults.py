@@ -142,7 +142,7 @@ ELECTION = {"type": "cluster_block_exception", "reason": "blocked by: [SERVICE_U
 def test_a_full_disk_is_not_waited_for(store: OpenSearchStore, server: StandIn, status: int, whole: bool) -> None:
     body = json.dumps({"error": FLOOD}).encode()
     server.fail("_bulk", Fault(status=status, body=body) if whole else Fault(item_status=(status,) * 3, item_error=FLOOD))
-    with pytest.raises(errors.StoreWriteError, match="flood-stage watermark.*free disk space or lift the block, then run it again"):
+    with pytest.raises(errors.StoreWriteError, match=r"flood-stage watermark.*free disk space or lift the block, then run it again"):
         store.load(TEN)
     assert len(server.bulks) == 1
     assert store.load(TEN) == []
@@ -163,7 +163,7 @@ def test_a_cluster_that_stays_without_a_manager_is_no_full_disk(opening: Open, s
     server.fail("_bulk", *[Fault(item_status=(503,), item_error=ELECTION)] * 100)
     server.fail("_search", *[electing] * 100)
     for use in (lambda: store.load(TEN), lambda: store.search(VECTOR)):
-        with pytest.raises(errors.StoreUnavailableError, match="no cluster-manager.*see that every node of the cluster runs"):
+        with pytest.raises(errors.StoreUnavailableError, match=r"no cluster-manager.*see that every node of the cluster runs"):
             use()
 
 
@@ -264,7 +264,7 @@ def test_a_document_that_cannot_be_looked_for_is_not_a_missing_one(opening: Open
     server.fail("_mget", away, away)
     assert sorted(store.get(IDS)) == IDS
     server.fail("_mget", *[away] * 100)
-    with pytest.raises(errors.StoreUnavailableError, match="No shard available.*see that every node of the cluster runs"):
+    with pytest.raises(errors.StoreUnavailableError, match=r"No shard available.*see that every node of the cluster runs"):
         store.get(IDS)
     server.faults.clear()
     error["type"] = "index_not_found_exception"
