@@ -23,8 +23,10 @@ from ..retries import Failure
 from .client import RETRY_AFTER
 
 UNAVAILABLE = 503
-OVERLOADED = (429, 502, UNAVAILABLE, 504)
+OVERLOADED = (429, 502, 504)
 NODES_ARE_DOWN = "see that every node of the cluster runs (GET /_cluster/health, /_cluster/allocation/explain)"
+BLOCKS = ("cluster_block_exception", "index_create_block_exception")
+AWAY = ("node_not_connected_exception", "node_disconnected_exception", "node_closed_exception", "connect_transport_exception")
 LIFT_THE_BLOCK = "free disk space or lift the block, then run it again"
 
 
@@ -53,9 +55,9 @@ def _answered(error: exceptions.TransportError, url: str) -> Failure:
         return Failure(StoreWriteError(f"{url} takes no writes: {reason}; {LIFT_THE_BLOCK}."))
     if kind in ("search_context_missing_exception", "search_phase_execution_exception") and status == 404:
         return Failure(StoreError(f"the scan of {url} was paused too long, or the server restarted: begin it again."))
-    if status in OVERLOADED:
+    if status in (*OVERLOADED, UNAVAILABLE) or is_away(_details(error)):
         asked = retry_after_s(getattr(error, RETRY_AFTER, None))
-        advice = f": {NODES_ARE_DOWN}" if status == UNAVAILABLE else ""
+        advice = "" if status in OVERLOADED else f": {NODES_ARE_DOWN}"
         text = f"{url} is overloaded or down (status {status}: {reason}){advice}."
         return Failure(StoreUnavailableError(text), retry=True, retry_after_s=asked)
     return Failure(_final(status, reason, url))
@@ -66,7 +68,13 @@ def is_block(error: Mapping[str, Any], status: object) -> bool:
 
     One with status 503 goes by itself: the cluster is starting, or elects who manages it.
     """
-    return error.get("type") == "cluster_block_exception" and status != UNAVAILABLE
+    return error.get("type") in BLOCKS and status != UNAVAILABLE
+
+
+def is_away(error: Mapping[str, Any]) -> bool:
+    """Whether the server asked another node that is gone, as it does until it notices; the status is 500 then."""
+    causes = error.get("root_cause")
+    return any(isinstance(each, Mapping) and each.get("type") in AWAY for each in [error, *(causes if isinstance(causes, list) else [])])
 
 
 def _final(status: object, reason: str, url: str) -> StoreError:

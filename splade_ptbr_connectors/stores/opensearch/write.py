@@ -14,7 +14,7 @@ from ..payloads import PASSAGES_FIELD
 from ..replacement import replace_documents, sweep_passages
 from ..retries import UnfinishedError
 from .client import ask
-from .failures import LIFT_THE_BLOCK, NODES_ARE_DOWN, UNAVAILABLE, describe, is_block
+from .failures import LIFT_THE_BLOCK, NODES_ARE_DOWN, UNAVAILABLE, describe, is_away, is_block
 from .query import Queries, all_of
 from .settings import OpenSearchSettings
 from .wire import (
@@ -75,7 +75,7 @@ class Pending:
         reason = ""
         for action, item in zip(self.waiting, items, strict=False):
             status, error = _outcome(item)
-            if status is None or (status in RETRIED and not is_block(error, status)):
+            if status is None or is_away(error) or (status in RETRIED and not is_block(error, status)):
                 again.append(action)
                 reason = reason or _unsettled(error, status)
             elif status >= 400 and not _absent(item, status):
@@ -107,7 +107,7 @@ def _outcome(item: object) -> tuple[int | None, Mapping[str, Any]]:
 def _unsettled(error: Mapping[str, Any], status: int | None) -> str:
     """Why a document is yet to be written."""
     told = describe(error) or f"status {status}"
-    return f"{told}: {NODES_ARE_DOWN}" if status == UNAVAILABLE else told
+    return f"{told}: {NODES_ARE_DOWN}" if status == UNAVAILABLE or is_away(error) else told
 
 
 def _absent(item: Mapping[str, Any], status: int) -> bool:

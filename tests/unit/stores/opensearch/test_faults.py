@@ -157,6 +157,26 @@ def test_a_cluster_that_elects_is_waited_for(store: OpenSearchStore, server: Sta
     assert len(store.search(VECTOR)) == 10
 
 
+def test_a_server_that_may_not_create_an_index_says_so_as_a_full_disk(opening: Open, server: StandIn) -> None:
+    blocked = {"type": "index_create_block_exception", "reason": "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];"}
+    server.fail("/laws", Fault(), Fault(status=403, body=json.dumps({"error": blocked}).encode()))
+    with pytest.raises(errors.StoreWriteError, match=r"create-index blocked.*free disk space"):
+        opening()
+
+
+GONE = {"type": "node_not_connected_exception", "reason": "[node-2][127.0.0.1:45541] Node not connected"}
+
+
+def test_a_node_that_has_just_died_is_no_refusal(store: OpenSearchStore, server: StandIn) -> None:
+    failed = {"type": "search_phase_execution_exception", "reason": "", "root_cause": [GONE], "failed_shards": [{"reason": GONE}]}
+    server.fail("_search", Fault(status=500, body=json.dumps({"error": failed}).encode()))
+    server.fail("_bulk", Fault(item_status=(500, 500), item_error=GONE))
+    assert store.load(TEN) == []
+    assert [ids for _, _, ids in server.bulks] == [IDS, IDS[:2]]
+    assert len(store.search(VECTOR)) == 10
+    assert not server.faults["_search"]
+
+
 def test_a_cluster_that_stays_without_a_manager_is_no_full_disk(opening: Open, server: StandIn, ticking: None) -> None:
     store = opening(settings={"load_deadline_s": 0.3, "deadline_s": 0.3})
     electing = Fault(status=503, body=json.dumps({"error": ELECTION}).encode())
