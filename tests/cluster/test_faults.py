@@ -117,10 +117,9 @@ def test_a_client_of_all_nodes_does_without_the_one_it_talked_to(cluster: OpenSe
 
 
 def _assert_each_says_that_a_node_is_down(uses: dict[str, Callable[[], object]]) -> None:
-    for name, use in uses.items():
-        with pytest.raises(errors.StoreUnavailableError, match="node") as caught:
+    for use in uses.values():
+        with pytest.raises(errors.StoreUnavailableError, match="node"):
             use()
-        print(name, caught.value)
 
 
 def _uses(store: OpenSearchStore) -> dict[str, Callable[[], object]]:
@@ -159,17 +158,6 @@ def test_two_of_three_are_down_and_come_back(cluster: OpenSearchCluster, opening
     assert ingest(documents(COUNT), store).unchanged == COUNT
 
 
-def test_a_node_is_killed_in_the_middle_of_a_scan(cluster: OpenSearchCluster, opening: Open, assert_whole: Whole) -> None:
-    store = opening()
-    ingest(documents(COUNT), store)
-    cluster.start()
-    with pytest.raises(errors.StoreError, match="begin it again"):
-        for n, _ in enumerate(store.scan()):
-            if n == 10:
-                cluster.kill(1)
-    assert_whole(store)
-
-
 # -- disks ---------------------------------------------------------------------------------------------------------------
 
 
@@ -199,9 +187,8 @@ def test_full_disks_stop_a_load_that_goes_on_when_there_is_room(
     cluster: OpenSearchCluster, opening: Open, assert_whole: Whole, full: Callable[[bool], None], tmp_path: Path
 ) -> None:
     store = opening(load_deadline_s=2 * TEST_S)  # what is tried again does not end in time
-    with pytest.raises(errors.StoreWriteError, match="free disk space") as caught:
+    with pytest.raises(errors.StoreWriteError, match="free disk space"):
         ingest(_documents(at=1000, event=lambda: full(True)), store, checkpoint=tmp_path / "checkpoint")
-    print(caught.value)
     assert store.search("imposto renda")
     assert 500 < store.count() < COUNT
     with pytest.raises(errors.StoreWriteError, match="free disk space"):

@@ -30,6 +30,8 @@ class OpenSearchCluster:
             "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports[size:]),
             "cluster.initial_cluster_manager_nodes": ",".join(names),
             "cluster.info.update.interval": "10s",
+            "indices.recovery.internal_action_timeout": "20s",  # else a copy whose source did not hear of it hangs for 15 minutes
+            "indices.recovery.recovery_activity_timeout": "30s",
             "cluster.routing.allocation.disk.threshold_enabled": "true",
             **{f"{DISK_WATERMARKS}.{name}": "1b" for name in ("low", "high", "flood_stage")},
         }

@@ -98,13 +98,22 @@ def _untrusted(error: exceptions.TransportError, url: str) -> StoreError:
     )
 
 
-def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
-    """Return the answer if all shards took part and none gave up, else raise StoreUnavailableError: no part is taken for the whole."""
+def check_none_failed(answer: Any, url: str) -> Mapping[str, Any]:
+    """What the answer says of the shards, if it names none that failed, else raise StoreUnavailableError."""
     shards = answer.get("_shards") if isinstance(answer, Mapping) else None
     if not isinstance(shards, Mapping):
         raise StoreUnavailableError(f"{url} answered with something else than the result of a search: check that no proxy is in between.")
-    if shards.get("failed") or shards.get("skipped", 0) < 0:
+    if shards.get("failed"):
         raise StoreUnavailableError(f"{shards['failed']} of {shards.get('total')} shards of {url} did not answer: {NODES_ARE_DOWN}.")
+    return shards
+
+
+def check_whole(answer: Any, url: str) -> Mapping[str, Any]:
+    """Return the answer if all shards took part and none gave up, else raise StoreUnavailableError: no part is taken for the whole."""
+    shards = check_none_failed(answer, url)
+    total, successful = shards.get("total", 0), shards.get("successful", shards.get("total", 0))
+    if successful < total:  # a shard without a copy that runs is not asked, and does not fail
+        raise StoreUnavailableError(f"{total - successful} of {total} shards of {url} have no copy that runs: {NODES_ARE_DOWN}.")
     if answer.get("timed_out"):
         raise StoreUnavailableError(f"{url} ran out of time and found only a part: raise timeout_s, or see to the server.")
     whole: Mapping[str, Any] = answer

@@ -17,7 +17,7 @@ from ..calls import Operation
 from ..passages import SOMEWHERE, FetchPoints, Head, Point, asks_for_text, head_of, tail_points, with_passages
 from ..payloads import PASSAGES_FIELD
 from .client import DEFAULT_MAX_CLAUSES, Capabilities, ask, detect
-from .failures import NODES_ARE_DOWN, check_whole, describe
+from .failures import NODES_ARE_DOWN, check_none_failed, check_whole, describe
 from .filters import Clauses, clause_count, restrict_to_tenant
 from .schema import Schema
 from .settings import OpenSearchSettings
@@ -376,7 +376,11 @@ class Queries(Schema):
         """Let searches see what was written."""
         self.unseen = False  # first: what is written meanwhile may not be seen
         try:
-            yield from self.whole(lambda client: client.indices.refresh(index=self.target, params=params), retry=retry)
+            yield from ask(
+                lambda client: client.indices.refresh(index=self.target, params=params),
+                lambda answer: check_none_failed(answer, self.url),  # copies that do not run are counted, and need no refresh
+                retry=retry,
+            )
         except StoreError:
             self.unseen = True
             raise
