@@ -141,9 +141,11 @@ def test_a_node_without_replicas_is_gone_and_comes_back(cluster: OpenSearchClust
     cluster.kill(2)
     _assert_each_says_that_a_node_is_down(_uses(store))
     cluster.start(2)
-    store.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
-    assert_whole(store)
-    assert ingest(documents(COUNT), store).unchanged == COUNT
+    assert store.search("imposto renda")
+    patient = opening()
+    patient.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
+    assert_whole(patient)
+    assert ingest(documents(COUNT), patient).unchanged == COUNT
 
 
 def test_two_of_three_are_down_and_come_back(cluster: OpenSearchCluster, opening: Open, assert_whole: Whole) -> None:
@@ -153,9 +155,11 @@ def test_two_of_three_are_down_and_come_back(cluster: OpenSearchCluster, opening
     cluster.kill(1, 2)
     _assert_each_says_that_a_node_is_down(_uses(store) | {"open": lambda: opening(**IMPATIENT)})
     cluster.start(1, 2)
-    store.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
-    assert_whole(store)
-    assert ingest(documents(COUNT), store).unchanged == COUNT
+    assert store.search("imposto renda")
+    patient = opening()
+    patient.delete([f"d{n}" for n in range(COUNT, COUNT + 50)])
+    assert_whole(patient)
+    assert ingest(documents(COUNT), patient).unchanged == COUNT
 
 
 # -- disks ---------------------------------------------------------------------------------------------------------------
