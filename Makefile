@@ -1,7 +1,7 @@
 # make demo   set everything up in .venv and run the main job on the sample collection
 # make test   set the test environment up in .venv-test and run the whole suite, a process per core and one more, since tests of servers
 #             and Ray wait (WORKERS=0: in this process)
-# make cluster  tests against three real OpenSearch nodes that are killed (Maven and a JDK 21; 3 GB of memory; about ten minutes)
+# make cluster  tests against three real OpenSearch nodes that are killed (Maven and a JDK 21; 3 GB of memory)
 # make check  lint and types
 # make site   the documentation as a site, in build/site
 PYTHON ?= python3
