@@ -180,9 +180,10 @@ def _numbers(vector: Any) -> list[float]:
         found = np.asarray(vector)
     except ValueError:  # lists of several lengths
         found = np.asarray(None)
-    if found.dtype.kind not in "fiu":
-        raise ModelFormatError(f"the dense encoder gave {vector!r:.80} as a vector: it must give real numbers.")
-    numbers: list[float] = found.astype(np.float32).tolist()
+    if found.dtype.kind not in "fiu" or found.ndim != 1:
+        raise ModelFormatError(f"the dense encoder gave {vector!r:.80} as a vector: it must give a list of real numbers.")
+    with np.errstate(over="ignore"):  # infinity is for the store to refuse, by the document's name
+        numbers: list[float] = found.astype(np.float32).tolist()
     return numbers
 
 

@@ -43,7 +43,7 @@ class Searcher(NamedTuple):
         """The best hits, best first; `embedding` is that of the query, where it has been made already."""
         if self.dense is None:
             return self.store.search(query, top_k, filter=filter, min_score=min_score)
-        embedding = embedding or self.dense.embed_query(query)
+        embedding = self.dense.embed_query(query) if embedding is None else embedding
         return self.store.search_hybrid(query, embedding, top_k, filter=filter, min_score=min_score, **self._fusion)
 
     async def ahits(
@@ -52,18 +52,22 @@ class Searcher(NamedTuple):
         """hits() without blocking the event loop."""
         if self.dense is None:
             return await self.store.asearch(query, top_k, filter=filter, min_score=min_score)
-        embedding = embedding or await self.dense.aembed_query(query)
+        embedding = await self.dense.aembed_query(query) if embedding is None else embedding
         return await self.store.asearch_hybrid(query, embedding, top_k, filter=filter, min_score=min_score, **self._fusion)
 
     def embedded(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records, with a model each with a dense vector; one that has its own keeps it. Raises ModelFormatError."""
         texts = self._to_embed(records)
-        return _with_vectors(records, self.dense.embed_documents(texts), len(texts)) if self.dense and texts else records
+        if self.dense is None or not texts:
+            return records
+        return _with_vectors(records, self.dense.embed_documents(texts), len(texts))
 
     async def aembedded(self, records: Sequence[Record]) -> Sequence[Record]:
         """embedded() without blocking the event loop."""
         texts = self._to_embed(records)
-        return _with_vectors(records, await self.dense.aembed_documents(texts), len(texts)) if self.dense and texts else records
+        if self.dense is None or not texts:
+            return records
+        return _with_vectors(records, await self.dense.aembed_documents(texts), len(texts))
 
     def check(self) -> None:
         """Raise ConfigError for settings that no hybrid search takes, and for a model whose vectors the store has no place for."""

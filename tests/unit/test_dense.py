@@ -190,7 +190,7 @@ def test_what_came_before_an_error_of_the_input_is_given_and_ingested(size: int,
         assert store.count() == 7
 
 
-@pytest.mark.parametrize("vectors", [None, ["abc"], [[0.5, 1j]], [["0.5", "1"]], [[0.5, [1.0]]], [None], [[True, False]]])
+@pytest.mark.parametrize("vectors", [None, ["abc"], [[0.5, 1j]], [["0.5", "1"]], [[0.5, [1.0]]], [None], [[True, False]], [1.0], [[[1.0]]]])
 def test_an_encoder_that_gives_no_numbers(vectors: Any) -> None:
     with pytest.raises(ModelFormatError, match="dense encoder gave"):
         list(with_dense([{"_id": "a", "text": "um"}], lambda texts: vectors))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, index
@@ -248,6 +249,28 @@ def test_vectors_of_another_size_or_number_store_nothing(store: Store) -> None:
     with pytest.raises(ModelFormatError, match="gave 11 vectors for 12 texts"):
         LangChainStore(store, dense=Forgetful()).add_documents(DOCUMENTS)
     assert store.count() == 0
+
+
+async def test_an_embedding_of_a_query_may_be_an_array_but_not_empty(store: Store) -> None:
+    vectors = LlamaIndexStore(store, dense=LetterEmbedding())
+    vectors.add(NODES)
+    expected = shown(store.search_hybrid("multa", embed("prazo"), 4))
+    asked = VectorStoreQuery(query_str="multa", similarity_top_k=4, query_embedding=np.array(embed("prazo")))  # type: ignore[arg-type]
+    for result in (vectors.query(asked), await vectors.aquery(asked)):
+        assert list(zip(result.ids or [], result.similarities or [], strict=True)) == expected
+    with pytest.raises(VectorError, match="empty"):
+        vectors.query(VectorStoreQuery(query_str="multa", query_embedding=[]))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_model_that_is_false_is_a_model(store: Store, asynchronous: bool) -> None:
+    class Empty(LetterEmbeddings):
+        def __len__(self) -> int:
+            return 0
+
+    vectors = LangChainStore(store, dense=Empty())
+    _ = asyncio.run(vectors.aadd_documents(DOCUMENTS)) if asynchronous else vectors.add_documents(DOCUMENTS)
+    assert all(entry.dense for entry in store.scan())
 
 
 def test_the_stores_of_this_package_say_how_long_their_dense_vectors_are(store: Store) -> None:
