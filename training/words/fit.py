@@ -122,7 +122,7 @@ def fit(
 
 def falling(optimizer: torch.optim.Optimizer, steps: int, *, least: float = 1e-3) -> torch.optim.lr_scheduler.LambdaLR:
     """The learning rate falls in a line to this share of it."""
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) + least)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / max(1, steps)) + least)
 
 
 def batches(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from splade_ptbr_connectors.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +24,22 @@ def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: 
 
 
 def resume(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Loads both in place; the step that they were saved after, 0 without a file."""
+    """Loads both in place; the step that they were saved after, 0 without a file.
+
+    Raises:
+        TrainingError: the file is damaged, or of something else.
+    """
     if not path.exists():
         return 0
-    kept: dict[str, Any] = torch.load(path, weights_only=True)
-    module.load_state_dict(kept["model"])
-    if "optimizer" in kept:
-        optimizer.load_state_dict(kept["optimizer"])
-    logger.info("training goes on behind step %d of %s", kept["step"], path)
-    return int(kept["step"])
+    try:
+        kept: dict[str, Any] = torch.load(path, weights_only=True)
+        module.load_state_dict(kept["model"])
+        if "optimizer" in kept:
+            optimizer.load_state_dict(kept["optimizer"])
+        step = int(kept["step"])
+    except (RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"the checkpoint {path} is damaged or of another model ({type(error).__name__}): delete it, and what it holds is learned again"
+        ) from error
+    logger.info("training goes on behind step %d of %s", step, path)
+    return step

@@ -65,6 +65,7 @@ def fit_similarity(collections: Sequence[Judged], shares: Mapping[str, float], s
         schedule.step()
         losses.append(loss.item())
     found = added.detach().numpy()
-    tenth = max(1, len(losses) // 10)
-    logger.info("similarity: loss %.3f to %.3f, norm %.2f", np.mean(losses[:tenth]), np.mean(losses[-tenth:]), np.linalg.norm(found))
+    if losses:
+        tenth = max(1, len(losses) // 10)
+        logger.info("similarity: loss %.3f to %.3f, norm %.2f", np.mean(losses[:tenth]), np.mean(losses[-tenth:]), np.linalg.norm(found))
     return np.asarray(np.eye(width, dtype=np.float32) + found, np.float32)

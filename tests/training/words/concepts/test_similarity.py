@@ -46,3 +46,8 @@ def test_a_large_decay_keeps_the_encoders_own_similarity() -> None:
 def test_where_words_decide_there_is_nothing_to_learn() -> None:
     found = fit_similarity([collection("a", 1, told_by_words=True)], {}, section())
     assert np.linalg.norm(found - np.eye(WIDTH)) < 0.5
+
+
+def test_without_batches_it_is_the_encoders_own_similarity() -> None:
+    found = fit_similarity([collection("a", 1, told_by_words=False)], {"a": 0}, section())
+    assert np.array_equal(found, np.eye(WIDTH))

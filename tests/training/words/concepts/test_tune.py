@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,25 @@ def test_cut_off_and_gone_on_with_is_the_same(student: SentenceEncoder, tmp_path
     student.load_state_dict(start)
     tune(student, *arguments, tmp_path / "cut")
     assert equal(whole, state(student))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(b"no checkpoint at all"),
+        lambda path: torch.save([1, 2], path),
+        lambda path: torch.save({"model": {"a": torch.zeros(2)}, "optimizer": {}, "step": 2}, path),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_named(damage: Callable[[Path], object], student: SentenceEncoder, tmp_path: Path) -> None:
+    arguments = ([collection(student, 3)], ([], []), CENTRES, {}, section(tuning_epochs=1), tmp_path)
+    tune(student, *arguments)
+    damage(tmp_path / module.CHECKPOINT)
+    with pytest.raises(TrainingError, match=r"checkpoint .*tuned\.pt is damaged or of another model .*: delete it"):
+        tune(student, *arguments)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run(student: SentenceEncoder, tmp_path: Path) -> None:
