@@ -13,7 +13,10 @@ TOLD = {"type": "TextError", "message": "the request has more than 16 MiB: a que
 
 
 class Protocol(H11Protocol):
-    """Answers a request that is too large: uvicorn's closes the connection on a client that is still sending, who then reads no answer."""
+    """Answers a request that is too large: uvicorn's closes the connection on a client that is still sending, who then reads no answer.
+
+    Where a request that was answered goes on with what is not HTTP, it closes the connection; uvicorn's answers once more, and fails.
+    """
 
     _answered = False
 
@@ -22,9 +25,14 @@ class Protocol(H11Protocol):
             super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        if len(self.conn.trailing_data[0]) <= MAX_REQUEST_BYTES:
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+        elif self.conn.our_state is h11.IDLE and len(self.conn.trailing_data[0]) > MAX_REQUEST_BYTES:
+            self._refuse()
+        else:
             super().send_400_response(msg)
-            return
+
+    def _refuse(self) -> None:
         self._answered = True
         body = json.dumps({"error": TOLD}).encode()
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]

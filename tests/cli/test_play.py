@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import urllib.error
@@ -65,6 +66,21 @@ def test_what_is_no_http_is_refused_at_once(url: str) -> None:
         with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
             connection.sendall(b"no HTTP at all\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_request_that_goes_on_with_what_is_not_http_is_closed_without_a_traceback(url: str) -> None:
+    with playing(url) as running:
+        there = urllib.parse.urlsplit(running.url)
+        with socket.create_connection((str(there.hostname), there.port or 0), timeout=120) as client:
+            head = "GET /api/search?q=gripe HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+            client.sendall(f"{head}1\r\na\r\n".encode())
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert {hit["doc_id"] for hit in json.load(answer)["hits"]} == {"1", "4"}
+            client.sendall(b"no chunk\r\n")
+            assert client.recv(1) == b""
+        code, err = running.interrupt()
+        assert code == 0 and "Traceback" not in err
 
 
 def _asking(running: Playing, query: str) -> str:
