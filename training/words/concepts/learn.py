@@ -103,7 +103,9 @@ def _same_recipe(recipe: WordsRecipe, folder: Path) -> None:
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != table:
         raise ConfigError(f"{folder} holds what a recipe with other concepts or data has learned: choose another --out, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    partial = path.with_suffix(".partial")  # a run that is cut off here leaves no half of it, which no later run could read
+    partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _rows(tokenizer: Tokenizer, texts: Texts, section: Concepts) -> tuple[list[list[int]], list[list[int]]]:

@@ -13,7 +13,7 @@ from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError
 from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.file import load_recipe
-from training.words.concepts import checkpoint, student, tune
+from training.words.concepts import checkpoint, learn, student, tune
 from training.words.run import train_words
 
 RECIPE = """
@@ -103,6 +103,22 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
     monkeypatch.undo()
     resumed = SpladeEncoder.load(train_words(load_recipe(recipe), data, tmp_path, resume=True))
     assert calls and resumed.fingerprint == SpladeEncoder.load(made).fingerprint
+
+
+def test_a_run_that_was_cut_off_while_it_wrote_its_recipe_down_goes_on(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def cut(path: Path, text: str, **options: str) -> None:
+        write(path, text[: len(text) // 2], **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(KeyboardInterrupt):
+        learn._same_recipe(load_recipe(recipe), tmp_path)
+    monkeypatch.undo()
+    learn._same_recipe(load_recipe(recipe), tmp_path)
 
 
 @pytest.mark.parametrize("change", ["concepts.size = 13", "data.paragraphs = 9", "model.min_count = 2"])
