@@ -37,8 +37,8 @@ from training.words.material import Material, TrainCollection
 logger = logging.getLogger(__name__)
 FOLDER = "concepts"
 _IDENTITY, _FILES = "recipe.json", "files"
-_LEARNED_FROM = ("data", "model", "concepts")
-"""Sections of a recipe: another text makes other pieces, for which a student's checkpoint is none."""
+_LEARNED_FROM = ("seed", "data", "model", "expansion", "concepts")
+"""Of a recipe: another text makes other pieces, for which a student's checkpoint is none, another gate other scores of words."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def _same_recipe(recipe: WordsRecipe, folder: Path) -> None:
     whole = recipe_table(recipe)
     path, table = folder / _IDENTITY, {name: whole[name] for name in _LEARNED_FROM}
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != table:
-        raise ConfigError(f"{folder} holds what a recipe with other concepts or data has learned: choose another --out, or delete it")
+        raise ConfigError(
+            f"{folder} holds what a recipe with another seed, expansion, data or concepts has learned: choose another --out, or delete it"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")  # a run that is cut off here leaves no half of it, which no later run could read
     partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

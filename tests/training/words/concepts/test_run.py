@@ -121,7 +121,7 @@ def test_a_run_that_was_cut_off_while_it_wrote_its_recipe_down_goes_on(
     learn._same_recipe(load_recipe(recipe), tmp_path)
 
 
-@pytest.mark.parametrize("change", ["concepts.size = 13", "data.paragraphs = 9", "model.min_count = 2"])
+@pytest.mark.parametrize("change", ["concepts.size = 13", "data.paragraphs = 9", "model.min_count = 2", "expansion.epochs = 3", "seed = 2"])
 def test_a_run_of_another_recipe_is_not_gone_on_with(change: str, made: Path, recipe: Path, data: Path) -> None:
-    with pytest.raises(ConfigError, match="recipe with other concepts"):
+    with pytest.raises(ConfigError, match="recipe with another seed"):
         train_words(load_recipe(recipe, [change]), data, made.parent, resume=True)
