@@ -78,8 +78,8 @@ def _on_field(field: object, wanted: object) -> list[Condition]:
     unknown = [key for key in wanted if key not in KEYS]
     if unknown or not wanted:
         near = difflib.get_close_matches(str(unknown[0])[:40].lstrip("$") if unknown else "", KEYS, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ConfigError(f"filter on {field!r} has the condition {_shown(wanted)}: use {', '.join(KEYS[:-1])} or {KEYS[-1]}{hint}.")
+        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{_did_you_mean(near)}, or for what is equal the value alone, or a list of values"
+        raise ConfigError(f"filter on {field!r} has the condition {_shown(wanted)}: {accepted}.")
     conditions = _ranges(field, {key: wanted[key] for key in BOUNDS if key in wanted})
     if "not" in wanted:
         conditions.append(_negated(_equals(field, wanted["not"])))
@@ -120,7 +120,8 @@ def _equal(field: str, value: object) -> Condition:
         return Period(field, gte=found, lte=found)
     if isinstance(value, float) and math.isfinite(value):
         return Range(field, gte=value, lte=value)
-    hint = "; filters are combined by $and, $or and $not" if field.startswith("$") else ""
+    near = difflib.get_close_matches(field[:40], COMBINING, 1) if field.startswith("$") else []
+    hint = f"; filters are combined by $and, $or and $not{_did_you_mean(near)}" if field.startswith("$") else ""
     raise ConfigError(
         f"filter on {field!r} compares with {_shown(value)}: strings, finite numbers, booleans, dates, date-times and None can be "
         f"compared{hint}."
@@ -177,6 +178,10 @@ def _number(field: str, key: str, number: object) -> float:
     # beyond 64 bits a payload has floats only: the next one compares with all of them as the integer does
     outward = {"gte": math.inf, "lt": math.inf, "gt": -math.inf, "lte": -math.inf}[key]
     return math.nextafter(nearest, outward) if (nearest < number if outward > 0 else nearest > number) else nearest
+
+
+def _did_you_mean(near: list[str]) -> str:
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _shown(value: object) -> str:

@@ -91,7 +91,8 @@ def _from_dsl(filter: object) -> Mapping[str, Any]:
     to_dict = getattr(filter, "to_dict", None)
     if callable(to_dict) and isinstance(query := to_dict(), Mapping) and len(query) == 1:
         return query
-    raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping, a NativeFilter, or a query of opensearch-py's DSL.")
+    accepted = "a mapping such as {'metadata.year': 2024}, a NativeFilter, or a query of opensearch-py's DSL"
+    raise ConfigError(f"filter is {type(filter).__name__}: it must be {accepted}.")
 
 
 def _clause(condition: Condition) -> dict[str, Any]:

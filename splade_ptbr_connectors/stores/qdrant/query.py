@@ -54,7 +54,8 @@ def to_qdrant(conditions: Iterable[Condition], rename: Callable[[str], str] = st
 
 def _native(filter: object) -> models.Filter:
     if not isinstance(filter, models.Filter):
-        raise ConfigError(f"filter is {type(filter).__name__}: it must be a mapping or a qdrant_client.models.Filter.")
+        accepted = "a mapping such as {'metadata.year': 2024}, or a qdrant_client.models.Filter"
+        raise ConfigError(f"filter is {type(filter).__name__}: it must be {accepted}.")
     return filter
 
 

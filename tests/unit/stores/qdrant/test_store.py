@@ -98,7 +98,7 @@ def test_a_native_filter_is_taken_and_confined_to_the_tenant(opening: Open) -> N
     assert (mine.count(), theirs.count(), everything.count()) == (0, 2, 2)
     with pytest.raises(errors.ConfigError, match="'_tenant' is not a field of a payload"):
         theirs.search(QUERY, filter={"_tenant": "A"})
-    with pytest.raises(errors.ConfigError, match=r"filter is str: it must be a mapping or a qdrant_client.models.Filter"):
+    with pytest.raises(errors.ConfigError, match=r"filter is str: it must be a mapping such as .*, or a qdrant_client.models.Filter"):
         mine.search(QUERY, filter="n = 1")
 
 
