@@ -88,8 +88,8 @@ def _nested(levels: int) -> Any:
         ({"_id": "a", "text": "x", 5: 1}, "field names are strings"),
         ({"_id": "a", "text": "x", "m": {5: 1}}, "field names are strings"),
         ({"_id": "a", "text": "x", "m": float("inf")}, "JSON has no such number"),
-        ({"_id": "a", "text": "x", "m": datetime.date(2020, 1, 1)}, "holds a date"),
-        ({"_id": "a", "text": "x", "m": {1, 2}}, "holds a set"),
+        ({"_id": "a", "text": "x", "m": datetime.date(2020, 1, 1)}, "holds a value of type date"),
+        ({"_id": "a", "text": "x", "m": {1, 2}}, "holds a value of type set"),
         ({"_id": "a", "text": "x", "m": _nested(30)}, "more than 20 levels"),
     ],
 )

@@ -333,7 +333,7 @@ def test_a_store_that_cannot_be_pickled_is_an_error_and_none_is_in_a_dump_or_rep
     ("node", "problem"),
     [
         ("texto", "must be a node of LlamaIndex"),
-        (TextNode(id_="a", text="t", metadata={"dia": datetime.date(2000, 1, 1)}), "holds a date in the field 'dia'"),
+        (TextNode(id_="a", text="t", metadata={"dia": datetime.date(2000, 1, 1)}), "holds a value of type date in the field 'dia'"),
         (TextNode(id_="a", text="t", metadata={"n": float("nan")}), "JSON has no such number"),
         (TextNode(id_=" ", text="t"), "blank"),
         (TextNode(id_="a", text=" "), "nothing to search for"),
