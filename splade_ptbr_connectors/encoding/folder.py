@@ -9,6 +9,7 @@ library does what it says, and one made to do harm (a chain of Replace that doub
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -171,7 +172,8 @@ def shipped_models() -> list[str]:
 
 
 def _download(name: str, files: list[str], revision: str | None, local_files_only: bool) -> Path:
-    shipped = ", ".join(shipped_models()) or "none"
+    near = difflib.get_close_matches(name[:40], shipped_models(), 1)
+    shipped = (", ".join(shipped_models()) or "none") + (f"; did you mean {near[0]!r}?" if near else "")
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFoundError(f"no model {name!r}: it is neither a folder here nor a shipped model (shipped: {shipped}).")
     from huggingface_hub import snapshot_download
