@@ -110,7 +110,8 @@ def _checked_scalar(value: object, owner: str, field: str | None) -> Any:
             accepted = f"{SMALLEST_INTEGER} to {LARGEST_INTEGER} can be stored"
             raise RecordError(f"{owner} holds the integer {integer_text(value)}{where}: {accepted}, write it as a string.")
     elif not isinstance(value, float):
-        raise RecordError(f"{owner} holds a value of type {type(value).__name__}{where}: only JSON values can be stored, so write it as a string or leave it out.")
+        what = f"a value of type {type(value).__name__}"
+        raise RecordError(f"{owner} holds {what}{where}: only JSON values can be stored, write it as a string.")
     elif not math.isfinite(value):
         raise RecordError(f"{owner} holds {value}{where}: JSON has no such number.")
     return value

@@ -78,7 +78,7 @@ def _on_field(field: object, wanted: object) -> list[Condition]:
     unknown = [key for key in wanted if key not in KEYS]
     if unknown or not wanted:
         near = difflib.get_close_matches(str(unknown[0])[:40].lstrip("$") if unknown else "", KEYS, 1)
-        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{_did_you_mean(near)}, or for what is equal the value alone, or a list of values"
+        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{_did_you_mean(near)}; equal to a value is the value alone, or a list of some"
         raise ConfigError(f"filter on {field!r} has the condition {_shown(wanted)}: {accepted}.")
     conditions = _ranges(field, {key: wanted[key] for key in BOUNDS if key in wanted})
     if "not" in wanted:

@@ -332,7 +332,8 @@ class EdgeStore(Store):
         """The engine's filter: whatever `filter` allows, only this tenant's documents pass."""
         native = filter.filter if isinstance(filter, EngineFilter) else to_edge(filter) if filter else None
         if native is not None and not isinstance(native, edge.Filter):
-            raise ConfigError(f"filter is {type(native).__name__}: it must be a mapping such as {{'metadata.year': 2024}}, or a qdrant_edge.Filter.")
+            accepted = "a mapping such as {'metadata.year': 2024}, or a qdrant_edge.Filter"
+            raise ConfigError(f"filter is {type(native).__name__}: it must be {accepted}.")
         if self.tenant is None:
             return native
         mine = to_edge((AnyOf(TENANT_FIELD, (self.tenant,)),))

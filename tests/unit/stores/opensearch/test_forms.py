@@ -251,7 +251,7 @@ def test_a_native_filter_nested_beyond_what_a_server_takes() -> None:
 
 @pytest.mark.parametrize("filter", [7, "a", [1], object(), NativeFilter])
 def test_what_is_no_filter(filter: Any) -> None:
-    with pytest.raises(errors.ConfigError, match="must be a mapping such as .*, a NativeFilter"):
+    with pytest.raises(errors.ConfigError, match=r"must be a mapping such as .*, a NativeFilter"):
         restrict_to_tenant(EngineFilter(filter), None)
 
 
