@@ -74,6 +74,12 @@ class Searcher(NamedTuple):
         check_fusion(self.dense_weight, self.rrf_k)
         if self.prefetch is not None:
             check_top_k("prefetch", self.prefetch)
+        unused = next((name for name, value in self._fusion.items() if value is not None), None)
+        if self.dense is None and unused is not None:
+            raise ConfigError(
+                f"{unused} is {self._fusion[unused]!r}, and without dense there is no dense search to fuse: give the model of the store's "
+                f"dense vectors as dense, or leave {unused} out."
+            )
         if self.dense is not None and self.store.dense_size is None:
             raise ConfigError(
                 f"dense is given, and the store {self.store.url} keeps no dense vectors: create one on edge: or Qdrant with the setting "

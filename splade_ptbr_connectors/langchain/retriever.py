@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -111,6 +111,11 @@ class SpladeRetriever(BaseRetriever):
         if isinstance(value, Mapping):
             parse_filter(value)
         return value
+
+    @model_validator(mode="after")
+    def _check_searcher(self) -> Self:
+        self._searcher.check()
+        return self
 
     def search_with_scores(
         self, query: str, k: int | None = None, filter: Any | None = None, min_score: float | None = None

@@ -10,10 +10,9 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from ..hybrid import Searcher
+from ..hybrid import Searcher, check_is_model
 from ..retrieval import awords_metadata, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
-from ..stores.fusion import check_fusion
 from ..stores.search import check_min_score
 from ..validation import check
 from .dense_embedding import ByLangChainsNames
@@ -75,10 +74,10 @@ class SpladeRetriever(BaseRetriever):
         check_min_score(min_score)
         self.min_score = min_score
         self.content_key = content_key
+        check_is_model(dense, BaseEmbedding, "LlamaIndex", "E5Embedding()")
         self.dense = dense
-        self.prefetch = None if prefetch is None else check_top_k("prefetch", prefetch)
-        check_fusion(dense_weight, rrf_k)
-        self.dense_weight, self.rrf_k = dense_weight, rrf_k
+        self.prefetch, self.dense_weight, self.rrf_k = prefetch, dense_weight, rrf_k
+        self._searcher.check()
         View(content_key, content, neighbours)  # ConfigError now, not at the first query
         self.content, self.neighbours = content, neighbours
         check("explain", explain, bool)

@@ -28,6 +28,10 @@ class Recording(MemoryStore):
         super().__init__(HashingEncoder())
         self.asked: list[tuple[Any, ...]] = []
 
+    @property
+    def dense_size(self) -> int:
+        return len(LETTERS)
+
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         self.asked.append(search)
         return [Hit("d1", 0.5, {"text": "café"})]
@@ -89,6 +93,23 @@ def test_bad_settings_of_the_fusion_are_refused_at_construction(bad: dict[str, A
         LangChainRetriever(store=Recording(), dense=LetterEmbeddings(), **bad)
     with pytest.raises(ConfigError, match=name):
         LlamaIndexRetriever(Recording(), dense=LetterEmbedding(), **bad)
+
+
+@pytest.mark.parametrize("unused", [{"dense_weight": 0.3}, {"rrf_k": 60}, {"prefetch": 50}], ids=str)
+def test_settings_of_the_fusion_need_a_dense_model(unused: dict[str, Any]) -> None:
+    for make in (LangChainRetriever, LlamaIndexRetriever):
+        with pytest.raises(ConfigError, match=f"{next(iter(unused))} is .*: give the model"):
+            make(store=Recording(), **unused)
+
+
+def test_a_dense_model_needs_a_store_with_dense_vectors() -> None:
+    store = MemoryStore(HashingEncoder())
+    with pytest.raises(ConfigError, match="keeps no dense vectors"):
+        LangChainRetriever(store=store, dense=LetterEmbeddings())
+    with pytest.raises(ConfigError, match="keeps no dense vectors"):
+        LlamaIndexRetriever(store, dense=LetterEmbedding())
+    with pytest.raises(ConfigError, match="dense is a str: it must be an embedding model of LlamaIndex"):
+        LlamaIndexRetriever(Recording(), dense="e5")
 
 
 def test_what_is_no_settings_at_all_is_told_by_pydantic() -> None:
