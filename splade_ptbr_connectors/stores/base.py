@@ -140,7 +140,7 @@ class Store(Handle):
             group: False returns passages as hits of their own: the top_k best, several of one document among them.
             min_score: hits with a smaller score are left out.
         """
-        vector, conditions = self._prepared(query, top_k, filter, min_score)
+        vector, conditions = self._prepared(query, top_k, filter, min_score, group)
         if not len(vector):
             return []
         hits = [] if self._met_passages else self._search(vector, top_k, conditions, with_payload)
@@ -164,7 +164,7 @@ class Store(Handle):
         min_score: float | None = None,
     ) -> list[Hit]:
         """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
-        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter, min_score)
+        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter, min_score, group)
         if not len(vector):
             return []
         hits = [] if self._met_passages else await self._asearch(vector, top_k, conditions, with_payload)
@@ -374,10 +374,10 @@ class Store(Handle):
     # -- checks -----------------------------------------------------------------------------------------------------
 
     def _prepared(
-        self, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None
+        self, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None, group: bool
     ) -> tuple[SparseVector, ParsedFilter]:
         self._check_open()
-        return checked_search(self.encoder, query, top_k, filter, min_score)
+        return checked_search(self.encoder, query, top_k, filter, min_score, group)
 
     def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
         vocab_size = self.encoder.vocab_size

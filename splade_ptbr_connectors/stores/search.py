@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..validation import check
 from ..vectors import SparseVector
 from .entries import Filter, Hit, HybridSearch, ParsedFilter, check_dense, check_prefetch, check_top_k, parsed
 from .fusion import check_fusion
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def checked_search(
-    encoder: Encoder, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None
+    encoder: Encoder, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None, group: bool = True
 ) -> tuple[SparseVector, ParsedFilter]:
     """Vector and filter of a search. Raises ConfigError, TextError, VectorError."""
     check_top_k("top_k", top_k)
     check_min_score(min_score)
+    check("group", group, bool)
     vector = query if isinstance(query, SparseVector) else encoder.encode_query(query)
     vector.check_vocabulary(encoder.vocab_size)
     return vector, parsed(filter)

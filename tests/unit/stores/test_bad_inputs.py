@@ -94,6 +94,15 @@ def test_a_bad_entry_keeps_its_batch_from_the_engine(watched: Watched, bad: Any)
     assert seen() == before
 
 
+@pytest.mark.parametrize("group", ["false", 0, None])
+def test_a_group_that_is_no_boolean(watched: Watched, group: Any) -> None:
+    store, seen = watched
+    before = seen()
+    with pytest.raises(errors.ConfigError, match=r"group is .*: it must be true or false"):
+        store.search(VECTOR, group=group)
+    assert seen() == before
+
+
 @pytest.mark.parametrize("top_k", [0, -1, 10_001, 10**9, 2.0, "3", None, True, float("nan")])
 def test_a_bad_top_k(watched: Watched, top_k: Any) -> None:
     store, seen = watched
