@@ -97,6 +97,10 @@ def test_of_an_encoder_that_shows_no_pieces_the_words_are_its_terms(retrieve: Re
 class Hybrid(MemoryStore):
     """Its fused score is not that of the sparse search."""
 
+    @property
+    def dense_size(self) -> int:
+        return 4
+
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         return [hit._replace(score=0.01) for hit in self._search(search.query, search.top_k, search.filter, True)]
 
