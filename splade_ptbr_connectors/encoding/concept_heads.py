@@ -26,6 +26,8 @@ Side = Literal["query", "document"]
 Floats = NDArray[np.float32]
 RIDGE = 0.02
 """Added to the correlations' diagonal: they are rounded to int8, which may make near twins more than alike."""
+AT_ONCE = 2
+"""Concepts that are taken before all weights are found anew: one by one, much the same ones cost twice as long."""
 ROUNDED = 0.02  # by which rounding may move them
 SMALLEST, LARGEST = 1e-6, 1e6  # beyond these, weights would leave float32
 
@@ -83,7 +85,7 @@ class QueryHead:
 
 
 def pursued(ridged: Floats, towards: Floats, top: int) -> tuple[list[int], NDArray[np.float64]]:
-    """At most `top` concepts, and their weights u > 0: each time the one that helps most, then all weights anew.
+    """At most `top` concepts, and their weights u > 0: each time the AT_ONCE that help most, then all weights anew.
 
     Args:
         ridged: [C, C] correlations, RIDGE added to their diagonal.
@@ -92,11 +94,13 @@ def pursued(ridged: Floats, towards: Floats, top: int) -> tuple[list[int], NDArr
     chosen = list[int]()
     weights: NDArray[np.float64] = np.zeros(0)
     left = towards
-    for _ in range(top):
-        best = int(np.argmax(left))
-        if left[best] <= 0 or best in chosen:
+    for start in range(0, top, AT_ONCE):
+        number = min(AT_ONCE, top - start, len(left))
+        best = np.argpartition(-left, number - 1)[:number]
+        helping = best[left[best] > 0]
+        if not len(helping):
             break
-        chosen.append(best)
+        chosen += helping.tolist()
         while True:
             rows = ridged[chosen]
             try:
