@@ -197,7 +197,9 @@ def parse_pruning(text: str) -> Pruning:
 def _parse_step(step: str, text: str) -> Pruning:
     name, _, value = (part.strip() for part in step.partition("="))
     if name not in _STEPS:
-        raise ConfigError(f"pruning {text!r}: {step!r} must be top_k=N, threshold=WEIGHT, quantile=SHARE or none: {_EXAMPLE}.")
+        raise ConfigError(
+            f"pruning {text!r}: {step!r} must be top_k=N, threshold=WEIGHT, quantile=SHARE or none: write for example {_EXAMPLE}."
+        )
     read, kind = _STEPS[name]
     number = read(value)
     if number is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..filters import read_filter
 from ..hits import add_words, hit_to_dict
 from ..languages import fill
 from .console import emit, show_hits, spoken
@@ -44,6 +43,8 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search a store with a Portuguese query."""
+    from ..filters import read_filter
+
     conditions = None if filter is None else read_filter(filter, "--filter")
     with open_filled_store(store, model, tenant, setting) as opened:
         started = time.perf_counter()

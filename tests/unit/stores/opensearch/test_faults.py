@@ -293,7 +293,7 @@ def test_a_shard_that_answers_at_the_next_attempt_is_waited_for(store: OpenSearc
 
 
 def test_a_document_that_cannot_be_looked_for_is_not_a_missing_one(opening: Open, server: StandIn, ticking: None) -> None:
-    store = opening(settings={"deadline_s": 0.3})
+    store = opening(settings={"deadline_s": 2.0})
     store.load(TEN)
     error = {"type": "no_shard_available_action_exception", "reason": "No shard available for [get [laws][d0]: routing [null]]"}
     away = Fault(status=200, body=json.dumps({"docs": [{"_index": "laws", "_id": "d0", "error": error}]}).encode())
