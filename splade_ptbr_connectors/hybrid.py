@@ -10,6 +10,7 @@ from .dense import checked_vectors
 from .errors import ConfigError
 from .records import Record
 from .stores.base import Filter, Hit, Store, check_top_k
+from .stores.engines import DENSE_ENGINES
 from .stores.fusion import check_fusion
 
 
@@ -82,8 +83,8 @@ class Searcher(NamedTuple):
             )
         if self.dense is not None and self.store.dense_size is None:
             raise ConfigError(
-                f"dense is given, and the store {self.store.url} keeps no dense vectors: create one on edge: or Qdrant with the setting "
-                "dense_size, how many numbers a vector of the model has, or leave dense out."
+                f"dense is given, and the store {self.store.url} keeps no dense vectors: create one on {DENSE_ENGINES} with the "
+                "setting dense_size, how many numbers a vector of the model has, or leave dense out."
             )
 
     @property

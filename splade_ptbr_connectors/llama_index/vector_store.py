@@ -111,7 +111,7 @@ class SpladeVectorStore(BasePydanticVectorStore):
 
         Raises:
             RecordError, TextError: a node that cannot be stored, or two different ones of one id; nothing was stored.
-            ModelFormatError: an embedding is no vector of numbers; nothing was stored.
+            ModelFormatError: an embedding is not a vector of numbers; nothing was stored.
             StoreRefusedError: the encoder or the engine refused single nodes; the others are stored.
         """
         add(self._searcher.embedded(self._records(nodes)), self.store)
