@@ -24,12 +24,12 @@ from training.words.concepts.directions import Directions, Embedded, fit_directi
 from training.words.concepts.moments import moments_of
 from training.words.concepts.names import names_of
 from training.words.concepts.pieces import fewer_pieces
-from training.words.concepts.save import save_concepts
+from training.words.concepts.save import Centres, save_concepts
 from training.words.concepts.similarity import Judged, fit_similarity
 from training.words.concepts.student import Side, distil, round_student, student_of
-from training.words.concepts.teacher import Embeddings, SentenceEncoder, embed_all, tokenized
+from training.words.concepts.teacher import Embeddings, SentenceEncoder, embed_all, mean_of, tokenized
 from training.words.concepts.texts import Texts, gather_texts
-from training.words.concepts.tune import Centres, Pairs, Tuned, tune
+from training.words.concepts.tune import Pairs, Tuned, tune
 from training.words.counts import vectors_matrix
 from training.words.fit import relevant_columns
 from training.words.material import Material, TrainCollection
@@ -84,7 +84,7 @@ def learn_concepts(
     tune(student, *_to_tune_on(material.collections, texts, sides, word_scores), recipe.data.share, section, folder)
     round_student(student)
     found = [embed_all(side.rows, lambda: student, folder, what=f"student-{n}") for n, side in enumerate(sides)]
-    centres = _mean(found[0]), _mean(found[1])
+    centres = mean_of(found[0]), mean_of(found[1])
     queries, documents = (_centred(rows, centre) for rows, centre in zip(found, centres, strict=True))
     similarity = fit_similarity(_judged(material.collections, texts, queries, documents, word_scores), recipe.data.share, section)
     terms = vectors_matrix(material.words.counted(material.terms(texts.documents)), len(material.weights))
@@ -117,10 +117,6 @@ def _rows(tokenizer: Tokenizer, texts: Texts, section: Concepts) -> tuple[list[l
     )
 
 
-def _mean(rows: Embeddings) -> NDArray[np.float32]:
-    return np.asarray(rows.astype(np.float32).mean(axis=0))
-
-
 def _centred(rows: Embeddings, centre: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit_vectors(rows.astype(np.float32) - centre)
 
@@ -129,7 +125,7 @@ def _to_tune_on(
     collections: Sequence[TrainCollection], texts: Texts, sides: tuple[Side, Side], word_scores: Sequence[NDArray[np.float32]]
 ) -> tuple[list[Tuned], Pairs, Centres]:
     """The collections and pairs with the teacher's embeddings, and the means of these."""
-    centres = _mean(sides[0].taught), _mean(sides[1].taught)
+    centres = sides[0].centre, sides[1].centre
     judged = _judged(collections, texts, *(_centred(side.taught, centre) for side, centre in zip(sides, centres, strict=True)), word_scores)
     queries, documents = dict(zip(texts.queries, sides[0].rows, strict=True)), dict(zip(texts.documents, sides[1].rows, strict=True))
     tuned = [

@@ -8,7 +8,6 @@ Queries and passages lie in different corners of the space, so that each is comp
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,9 @@ from torch.nn import functional
 
 from splade_ptbr_connectors.encoding.quantization import round_rows
 from splade_ptbr_connectors.errors import TrainingError
-from training.measure.progress import bar
 from training.recipe.concepts import Concepts
-from training.words.concepts.checkpoint import resume, save
-from training.words.concepts.teacher import Embeddings, SentenceEncoder, TokenIds
+from training.words.concepts.stage import Stage
+from training.words.concepts.teacher import Embeddings, SentenceEncoder, TokenIds, mean_of
 
 logger = logging.getLogger(__name__)
 IN_BATCH_TEMPERATURE = 0.1
@@ -46,7 +44,7 @@ class Side:
     @property
     def centre(self) -> NDArray[np.float32]:
         """[H] their mean."""
-        return np.asarray(self.taught.astype(np.float32).mean(axis=0))
+        return mean_of(self.taught)
 
 
 def student_of(teacher: Path, ids: NDArray[np.int64], layers: tuple[int, ...]) -> SentenceEncoder:
@@ -78,29 +76,18 @@ def distil(student: SentenceEncoder, sides: tuple[Side, Side], section: Concepts
     Raises:
         TrainingError: the loss is not a number.
     """
-    learned = {name: value for name, value in student.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(learned.values(), section.lr, betas=(0.9, 0.98), weight_decay=0.01)
     centres = [torch.from_numpy(side.centre) for side in sides]
-    done, losses = resume(folder / CHECKPOINT, student, optimizer), list[float]()
-    batches = _batches(sides, section, done)
-    for step in bar(range(done, section.steps), "distilling", True, total=section.steps - done):
-        number, chosen = next(batches)
-        for group in optimizer.param_groups:
-            group["lr"] = section.lr * schedule(step, section.steps, WARMUP_STEPS)
-        texts = sides[number]
-        found = student.embed([texts.rows[n] for n in chosen])
-        wanted = functional.normalize(torch.from_numpy(texts.taught[chosen].astype(np.float32)), dim=1)
-        loss = _loss(found, wanted, centres[number], section)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(f"the loss of step {step + 1} is {losses[-1]}: the student has diverged; train with a lower concepts.lr")
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learned.values(), 1.0)
-        optimizer.step()
-        if (step + 1) % section.checkpoint_every == 0 or step + 1 == section.steps:
-            logger.info("student, step %d: loss %.4f", step + 1, float(np.mean(losses[-section.checkpoint_every :])))
-            save(folder / CHECKPOINT, student, optimizer, step + 1)
+
+    def losses(done: int) -> Iterator[Tensor]:
+        for number, chosen in _batches(sides, section, done):
+            texts = sides[number]
+            found = student.embed([texts.rows[n] for n in chosen])
+            wanted = functional.normalize(torch.from_numpy(texts.taught[chosen].astype(np.float32)), dim=1)
+            yield _loss(found, wanted, centres[number], section)
+
+    learned = [value for value in student.parameters() if value.requires_grad]
+    stage = Stage("distilling", "concepts.lr", section.steps, WARMUP_STEPS, folder / CHECKPOINT, section.checkpoint_every)
+    stage.train(student, [{"params": learned, "lr": section.lr}], losses)
 
 
 def _loss(found: Tensor, wanted: Tensor, centre: Tensor, section: Concepts) -> Tensor:
@@ -113,11 +100,6 @@ def _loss(found: Tensor, wanted: Tensor, centre: Tensor, section: Concepts) -> T
     similarities = functional.kl_div(near, expected, log_target=True, reduction="batchmean")
     distance = ((found - wanted) ** 2).sum(dim=1).mean()
     return cosine + section.similarities * similarities + section.distance * distance
-
-
-def schedule(step: int, steps: int, warmup: int) -> float:
-    """Share of a learning rate: warm-up, then half a cosine down to a fiftieth."""
-    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * step / steps)))
 
 
 def _batches(sides: tuple[Side, Side], section: Concepts, done: int) -> Iterator[tuple[int, NDArray[np.int64]]]:

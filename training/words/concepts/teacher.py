@@ -90,6 +90,11 @@ def embed_all(rows: TokenIds, encoder: Callable[[], SentenceEncoder], folder: Pa
     return found
 
 
+def mean_of(rows: Embeddings) -> NDArray[np.float32]:
+    """[H] of [N, H], in float32."""
+    return np.asarray(rows.astype(np.float32).mean(axis=0))
+
+
 @torch.inference_mode()
 def _embedded(rows: TokenIds, encoder: SentenceEncoder) -> Embeddings:
     size = max(1, _BATCH_TOKENS // max(map(len, rows)))

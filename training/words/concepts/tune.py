@@ -10,9 +10,8 @@ pairs, each of whose passages is wrong for the others' queries.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from splade_ptbr_connectors.errors import TrainingError
-from training.measure.progress import bar
 from training.recipe.concepts import Concepts
-from training.words.concepts.checkpoint import resume, save
+from training.words.concepts.save import Centres
 from training.words.concepts.similarity import START_WEIGHT, Judged
-from training.words.concepts.student import schedule
+from training.words.concepts.stage import Stage
 from training.words.concepts.teacher import SentenceEncoder, TokenIds
 from training.words.fit import batches, relevance_loss
 
-logger = logging.getLogger(__name__)
 BATCH_QUERIES, BATCH_PAIRS = 40, 64
 LONGEST = 160
 """Pieces of a passage: what it is about is told at its beginning, and a step costs half."""
@@ -55,7 +51,6 @@ class Tuned:
 
 
 Pairs = tuple[TokenIds, TokenIds]
-Centres = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def tune(
@@ -81,22 +76,12 @@ def tune(
     objective = _Objective(student, collections, pairs, centres, section)
     learned = [value for value in student.parameters() if value.requires_grad]
     groups = [{"params": learned, "lr": section.tuning_lr}, {"params": objective.scales, "lr": _SCALES_LR, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
-    done, losses = resume(folder / CHECKPOINT, objective, optimizer), list[float]()
-    for step in bar(range(done, len(steps)), "tuning", True, total=len(steps) - done):
-        for group, lr in zip(optimizer.param_groups, (section.tuning_lr, _SCALES_LR), strict=True):
-            group["lr"] = lr * schedule(step, len(steps), WARMUP_STEPS)
-        loss = objective(*steps[step], np.random.default_rng([section.seed, step]))
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(f"the loss of step {step + 1} is {losses[-1]}: the student has diverged; lower concepts.tuning_lr")
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        if (step + 1) % section.checkpoint_every == 0 or step + 1 == len(steps):
-            logger.info("tuning, step %d: loss %.4f", step + 1, float(np.mean(losses[-section.checkpoint_every :])))
-            save(folder / CHECKPOINT, objective, optimizer, step + 1)
+
+    def losses(done: int) -> Iterator[Tensor]:
+        return (objective(*steps[step], np.random.default_rng([section.seed, step])) for step in range(done, len(steps)))
+
+    stage = Stage("tuning", "concepts.tuning_lr", len(steps), WARMUP_STEPS, folder / CHECKPOINT, section.checkpoint_every)
+    stage.train(objective, groups, losses)
 
 
 class _Objective(nn.Module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -13,7 +12,7 @@ from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError
 from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.file import load_recipe
-from training.words.concepts import checkpoint, learn, student, tune
+from training.words.concepts import learn, stage, student, tune
 from training.words.run import train_words
 
 RECIPE = """
@@ -84,16 +83,17 @@ def test_texts_have_words_and_concepts(made: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("stage", [student, tune])
+@pytest.mark.parametrize("cut_off", [student.CHECKPOINT, tune.CHECKPOINT])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
-    stage: ModuleType, made: Path, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut_off: str, made: Path, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, calls = checkpoint.save, list[int]()
+    save, calls = stage.save, list[int]()
 
-    def interrupted(*arguments: object) -> None:
-        calls.append(1)
-        save(*arguments)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
+    def interrupted(path: Path, *arguments: object) -> None:
+        save(path, *arguments)  # type: ignore[arg-type]
+        if path.name == cut_off:
+            calls.append(1)
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(stage, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):

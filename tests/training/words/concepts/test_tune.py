@@ -14,6 +14,7 @@ import torch
 from splade_ptbr_connectors.errors import TrainingError
 from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.concepts import Concepts
+from training.words.concepts import stage
 from training.words.concepts import tune as module
 from training.words.concepts.similarity import Judged
 from training.words.concepts.teacher import SentenceEncoder
@@ -98,14 +99,14 @@ def test_cut_off_and_gone_on_with_is_the_same(student: SentenceEncoder, tmp_path
     whole = state(student)
     assert not equal(start, whole)
 
-    save = module.save
+    save = stage.save
 
     def cut(*given: object) -> None:
         save(*given)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     student.load_state_dict(start)
-    monkeypatch.setattr(module, "save", cut)
+    monkeypatch.setattr(stage, "save", cut)
     with pytest.raises(KeyboardInterrupt):
         tune(student, *arguments, tmp_path / "cut")
     monkeypatch.undo()
