@@ -172,8 +172,8 @@ def test_two_processes_equal_one(smoke_recipe: Path, data_dir: Path, tmp_path: P
     for name in ("loss", "contrastive", "regularizer_document", "gradient_norm", "tokens", "terms_document"):
         np.testing.assert_allclose(first[name], second[name], rtol=2e-4, err_msg=name)
     one, other = (load_file(tmp_path / name / "best.safetensors") for name in ("one", "two"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=2e-5)
+    for name, tensor in one.items():  # Adam makes much of gradients that are little but rounding: a hundredth of what 12 steps can move
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=2e-4)
 
 
 def test_gradcache_gives_the_same_run(smoke_recipe: Path, data_dir: Path, tmp_path: Path) -> None:
