@@ -41,13 +41,15 @@ class Concepts(Section):
     distance: NotNegative = 2.0
     """Weight of the loss on the distance from the teacher's embedding."""
 
-    tuning_epochs: Natural = 2
-    """Over the judged queries, of the student itself; 0 leaves it as it was distilled."""
+    tuning_rounds: Natural = 2
+    """Of the student itself; before each is found what it ranks first, and what it is held to. 0 leaves it as it was distilled."""
+    tuning_epochs: Count = 1
+    """Over the judged queries, in a round."""
     tuning_lr: Positive = 1e-4
     tuning_pairs: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """Share of the batches that are of pairs."""
     tuning_distance: NotNegative = 0.4
-    """Weight of the loss on the distance from the teacher's embeddings."""
+    """Weight of the loss on the distance from the teacher's embeddings, and in later rounds from the student's before the round."""
 
     similarity_epochs: Natural = 3
     """Over the judged queries, of the matrix that similarity is learned by."""

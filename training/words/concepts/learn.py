@@ -24,12 +24,12 @@ from training.words.concepts.directions import Directions, Embedded, fit_directi
 from training.words.concepts.moments import moments_of
 from training.words.concepts.names import names_of
 from training.words.concepts.pieces import fewer_pieces
-from training.words.concepts.save import Centres, save_concepts
+from training.words.concepts.save import save_concepts
 from training.words.concepts.similarity import Judged, fit_similarity
 from training.words.concepts.student import Side, distil, round_student, student_of
 from training.words.concepts.teacher import Embeddings, SentenceEncoder, embed_all, mean_of, tokenized
 from training.words.concepts.texts import Texts, gather_texts
-from training.words.concepts.tune import Pairs, Tuned, tune
+from training.words.concepts.tune import Tuned, tune
 from training.words.counts import vectors_matrix
 from training.words.fit import relevant_columns
 from training.words.material import Material, TrainCollection
@@ -81,7 +81,7 @@ def learn_concepts(
     torch.manual_seed(section.seed)
     student = student_of(teacher, ids, section.layers)
     distil(student, sides, section, folder)
-    tune(student, *_to_tune_on(material.collections, texts, sides, word_scores), recipe.data.share, section, folder)
+    _tune(student, material.collections, texts, sides, word_scores, recipe, section, folder)
     round_student(student)
     found = [embed_all(side.rows, lambda: student, folder, what=f"student-{n}") for n, side in enumerate(sides)]
     centres = mean_of(found[0]), mean_of(found[1])
@@ -121,18 +121,35 @@ def _centred(rows: Embeddings, centre: NDArray[np.float32]) -> NDArray[np.float3
     return unit_vectors(rows.astype(np.float32) - centre)
 
 
-def _to_tune_on(
-    collections: Sequence[TrainCollection], texts: Texts, sides: tuple[Side, Side], word_scores: Sequence[NDArray[np.float32]]
-) -> tuple[list[Tuned], Pairs, Centres]:
-    """The collections and pairs with the teacher's embeddings, and the means of these."""
+def _tune(
+    student: SentenceEncoder,
+    collections: Sequence[TrainCollection],
+    texts: Texts,
+    sides: tuple[Side, Side],
+    word_scores: Sequence[NDArray[np.float32]],
+    recipe: WordsRecipe,
+    section: Concepts,
+    folder: Path,
+) -> None:
+    """Round by round, in place; the first one is held to the teacher's embeddings, each later one to the student's before it."""
     centres = sides[0].centre, sides[1].centre
-    judged = _judged(collections, texts, *(_centred(side.taught, centre) for side, centre in zip(sides, centres, strict=True)), word_scores)
+    counts = texts.of_collections, texts.documents_of_collections
     queries, documents = dict(zip(texts.queries, sides[0].rows, strict=True)), dict(zip(texts.documents, sides[1].rows, strict=True))
-    tuned = [
-        Tuned(one, [queries[query] for query, _ in read.queries], [documents[document] for document in read.documents.values()])
-        for one, read in zip(judged, collections, strict=True)
-    ]
-    return tuned, ([queries[query] for query, _ in texts.pairs], [documents[document] for _, document in texts.pairs]), centres
+    pairs = [queries[query] for query, _ in texts.pairs], [documents[document] for _, document in texts.pairs]
+    held_to = [side.taught[:count] for side, count in zip(sides, counts, strict=True)]
+    for number in range(1, section.tuning_rounds + 1):
+        rows = (_centred(embeddings, centre) for embeddings, centre in zip(held_to, centres, strict=True))
+        judged = _judged(collections, texts, *rows, word_scores)
+        tuned = [
+            Tuned(one, [queries[query] for query, _ in read.queries], [documents[document] for document in read.documents.values()])
+            for one, read in zip(judged, collections, strict=True)
+        ]
+        tune(student, tuned, pairs, centres, recipe.data.share, section, folder / f"tuned-{number}.pt")
+        if number < section.tuning_rounds:
+            held_to = [
+                embed_all(side.rows[:count], lambda: student, folder, what=f"tuned-{number}-{n}")
+                for n, (side, count) in enumerate(zip(sides, counts, strict=True))
+            ]
 
 
 def _judged(
@@ -142,8 +159,8 @@ def _judged(
     documents: NDArray[np.float32],
     word_scores: Sequence[NDArray[np.float32]],
 ) -> list[Judged]:
-    """The embeddings of judged queries and their collections, found by their texts."""
-    of_query, of_document = dict(zip(texts.queries, queries, strict=True)), dict(zip(texts.documents, documents, strict=True))
+    """The embeddings of judged queries and their collections, found by their texts, of which these come first."""
+    of_query, of_document = dict(zip(texts.queries, queries, strict=False)), dict(zip(texts.documents, documents, strict=False))
     return [
         Judged(
             one.folder.name,

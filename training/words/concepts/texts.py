@@ -29,7 +29,8 @@ class Texts:
     Attributes:
         queries: those of the collections first, then those of pairs, then sentences and lines of the thesaurus.
         pairs: (query, passage) of the weak pairs that are among them.
-        of_collections, asked: how many there are of the first kind, and of the first two.
+        of_collections, asked: how many queries there are of the first kind, and of the first two.
+        documents_of_collections: how many passages, which come first.
     """
 
     queries: list[str]
@@ -37,6 +38,7 @@ class Texts:
     pairs: list[tuple[str, str]]
     of_collections: int
     asked: int
+    documents_of_collections: int
 
 
 def gather_texts(section: Concepts, collections: Sequence[TrainCollection], thesaurus: Path | None, texts: Path, data_dir: Path) -> Texts:
@@ -54,13 +56,14 @@ def gather_texts(section: Concepts, collections: Sequence[TrainCollection], thes
         *_some(_sentences([*paragraphs, *(document for _, document in pairs)], rng), section.sentences, rng),
         *(text for line in (read_thesaurus(thesaurus) if thesaurus else []) for text in _spoken(line)),
     ]
+    collected = _distinct(document for one in collections for document in one.documents.values())
     documents = [
-        *(document for one in collections for document in one.documents.values()),
+        *collected,
         *(document for _, document in weak[: section.pair_documents]),
         *passages,
     ]
     both = [pair for pair in weak[: min(section.pair_queries, section.pair_documents)] if all(text.strip() for text in pair)]
-    return Texts(_distinct(queries), _distinct(documents), both, len(of_collections), len(asked))
+    return Texts(_distinct(queries), _distinct(documents), both, len(of_collections), len(asked), len(collected))
 
 
 def _read_pairs(path: Path) -> Iterator[tuple[str, str]]:

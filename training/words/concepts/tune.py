@@ -1,11 +1,11 @@
 """The distilled student learns from judgments, beside the scores of words: it need not find what words find.
 
-A batch is queries of one collection with their passages, passages that words or the teacher take for near, and a few by chance:
+A batch is queries of one collection with their passages, passages that words or these embeddings take for near, and a few by chance:
 
     loss = -log share(relevant | softmax(a (words + w cos(q, d))))  +  b ((1 - cos(q, t)) + (1 - cos(d, t)))
 
-with the teacher's embedding t of the same text, so that what few judgments cannot teach stays as it was. In between come batches of weak
-pairs, each of whose passages is wrong for the others' queries.
+with the embedding t of the same text that it is held to, so that what few judgments cannot teach stays as it was. In between come batches
+of weak pairs, each of whose passages is wrong for the others' queries.
 """
 
 from __future__ import annotations
@@ -32,18 +32,17 @@ BATCH_QUERIES, BATCH_PAIRS = 40, 64
 LONGEST = 160
 """Pieces of a passage: what it is about is told at its beginning, and a step costs half."""
 NEAR = 30
-"""Wrong passages of each query that words and the teacher rank first, one of which is in its batch."""
+"""Wrong passages of each query that words and embeddings rank first, one of which is in its batch."""
 FAR = 8
 POWER = 0.02
 WARMUP_STEPS = 30
-CHECKPOINT = "tuned.pt"
 _SCALES_LR = 5e-3
 _LENGTHS = 3  # parts of a batch of texts by length, so that little is padding
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A collection, with the teacher's embeddings and the scores of words, and its texts in pieces of the student."""
+    """A collection, with the embeddings that it is held to and the scores of words, and its texts in pieces of the student."""
 
     judged: Judged
     queries: TokenIds
@@ -60,9 +59,9 @@ def tune(
     centres: Centres,
     shares: Mapping[str, float],
     section: Concepts,
-    folder: Path,
+    checkpoint: Path,
 ) -> None:
-    """Train the student in place; goes on from the checkpoint of `folder` if there is one.
+    """Train the student in place; goes on from the checkpoint if there is one.
 
     Args:
         pairs: queries and the passage of each.
@@ -80,7 +79,7 @@ def tune(
     def losses(done: int) -> Iterator[Tensor]:
         return (objective(*steps[step], np.random.default_rng([section.seed, step])) for step in range(done, len(steps)))
 
-    stage = Stage("tuning", "concepts.tuning_lr", len(steps), WARMUP_STEPS, folder / CHECKPOINT, section.checkpoint_every)
+    stage = Stage("tuning", "concepts.tuning_lr", len(steps), WARMUP_STEPS, checkpoint, section.checkpoint_every)
     stage.train(objective, groups, losses)
 
 

@@ -12,7 +12,7 @@ from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError
 from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.file import load_recipe
-from training.words.concepts import learn, stage, student, tune
+from training.words.concepts import learn, stage, student
 from training.words.run import train_words
 
 RECIPE = """
@@ -46,7 +46,7 @@ size = 12
 top_query = 4
 top_document = 6
 directions_steps = 20
-tuning_epochs = 1
+tuning_rounds = 2
 """
 
 
@@ -83,7 +83,7 @@ def test_texts_have_words_and_concepts(made: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("cut_off", [student.CHECKPOINT, tune.CHECKPOINT])
+@pytest.mark.parametrize("cut_off", [student.CHECKPOINT, "tuned-2.pt"])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
     cut_off: str, made: Path, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
