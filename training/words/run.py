@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from splade_ptbr_connectors.cores import cores
 from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings, WordSettings
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
@@ -24,6 +25,7 @@ from splade_ptbr_connectors.encoding.sentence_transformers_writer import write_r
 from splade_ptbr_connectors.encoding.tensors import unit_vectors
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
+from splade_ptbr_connectors.numerals import integer
 from splade_ptbr_connectors.text import MAX_CHARACTERS
 from training.data.held_out import held_out_collection
 from training.measure.saved_models import evaluate
@@ -105,13 +107,15 @@ class _Run:
         self.log.append({"event": "end", "reason": "every step was done", "step": step, "best_step": step})
 
     def _learn_concepts(self, section: Concepts) -> None:
-        """Learns them, on all cores, beside the words of the model as it is saved."""
+        """Learns them, on every core that it may use, beside the words of the model as it is saved."""
         words = SpladeEncoder.load(self.out / MODEL)
         scores = [word_scores(words, one) for one in self.material.collections]
         threads = torch.get_num_threads()
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        self._learned = learn_concepts(self.recipe, section, self.material, scores, self.data_dir, self.out)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(_threads())
+        try:
+            self._learned = learn_concepts(self.recipe, section, self.material, scores, self.data_dir, self.out)
+        finally:
+            torch.set_num_threads(threads)
 
     def _after_epoch(self, gate: Gate, epoch: Epoch) -> None:
         self.step = epoch.step
@@ -145,6 +149,11 @@ class _Run:
         splits = {one.name: one.to_dict(encoder.token) | {"kinds": kind} for one, kind in zip(measured, kinds, strict=True)}
         self.log.append(row | {"splits": splits})
         logger.info("step %d: mean %s %.4f; %s", step, METRIC, mean, _listed(measured))
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS, so that several processes can share a machine; without it a thread for each core."""
+    return max(0, integer(os.environ.get("OMP_NUM_THREADS", "")) or 0) or cores()
 
 
 def _listed(measured: Sequence[Measured]) -> str:

@@ -7,14 +7,20 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from splade_ptbr_connectors import SpladeEncoder
+from splade_ptbr_connectors.cores import cores
+from splade_ptbr_connectors.encoding import onnx_graph
 from splade_ptbr_connectors.errors import ConfigError
+from tests.support.exporting import as_onnx
 from tests.training.words.concepts.teacher import make_teacher
 from training.recipe.file import load_recipe
+from training.words import run
 from training.words.concepts import learn, stage, student
 from training.words.run import train_words
 
+pytestmark = pytest.mark.usefixtures("exported_once")  # of a run that was cut off, only if its network is another one
 RECIPE = """
 kind = "words"
 name = "tiny"
@@ -101,6 +107,8 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_model(
     with pytest.raises(ConfigError, match="--resume"):
         train_words(load_recipe(recipe), data, tmp_path)
     monkeypatch.undo()
+    if cut_off == student.CHECKPOINT:
+        monkeypatch.setattr(onnx_graph, "_as_onnx", as_onnx)  # an export of its own: the same bytes
     resumed = SpladeEncoder.load(train_words(load_recipe(recipe), data, tmp_path, resume=True))
     assert calls and resumed.fingerprint == SpladeEncoder.load(made).fingerprint
 
@@ -119,6 +127,23 @@ def test_a_run_that_was_cut_off_while_it_wrote_its_recipe_down_goes_on(
         learn._same_recipe(load_recipe(recipe), tmp_path)
     monkeypatch.undo()
     learn._same_recipe(load_recipe(recipe), tmp_path)
+
+
+@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("", cores()), ("many", cores())])
+def test_concepts_are_learned_on_the_threads_given_and_leave_them_as_they_were(
+    given: str, threads: int, recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list[int]()
+
+    def fails(*_: object) -> None:
+        found.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(run, "learn_concepts", fails)
+    with pytest.raises(KeyboardInterrupt):
+        train_words(load_recipe(recipe), data, tmp_path)
+    assert found == [threads] and torch.get_num_threads() == load_recipe(recipe).threads
 
 
 @pytest.mark.parametrize("change", ["concepts.size = 13", "data.paragraphs = 9", "model.min_count = 2", "expansion.epochs = 3", "seed = 2"])
