@@ -14,7 +14,7 @@ from splade_ptbr_connectors.filters import Exists, parse_filter, shown_within
 from splade_ptbr_connectors.stores import engine_methods, open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
 from splade_ptbr_connectors.stores.edge import store as edge_store
-from splade_ptbr_connectors.stores.field_names import MAX_NAMES
+from splade_ptbr_connectors.stores.field_names import MAX_AT_ONCE, MAX_NAMES
 from splade_ptbr_connectors.stores.qdrant import query as qdrant_query
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
@@ -98,10 +98,10 @@ def test_a_search_looks_up_few_names_and_never_fails_by_that(
 
     monkeypatch.setattr(store, "_has_field", fails)
     monkeypatch.setattr(store, "_ahas_field", afails)
-    many = {"$or": [{"n": {"gte": 0}}, *[{f"x{n}": 1} for n in range(1000)]]}
+    many = {"$or": [{"n": {"gte": 0}}, *[{f"x{n}": 1} for n in range(2 * MAX_NAMES)]]}
     assert [hit.doc_id for hit in store.search(QUERY, filter=many)] == ["long"]
-    assert [name.field for name in asked] == ["x0", "x1", "x2", "x3"]
-    for _ in range(MAX_NAMES):
+    assert [name.field for name in asked] == ["x0", "x1", "x2", "x3"]  # MAX_AT_ONCE
+    for _ in range(MAX_NAMES // MAX_AT_ONCE + 5):  # enough to look up more than are allowed
         assert len(ASYNC.search(store, QUERY, filter=many)) == 1
     assert len(asked) <= MAX_NAMES + 4
     assert len({name.field for name in asked}) == len(asked)
