@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
 from benchmarks.passages.glued_documents import BETWEEN, glue, read_glued
-from benchmarks.passages.long import read_settings
+from benchmarks.passages.long import Comparison, Figure, read_settings
 from benchmarks.passages.scoring import best, dot_products, mean_of_best, run_of
 from splade_ptbr_connectors.errors import SpladeConnectorsError
 from splade_ptbr_connectors.records import Record
@@ -65,7 +65,7 @@ def test_scores_are_dot_products_and_ties_go_by_document_id() -> None:
     assert list(run_of(found, ["q"], ["b", "x", "a"])["q"].items()) == [("a", 2.0), ("b", 2.0)]
 
 
-def test_the_command() -> None:
+def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     given = ["long", "--collection", str(SAMPLE), "--size", "8", "--settings", "64/16,200/32", "--json"]
     done = CliRunner().invoke(program.app, given, catch_exceptions=False)
     document = json.loads(done.output)
@@ -74,6 +74,8 @@ def test_the_command() -> None:
     assert found["whole documents", "one vector"]["pieces"] == 30
     assert found["passages 64/16", "best"]["pieces"] > found["passages 200/32", "best"]["pieces"] > 30
     assert all(0 < figure["first"] <= 1 and 0 < figure["ndcg"] <= 1 for figure in figures)
+    measured = [Figure(**figure) for figure in figures]
+    monkeypatch.setattr(Comparison, "figures", lambda self, chosen: iter(measured))  # seconds for each; shown here, not measured again
     table = CliRunner().invoke(program.app, given[:-1], catch_exceptions=False).output
     assert "| passages 200/32 | best |" in table
 
