@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.opensearch import OpenSearchStore
 from tests.support.encoders import HashingEncoder
-from tests.support.opensearch_server import OpenSearchServer, Unavailable, running_url
+from tests.support.opensearch_server import OpenSearchServer, Running, Unavailable, running
 
 _numbers = itertools.count()
 START_TIMEOUT_S = 600  # the first fetch of the distribution included
@@ -39,13 +39,18 @@ def unavailable(error: Unavailable) -> None:
 
 
 @pytest.fixture(scope="session")
-def opensearch_url() -> Iterator[str]:
-    """Such as "http://127.0.0.1:41234"."""
+def opensearch() -> Iterator[Running]:
     try:
-        with running_url() as url:
-            yield url
+        with running() as found:
+            yield found
     except Unavailable as error:
         unavailable(error)
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(opensearch: Running) -> str:
+    """Such as "http://127.0.0.1:41234"."""
+    return opensearch.url
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +97,11 @@ def store(opener: Callable[..., OpenSearchStore]) -> OpenSearchStore:
 
 
 @pytest.fixture
-def own_server() -> Iterator[OpenSearchServer]:
-    """A server of the test's own, to be killed and restarted."""
+def server_to_kill(opensearch: Running) -> Iterator[OpenSearchServer]:
+    """A server to be killed and restarted by the thread of this test: the one of all tests, or one of its own if that is not ours."""
+    if opensearch.ours is not None:
+        yield opensearch.ours
+        return
     try:
         server = OpenSearchServer(heap="512m")
     except Unavailable as error:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,34 +170,33 @@ def _wait_for_a_checkpoint(path: Path) -> None:
     raise AssertionError("no checkpoint within 240 s")
 
 
-def test_a_server_killed_and_restarted_in_mid_ingest(own_server: OpenSearchServer, tmp_path: Path, saved_often: None) -> None:
-    killed, over = threading.Event(), threading.Event()
+def test_a_server_killed_and_restarted_in_mid_ingest(
+    server_to_kill: OpenSearchServer, index_name: str, tmp_path: Path, saved_often: None
+) -> None:
+    killed = threading.Event()
 
     def killing() -> Iterator[Any]:
         for n, document in enumerate(documents(COUNT)):
             if n == 700:
-                own_server.kill()
+                server_to_kill.kill()
                 killed.set()
             yield document
 
-    def restart() -> None:
+    settings = {"replicas": 0, "load_timeout_s": 20}
+    with (
+        open_store(
+            f"opensearch+{server_to_kill.url}/{index_name}", encoder=HashingEncoder(), max_batch_documents=50, settings=settings
+        ) as store,
+        ThreadPoolExecutor(1) as other,
+    ):
+        before = _of(server_to_kill, index_name)
+        ingesting = other.submit(ingest, killing(), store, checkpoint=tmp_path / "checkpoint")
         if killed.wait(60):
-            own_server.start()
-        over.wait(300)  # the server ends with the thread that started it
-
-    restarting = threading.Thread(target=restart)
-    restarting.start()
-    try:
-        url = f"opensearch+{own_server.url}/documents"
-        with open_store(url, encoder=HashingEncoder(), max_batch_documents=50, settings={"replicas": 0, "load_timeout_s": 20}) as store:
-            before = _of(own_server, "documents")
-            report = ingest(killing(), store, checkpoint=tmp_path / "checkpoint")
-            assert killed.is_set() and report.written == COUNT
-            _assert_whole(store, report)
-            assert _of(own_server, "documents") == before
-    finally:
-        over.set()
-        restarting.join()
+            server_to_kill.start()  # by this thread: it ends with the one that started it
+        report = ingesting.result()
+        assert killed.is_set() and report.written == COUNT
+        _assert_whole(store, report)
+        assert _of(server_to_kill, index_name) == before
 
 
 def _of(server: OpenSearchServer, name: str) -> dict[str, Any]:

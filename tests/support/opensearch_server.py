@@ -22,7 +22,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 VERSION = "3.6.0"
 ARTIFACT = f"org.opensearch.distribution.integ-test-zip:opensearch:{VERSION}:zip"
@@ -157,9 +157,16 @@ class OpenSearchServer:
                 return
 
 
+class Running(NamedTuple):
+    """A server that runs; `ours` is None where it is not this process that has started it, which may kill and restart it then."""
+
+    url: str
+    ours: OpenSearchServer | None = None
+
+
 @contextlib.contextmanager
-def running_url() -> Iterator[str]:
-    """The URL of a running server: SPLADE_TEST_OPENSEARCH_URL, else a container if allowed, else the Maven distribution.
+def running() -> Iterator[Running]:
+    """A running server: at SPLADE_TEST_OPENSEARCH_URL, else in a container if allowed, else the Maven distribution.
 
     Raises:
         Unavailable: none of them can be had.
@@ -168,15 +175,15 @@ def running_url() -> Iterator[str]:
     if given:
         if not answers(given):
             raise Unavailable("nothing answers at SPLADE_TEST_OPENSEARCH_URL")
-        yield given.rstrip("/")
+        yield Running(given.rstrip("/"))
     elif os.environ.get("SPLADE_TEST_CONTAINERS") == "1":
         with _container() as url:
-            yield url
+            yield Running(url)
     else:
         server = OpenSearchServer()
         try:
             server.start()
-            yield server.url
+            yield Running(server.url, server)
         finally:
             server.stop()
 
