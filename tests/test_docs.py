@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -74,6 +75,19 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     urls = set(loaded(site))
     assert any(url.endswith(".js") for url in urls) and any(url.endswith(".css") for url in urls)
     assert [url for url in urls if re.match(r"(\w+:)?//", url)] == []
+
+
+def test_links_to_a_section_find_it_in_both_languages(site: Path) -> None:
+    """Those of English pages too that stand among the Portuguese ones, where mkdocs does not look."""
+    pages = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    sections = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in pages.items()}
+    lost = []
+    for page, text in pages.items():
+        for path, section in re.findall(r'href="(?!\w+:|//)([^"#]*)#([^"]+)"', text):
+            target = (page.parent / unquote(path)).resolve() if path else page
+            if unquote(section) not in sections[target / "index.html" if target.is_dir() else target]:
+                lost.append(f"{page.relative_to(site)}: {path}#{section}")
+    assert lost == []
 
 
 def test_the_site_speaks_and_searches_both_languages(site: Path) -> None:
