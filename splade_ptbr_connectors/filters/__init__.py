@@ -9,7 +9,8 @@
     {"metadata.court": {"exists": True}}              neither missing nor null nor []; False, or equal to None: one of these
     {"$or": [{...}, {...}]}                           also $and, and $not with one filter; nested up to 10 levels
 
-All conditions of a mapping must hold. Of a field that holds a list, one value has to fulfil a condition.
+All conditions of a mapping must hold. Of a field that holds a list, one value has to fulfil a condition. A filter has at most 10,000
+conditions, of which a list of values is one.
 
 Field names are paths into a hit's payload, with dots; it makes no difference whether a dot stands between two names or within one,
 so that "metadata.subject" is {"metadata": {"subject": ...}} and {"metadata.subject": ...} alike.
@@ -26,10 +27,11 @@ from __future__ import annotations
 
 from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves, let_all_pass, shown_within
 from .fields import Path, field_path, readings
-from .form import MAX_NESTED, parse_filter
+from .form import MAX_CONDITIONS, MAX_NESTED, parse_filter
 from .written import read_filter
 
 __all__ = [
+    "MAX_CONDITIONS",
     "MAX_NESTED",
     "And",
     "AnyOf",

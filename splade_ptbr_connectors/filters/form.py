@@ -11,10 +11,11 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..json_values import LARGEST_INTEGER, SMALLEST_INTEGER, integer_text, plain
-from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar
+from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves
 from .dates import EARLIEST, LATEST, moment, moment_of
 from .fields import field_path, is_utf8
 
+MAX_CONDITIONS = 10_000  # what an embedded store tests its documents by in some seconds; OpenSearch takes a tenth
 MAX_NESTED = 10  # OpenSearch takes 20 queries within one another, of which a condition needs up to three
 BOUNDS = ("gt", "gte", "lt", "lte")
 KEYS = (*BOUNDS, "not", "all", "exists")
@@ -23,26 +24,51 @@ COMBINING = ("$and", "$or", "$not")
 
 def parse_filter(filter: Mapping[str, Any]) -> tuple[Condition, ...]:
     """Conditions that must all hold, out of the mapping; () lets everything pass. Raises ConfigError for anything else."""
-    return tuple(_all_conditions(filter, 0))
+    return tuple(_all_conditions(filter, 0, _Room()))
 
 
-def _all_conditions(filter: object, depth: int) -> list[Condition]:
+class _Room:
+    """How many conditions a filter may still have."""
+
+    def __init__(self) -> None:
+        self._left = MAX_CONDITIONS
+
+    def take(self, conditions: Iterable[Condition]) -> None:
+        """Raises ConfigError: there are more. What combines nothing counts as one, lest a filter be endless without any condition."""
+        self._left -= max(1, sum(1 for _ in leaves(conditions)))
+        if self._left < 0:
+            raise ConfigError(
+                f"the filter has more than {MAX_CONDITIONS:,} conditions: compare a field with a list of values, such as "
+                "{'year': [2000, 2010]}, which is one condition, in place of each by itself, or search in several steps."
+            )
+
+
+def _all_conditions(filter: object, depth: int, room: _Room) -> list[Condition]:
     if not isinstance(filter, Mapping):
         raise ConfigError(f"a filter is a mapping of field to condition, got {type(filter).__name__}.")
     if depth > MAX_NESTED:
         raise ConfigError(f"the filter has $and, $or and $not nested more than {MAX_NESTED} levels deep: join them in fewer.")
     found: list[Condition] = []
     for name, wanted in filter.items():
-        found += _combined(name, wanted, depth + 1) if name in COMBINING else _on_field(name, wanted)
+        if name in COMBINING:
+            found += _combined(name, wanted, depth + 1, room)
+        else:
+            conditions = _on_field(name, wanted)
+            room.take(conditions)
+            found += conditions
+    if not filter:
+        room.take(())
     return found
 
 
-def _combined(name: str, wanted: object, depth: int) -> list[Condition]:
+def _combined(name: str, wanted: object, depth: int, room: _Room) -> list[Condition]:
     if name == "$not":
-        return [_negated(_all_of(_all_conditions(wanted, depth)))]
+        return [_negated(_all_of(_all_conditions(wanted, depth, room)))]
     if not isinstance(wanted, list | tuple):
         raise ConfigError(f"{name} is {_shown(wanted)}: it must be a list of filters, such as [{{'year': 2000}}, {{'year': 2010}}].")
-    parts = [_all_conditions(each, depth) for each in wanted]
+    if not wanted:
+        room.take(())
+    parts = [_all_conditions(each, depth, room) for each in wanted]
     return [condition for part in parts for condition in part] if name == "$and" else [_any_of(map(_all_of, parts))]
 
 

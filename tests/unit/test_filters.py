@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from splade_ptbr_connectors.errors import ConfigError
-from splade_ptbr_connectors.filters import And, AnyOf, Exists, Not, Or, Period, Range, leaves, let_all_pass, parse_filter
+from splade_ptbr_connectors.filters import MAX_CONDITIONS, And, AnyOf, Exists, Not, Or, Period, Range, leaves, let_all_pass, parse_filter
 
 
 def nested(operator: str, levels: int) -> dict[str, Any]:
@@ -169,3 +169,30 @@ def test_bounds_become_plain_numbers(bound: Any) -> None:
 )
 def test_what_lets_everything_pass(filter: dict[str, Any], all_pass: bool) -> None:
     assert let_all_pass(parse_filter(filter)) == all_pass
+
+
+FULL = {f"campo{number}": number for number in range(MAX_CONDITIONS)}
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        *(FULL, {"$or": [FULL]}, {"$not": FULL}, {"$or": [{}] * MAX_CONDITIONS}),
+        *({"a": list(range(5 * MAX_CONDITIONS))}, {"a": {"all": [1] * MAX_CONDITIONS}}),
+    ],
+)
+def test_as_many_conditions_as_are_accepted(filter: dict[str, Any]) -> None:
+    assert parse_filter(filter)
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        *({**FULL, "a": 1}, {"$or": [FULL, {"a": 1}]}, {"$not": {"b": 1, "$and": [{name: value} for name, value in FULL.items()]}}),
+        *({"a": {"all": [1] * 10_001}}, {"a": [0.5] * 10_001}, {"$or": [{"a": 1}] * 10_001}),
+        *({"$or": [{}] * 10_001}, {"$and": [{"$or": []}] * 10_001}, {"$not": {"$and": [{"a": {"all": []}}] * 10_001}}),
+    ],
+)
+def test_more_conditions_than_an_engine_tests_in_good_time_are_refused(filter: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"more than 10,000 conditions: compare a field with a list of values"):
+        parse_filter(filter)
