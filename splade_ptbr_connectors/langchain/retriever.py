@@ -12,9 +12,9 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ..filters import parse_filter
-from ..hybrid import Searcher
+from ..hybrid import Searcher, check_is_model
 from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
-from ..stores.base import Hit, Store, check_top_k
+from ..stores.base import Hit, Store, check_is_store, check_top_k
 from ..stores.fusion import check_fusion
 from ..stores.search import check_min_score
 from .documents import View
@@ -49,8 +49,8 @@ class SpladeRetriever(BaseRetriever):
     Pickled, it holds no store but how to open it; see Store.
 
     Raises:
-        ConfigError: k out of range, at construction or in a call; an invalid filter or content; no `content_key` in a payload, or a field
-            that is called as `score_key`.
+        ConfigError: not an open store; k out of range, at construction or in a call; an invalid filter or content; no `content_key` in a
+            payload, or a field that is called as `score_key`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -88,8 +88,10 @@ class SpladeRetriever(BaseRetriever):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_fusion(cls, values: Any) -> Any:
+    def _check_together(cls, values: Any) -> Any:
         if isinstance(values, Mapping):  # else pydantic says what it expects
+            check_is_store(values.get("store"))
+            check_is_model(values.get("dense"), Embeddings, "LangChain", "E5Embeddings()")
             check_fusion(values.get("dense_weight"), values.get("rrf_k"))
         return values
 

@@ -26,7 +26,7 @@ def about(store: Store) -> Json:
 
 
 def search(store: Store, query: str, top_k: int, filter: Filter | None = None) -> Json:
-    """What a "query" becomes, and its "hits", of what a filter lets pass.
+    """What a "query" becomes, its "hits", of what a filter lets pass, and "unknown_fields": names in the filter that no document has.
 
     Of a word of the query, heaviest first: "word", "weight" and "origin", see QueryWord. Of a hit: "doc_id", "score"; "title" and "text",
     lists of [piece, number of the matched word or None]; "before" and "behind": whether more text stands there; "passage": its "number"
@@ -42,6 +42,7 @@ def search(store: Store, query: str, top_k: int, filter: Filter | None = None) -
     return {
         "query": [{"word": printable(each.word), "weight": each.weight, "origin": each.origin} for each in asked],
         "hits": [_shown(hit, origins) for hit in hits],
+        "unknown_fields": [printable(name) for name in store.unknown_fields(filter)],
     }
 
 

@@ -7,9 +7,13 @@ import json
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_REQUEST_BYTES = 16 * 2**20  # of a request without its body; a query that is too long is read, to be told so
+MAX_REQUEST_BYTES = 16 * 2**20  # of a request before its body: address and headers; a query that is too long is read, to be told so
 LINGER_S = 30  # that a client has to send the rest of what is not read
-TOLD = {"type": "TextError", "message": "the request has more than 16 MiB: a query has at most 10,000 characters; shorten it."}
+TOLD = {
+    "type": "InputError",
+    "message": "the request has more than 16 MiB before its body: shorten its address, with query and filter, or its headers; a query has "
+    "at most 10,000 characters.",
+}
 
 
 class Protocol(H11Protocol):

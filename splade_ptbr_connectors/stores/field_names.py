@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+from ..errors import StoreError
 from ..filters import Condition, Exists, field_path, leaves
 from .entries import EngineFilter, Hit, ParsedFilter
 from .predicates import test_of
@@ -22,6 +23,7 @@ class FieldNames:
     def __init__(self, url: str) -> None:
         self._url = url
         self._looked_up: set[tuple[str, str | None]] = set()
+        self._missing: set[tuple[str, str | None]] = set()  # those that no document had
         self._empty = False  # when last looked at
 
     def unknown(self, filter: ParsedFilter, hits: Sequence[Hit]) -> list[Exists]:
@@ -31,7 +33,7 @@ class FieldNames:
         return list(islice(self._not_shown(filter, hits), MAX_AT_ONCE))
 
     def _not_shown(self, filter: tuple[Condition, ...], hits: Sequence[Hit]) -> Iterator[Exists]:
-        for asked in dict.fromkeys([Exists(leaf.field, within=leaf.within) for leaf in leaves(filter)]):
+        for asked in _fields(filter):
             name = asked.field, asked.within
             if name in self._looked_up or len(self._looked_up) >= MAX_NAMES:
                 continue
@@ -50,6 +52,7 @@ class FieldNames:
             return
         self._looked_up.add((asked.field, asked.within))
         if not found:
+            self._missing.add((asked.field, asked.within))
             logger.warning(
                 "%s: a filter names the field %r, which no document has: check how it is spelt; names of a store are paths such as "
                 "'metadata.subject'",
@@ -62,6 +65,25 @@ class FieldNames:
         self._looked_up.add((asked.field, asked.within))
         logger.debug("%s: whether a document has the field %r was not found out: %s", self._url, asked.field, error)
 
+    def missing(self, filter: ParsedFilter, has_field: Callable[[Exists], bool | None]) -> list[str]:
+        """The names of a filter that were looked up and that, as EngineMethods._has_field() says now, still no document has."""
+        if isinstance(filter, EngineFilter):
+            return []
+        asked = [each for each in _fields(filter) if (each.field, each.within) in self._missing]
+        return [each.field for each in asked[:MAX_AT_ONCE] if _still_missing(each, has_field)]
+
     def written(self) -> None:
         """Documents were written: an empty store may be looked at again."""
         self._empty = False
+
+
+def _fields(filter: tuple[Condition, ...]) -> list[Exists]:
+    """The fields that a filter names, each once."""
+    return list(dict.fromkeys([Exists(leaf.field, within=leaf.within) for leaf in leaves(filter)]))
+
+
+def _still_missing(asked: Exists, has_field: Callable[[Exists], bool | None]) -> bool:
+    try:
+        return has_field(asked) is False
+    except StoreError:  # a hint is no reason to fail
+        return False

@@ -49,13 +49,18 @@ def test_a_query_that_is_too_long_is_told_so_and_one_below_is_answered(url: str,
             assert {hit["doc_id"] for hit in json.load(response)["hits"]} == {"1", "4"}
 
 
-def test_a_request_that_is_too_large_is_answered_and_the_next_one_too(url: str) -> None:
+@pytest.mark.parametrize("part", ["query", "filter", "header"])
+def test_a_request_that_is_too_large_is_answered_and_the_next_one_too(url: str, part: str) -> None:
+    long = "a" * (20 * 2**20)
+    address = {"query": lambda: _asking(running, long), "filter": lambda: f"{_asking(running, 'gripe')}&filter={long}"}
     with playing(url) as running:
-        with pytest.raises(urllib.error.HTTPError) as failed, urllib.request.urlopen(_asking(running, "a" * (20 * 2**20))):
+        asked = urllib.request.Request(address.get(part, lambda: running.url)(), headers={"X-Long": long} if part == "header" else {})
+        with pytest.raises(urllib.error.HTTPError) as failed, urllib.request.urlopen(asked):
             pass
         assert failed.value.code == 413
         error = json.load(failed.value)["error"]
-        assert error["type"] == "TextError" and "more than 16 MiB" in error["message"] and "shorten it" in error["message"]
+        assert error["type"] == "InputError" and "more than 16 MiB" in error["message"]
+        assert all(said in error["message"] for said in ("query and filter", "headers", "10,000 characters"))
         with urllib.request.urlopen(_asking(running, "gripe")) as response:
             assert {hit["doc_id"] for hit in json.load(response)["hits"]} == {"1", "4"}
 

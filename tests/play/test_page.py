@@ -149,6 +149,21 @@ def test_a_filter_narrows_the_hits_is_in_the_address_and_its_error_stands_below_
     close(page)
 
 
+def test_a_name_that_no_document_has_is_told_beside_the_hits_and_to_screen_readers(browser: Browser, one: Playing) -> None:
+    page = opened(browser, one.url, locale="pt-BR")
+    page.fill("#filter", '{"metadata.asunto": {"not": "saúde"}}')
+    search(page, QUERY)
+    told = "Nenhum documento tem o campo “metadata.asunto” do filtro."
+    assert page.locator(".hint").inner_text().startswith(told) and told in page.locator("#status").inner_text()
+    assert page.locator(".hit").count() == 10
+    page.click("#language")
+    assert page.locator(".hint").inner_text().startswith("No document has the field “metadata.asunto” of the filter.")
+    page.fill("#filter", '{"metadata.subject": {"not": "saúde"}}')
+    page.press("#filter", "Enter")
+    page.wait_for_selector(".hint", state="detached")
+    close(page)
+
+
 def test_the_keyboard_alone_is_enough(browser: Browser, one: Playing) -> None:
     page = opened(browser, one.url)
     assert page.evaluate("document.activeElement.id") == "query"

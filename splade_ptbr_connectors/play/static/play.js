@@ -102,10 +102,15 @@ function column(answer, place) {
   const known = [say("documents", { n: documents }), say("model", { model })];
   if (answer.hits) known.push(say("found", { n: answer.hits.length }));
   section.append(element("p", { className: "muted" }, known.join(" · ")));
+  section.append(...unknownFields(answer).map((text) => element("p", { className: "hint" }, text)));
   if (answer.error) section.append(failure(answer));
   else if (!answer.hits.length) section.append(element("p", {}, say(asked.filter ? "nothingPassing" : "nothing")));
   else section.append(element("ol", {}, ...answer.hits.map((each, rank) => hit(each, rank, place))));
   return section;
+}
+
+function unknownFields(answer) {
+  return (answer.unknown_fields ?? []).map((field) => say("unknownField", { field }));
 }
 
 function hit(found, rank, place) {
@@ -197,8 +202,8 @@ function show() {
 }
 
 function summary(answer, place) {
-  const found = say("found", { n: answer.hits.length });
-  return stores.length > 1 ? `${stores[place].url}: ${found}.` : `${found}.`;
+  const found = [`${say("found", { n: answer.hits.length })}.`, ...unknownFields(answer)].join(" ");
+  return stores.length > 1 ? `${stores[place].url}: ${found}` : found;
 }
 
 function fromAddress() {

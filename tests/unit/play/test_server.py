@@ -115,6 +115,15 @@ def test_a_filter_narrows_the_hits_and_is_the_commands(client: TestClient, store
     assert found("") == found("  ") == found("{}") == ["1", "3"]
 
 
+def test_names_of_a_filter_that_no_document_has_are_told(client: TestClient) -> None:
+    def unknown(filter: str) -> list[str]:
+        return client.get("/api/search", params={"q": "gripe", "filter": filter}).json()["unknown_fields"]
+
+    assert unknown("") == unknown('{"text": "outro"}') == []
+    assert unknown('{"texto": "gripe"}') == unknown('{"texto": {"not": "gripe"}}') == ["texto"]
+    assert unknown('{"$or": [{"\u202exotet": 1}, {"text": "gripe"}]}') == [" xotet"]
+
+
 @pytest.mark.parametrize(
     ("filter", "said"),
     [

@@ -110,6 +110,8 @@ def test_a_dense_model_needs_a_store_with_dense_vectors() -> None:
         LlamaIndexRetriever(store, dense=LetterEmbedding())
     with pytest.raises(ConfigError, match="dense is a str: it must be an embedding model of LlamaIndex"):
         LlamaIndexRetriever(Recording(), dense="e5")
+    with pytest.raises(ConfigError, match="dense is a str: it must be an embedding model of LangChain"):
+        LangChainRetriever(store=Recording(), dense="e5")
 
 
 def test_what_is_no_settings_at_all_is_told_by_pydantic() -> None:

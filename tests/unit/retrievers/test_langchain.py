@@ -211,8 +211,9 @@ def test_the_stores_errors_come_through(store: MemoryStore) -> None:
 
 
 def test_something_that_is_no_store_is_refused() -> None:
-    with pytest.raises(ValidationError):
-        SpladeRetriever(store="edge:pasta")  # type: ignore[arg-type]
+    for fields in ({"store": "edge:pasta"}, {"store": None}, {}):
+        with pytest.raises(ConfigError, match=r"^store is ('edge:pasta'|None): it must be an open store, such as open_store\(.*\)\.$"):
+            SpladeRetriever(**fields)
 
 
 # -- ways of calling ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from splade_ptbr_connectors.errors import ConfigError, StoreUnavailableError
+from splade_ptbr_connectors.errors import ConfigError, StoreClosedError, StoreUnavailableError
 from splade_ptbr_connectors.filters import Exists, parse_filter, shown_within
 from splade_ptbr_connectors.stores import engine_methods, open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
@@ -81,6 +81,31 @@ def test_a_name_that_no_document_has_is_warned_of_once(store: Store, caplog: pyt
     assert warned(store, caplog, {"$not": {"$or": [{"metadata.yeer": 1}, {"n": 1}]}}) == 1
     assert warned(store, caplog, {"metadata.year": 99, "n": 7}) == 0
     assert warned(store, caplog, {"ref_doc_id": "a", "_node.id": "b"}) == 0
+
+
+def test_unknown_fields_are_those_that_no_document_has_now(store: Store) -> None:
+    fill(store)
+    filter = {"$or": [{"n": 1}, {"$not": {"yeer": 1}}, *[{f"x{n}": 1} for n in range(9)]]}
+    assert store.unknown_fields(filter) == []  # no search has looked for one yet
+    store.search(QUERY, filter=filter)
+    assert store.unknown_fields(filter) == ["yeer", "x0", "x1", "x2"]
+    assert store.unknown_fields({"n": 1}) == store.unknown_fields(None) == []
+    store.upsert_vectors([("later", QUERY, {"text": "later", "yeer": 1})])
+    assert store.unknown_fields(filter) == ["x0", "x1", "x2"]
+
+
+def test_unknown_fields_are_a_hint_that_never_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: Exists) -> bool | None:
+        raise StoreUnavailableError("gone")
+
+    fill(store)
+    store.search(QUERY, filter={"yeer": 1})
+    assert store.unknown_fields({"yeer": 1}) == ["yeer"]
+    monkeypatch.setattr(store, "_has_field", fails)
+    assert store.unknown_fields({"yeer": 1}) == []
+    store.close()
+    with pytest.raises(StoreClosedError):
+        store.unknown_fields({"yeer": 1})
 
 
 def test_a_search_looks_up_few_names_and_never_fails_by_that(
