@@ -64,6 +64,7 @@ class Operations(ABC):
         if not (yield from self._is_there()):
             if not options.create:
                 raise StoreNotFoundError(f"there is no store at {self.url}: fill one with ingest, or check the address.")
+            self.check_creation(options)
             encoder = resolve_encoder(encoder, None, self.url)
             yield from self.create(ModelStamp.of(encoder))
         self.settle()
@@ -72,6 +73,9 @@ class Operations(ABC):
         model = self.description.model if self.description else None
         check_passages(options.passages, self.description.passages if self.description else None, self.url)
         return resolve_encoder(encoder, model, self.url, allow_mismatch=options.allow_mismatch)
+
+    def check_creation(self, options: OpenOptions) -> None:  # noqa: B027 (most engines accept all)
+        """Before anything is created, raise ConfigError for what a new collection with these settings cannot be."""
 
     def adopt(self, encoder: Encoder) -> Operation[None]:
         """Write into a collection that does not say so that this encoder filled it. Said already, nothing happens.

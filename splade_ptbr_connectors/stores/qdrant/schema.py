@@ -99,13 +99,21 @@ class Schema(Operations):
             where = f"the metadata of the collection {self.collection!r}"
             self.description = StoreDescription.from_mapping(metadata, where=where, engine=ENGINE)
 
-    def create(self, model: ModelStamp) -> Operation[None]:
-        """Raises ConfigError in a layout that can only be read, StoreFormatError where the server is too old to keep a description."""
+    def check_creation(self, options: OpenOptions) -> None:
         layout = self.settings.layout
         if not LAYOUTS[layout].writable:
             raise ConfigError(f"there is no store at {self.url}, and none can be created in the layout {layout!r}: check the address.")
+        if options.passages and not LAYOUTS[layout].passages:
+            asked = options.passages if options.passages is True else dict(options.passages)
+            raise ConfigError(
+                f"there is no store at {self.url}, and a new one in the layout {layout!r} keeps whole documents only, not "
+                f"passages={asked}: leave passages out, or the layout."
+            )
+
+    def create(self, model: ModelStamp) -> Operation[None]:
+        """Raises StoreFormatError where the server is too old to keep a description."""
         _check_version((yield from ask(lambda client: client.info())).version, self.url)
-        if not LAYOUTS[layout].passages:
+        if not LAYOUTS[self.settings.layout].passages:
             self.passages = None
         arguments = _creation(self.settings, StoreDescription(ENGINE, model, {}, passages=self.passages))
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,19 @@ def test_documents_written_for_langchain_are_read_by_both(langchain: QdrantClien
     assert (record.payload["page_content"], record.payload["metadata"]) == ("novo", {"year": 1})
     with pytest.raises(errors.RecordError, match="has the field 'page_content'"):
         store.upsert_vectors([("x", QUERY, {"page_content": "a"})])
+
+
+@pytest.mark.parametrize("passages", [True, {"passage_tokens": 100}])
+def test_passages_are_refused_before_a_collection_is_created(client: QdrantClient, passages: Any) -> None:
+    """In a layout whose points are whole documents: an empty collection that stays behind would be opened as whole documents next time."""
+    settings = {"layout": "langchain"}
+    with pytest.raises(errors.ConfigError, match=r"in the layout 'langchain' keeps whole documents only, not passages=(True|\{)"):
+        QdrantStore.from_client(client, "docs", encoder=HashingEncoder(), settings=settings, passages=passages)
+    assert not client.collection_exists("docs")
+    whole = QdrantStore.from_client(client, "docs", encoder=HashingEncoder(), settings=settings, passages=False)
+    assert whole.passage_settings is None
+    with pytest.raises(errors.StoreFormatError, match="keeps whole documents"):
+        QdrantStore.from_client(client, "docs", encoder=HashingEncoder(), passages=passages)
 
 
 def test_a_new_collection_can_have_the_layout_of_langchain(client: QdrantClient) -> None:
