@@ -10,6 +10,7 @@ from benchmarks.encoding.encode import encode
 from benchmarks.encoding.models import models
 from benchmarks.hybrid.hybrid import hybrid
 from benchmarks.index.index import index
+from benchmarks.passages.judged import judged
 from benchmarks.passages.long import long
 from benchmarks.stores.cluster import cluster
 from benchmarks.stores.embedded import embedded
@@ -34,6 +35,7 @@ app.command("first-use")(first_use)
 app.command("head")(head)
 app.command("hybrid")(hybrid)
 app.command("index")(index)
+app.command("judged")(judged)
 app.command("load")(load)
 app.command("long")(long)
 app.command("models")(models)

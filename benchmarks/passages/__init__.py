@@ -1,1 +1,1 @@
-"""`long`: documents of many passages, found whole and by their passages."""
+"""`long`: documents of many passages, found whole and by their passages; `judged`: those of a collection of long documents."""
