@@ -9,6 +9,7 @@ not seen.
 
 from __future__ import annotations
 
+import bisect
 import math
 import secrets
 import time
@@ -27,6 +28,8 @@ T = TypeVar("T")
 LEFT_OVER_S = 3600  # a tail without its head is left alone for so long: another process may be about to write the head
 SOMEWHERE = Place(0, ())
 TEXT_FIELD = "text"  # of a payload: tails hold no copy of it
+_VERSION, _NUMBER = 76, 44  # bits of a point id from which on they stand there; see tail_point()
+_DOCUMENT = (1 << 128) - 1 - (0xF << _VERSION) - (0xFFFFFFFFFFFF << 12)
 
 
 # -- what is written ---------------------------------------------------------------------------------------------------
@@ -56,9 +59,14 @@ def tail_point(doc_id: str, version: str, number: int, tenant: str | None) -> st
     return f"{head[:12]}8{head[13:17]}{number:04x}{version[:8]}{head[29:]}"
 
 
-def document_and_number(point: str) -> tuple[str, int]:
-    """What the point ids of all passages of a document have in common, and the number of the passage."""
-    return point[:12] + point[13:17] + point[29:], int(point[17:21], 16) if point[12] == "8" else 0
+def passage_number(point: int) -> int:
+    """Of a point, by its id as a number."""
+    return point >> _NUMBER & 0xFFFF if point >> _VERSION & 0xF == 8 else 0
+
+
+def are_of_one_document(point: int, other: int) -> bool:
+    """Whether these ids have in common what those of all passages of a document have."""
+    return (point ^ other) & _DOCUMENT == 0
 
 
 def tail_points(doc_id: str, passages: object, tenant: str | None) -> list[str]:
@@ -134,6 +142,7 @@ class Head(NamedTuple):
 Heads = dict[Hashable, Head | None]  # None: there is no such document any more
 FetchPoints = Callable[[int], Operation[list[Point]]]
 FetchHeads = Callable[[list[Any], bool], Operation[Mapping[Any, Head]]]
+Found = tuple[int, float, Any]  # id as a number, score, and the point as the engine gave it
 
 
 def point_of(key: Hashable, doc_id: str, score: float, stored: Mapping[str, Any]) -> Point:
@@ -166,18 +175,27 @@ def is_stale(tail: Mapping[str, Any], heads: Mapping[Any, Mapping[str, Any]]) ->
 
 
 class Spread:
-    """How many points a search has to ask for to find so many documents, learned from the searches before. Changes nothing but time."""
+    """How many points a search has to ask for to find so many documents, learned from the searches before. Changes nothing but time.
+
+    A point too many costs little, one too few a second search: so it rises at once, by half at most, and falls slowly.
+    """
 
     def __init__(self) -> None:
         self._points_each = 1.0
 
     def first(self, top_k: int) -> int:
         """How many points to ask for first."""
-        return math.ceil(top_k * self._points_each * 1.1) + 1
+        return math.ceil(top_k * self._points_each + 2 * math.sqrt(top_k)) + 1
 
     def learn(self, top_k: int, used: int) -> None:
         """So many points were needed for so many documents."""
-        self._points_each = max(1.0, 0.7 * self._points_each + 0.3 * used / top_k)
+        needed, held = used / top_k, self._points_each
+        self._points_each = max(1.0, held + (min(held, needed - held) / 2 if needed > held else (needed - held) / 20))
+
+
+def deeper(wanted: int, documents: int, top_k: int) -> int:
+    """How many points to ask for where so many had too few documents in them: what it takes if the next are like these, and some more."""
+    return math.ceil(wanted * min(4.0, 1.25 * top_k / max(1, documents)))
 
 
 def best_documents(
@@ -186,7 +204,7 @@ def best_documents(
     """The hits of best_points()."""
     known: Heads = {}
     chosen = yield from best_points(points, heads, top_k, spread, known, with_payload=with_payload, group=group)
-    return [_hit(point, known.get(point.key), with_payload) for point in chosen]
+    return [hit_of(point, known.get(point.key), with_payload) for point in chosen]
 
 
 def fused_documents(
@@ -209,7 +227,7 @@ def fused_documents(
         scores[point.key] += part
     fused = sorted([point._replace(score=scores[key]) for key, point in best.items()], key=rank)[: search.top_k]
     there = yield from heads([point.key for point in fused], True)
-    return [_hit(point, there[point.key], True) for point in fused if point.key in there and _lives(point, there[point.key])]
+    return [hit_of(point, there[point.key], True) for point in fused if point.key in there and _lives(point, there[point.key])]
 
 
 def nearest_documents(fetch: FetchPoints, count: int) -> Operation[list[Point]]:
@@ -255,7 +273,7 @@ def best_points(
             if group and chosen:
                 spread.learn(len(chosen), 1 + chosen[-1][0] if len(chosen) == top_k else len(found))
             return [point for _, point in chosen]
-        wanted *= 2
+        wanted = deeper(wanted, len(chosen), top_k)
 
 
 def _chosen(
@@ -294,49 +312,47 @@ def _lives(point: Point, head: Head | None) -> bool:
     return head is not None and head.version == point.version and point.number < max(1, len(head.spans))
 
 
-def best_passages(search: Callable[[int], list[tuple[str, float]]], top_k: int, spread: Spread | None) -> dict[str, float]:
-    """The points of the top_k documents, or without a spread of the top_k passages, and all that tie with the last of them.
+def best_passages(search: Callable[[int], list[Found]], top_k: int, spread: Spread | None) -> list[Found]:
+    """The points of the top_k documents, or without a spread of the top_k passages, and all that tie with the last of them, best first.
 
     By point ids alone, which say whose passages they are, and provided that no point is stale.
 
     Args:
-        search: id and score of so many points, best first, and of all that tie with the last of them.
+        search: so many points, best first, and all that tie with the last of them.
     """
     wanted = top_k if spread is None else spread.first(top_k)
     while True:
         found = search(wanted)
-        best = dict(found) if spread is None else _best_of_each(found)
+        best = found if spread is None else _best_of_each(found)
         if len(best) >= top_k or len(found) < wanted:
             break
-        wanted *= 2
+        wanted = deeper(wanted, len(best), top_k)
     if len(best) > top_k:
-        least = sorted(best.values(), reverse=True)[top_k - 1]
-        best = {point: score for point, score in best.items() if score >= least}
+        least = best[top_k - 1][1]
+        best = [point for point in best if point[1] >= least]
     if spread is not None and best:
-        least = min(best.values())
-        spread.learn(len(best), sum([score >= least for _, score in found]))
+        spread.learn(len(best), bisect.bisect_right(found, -best[-1][1], key=lambda point: -point[1]))
     return best
 
 
-def _best_of_each(found: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """The point of each document that has the largest score, the first passage of several."""
-    best = dict[str, tuple[float, int, str]]()
-    for point, score in found:
-        document, number = document_and_number(point)
-        held = best.get(document)
-        if held is None or (-score, number) < held[:2]:
-            best[document] = (-score, number, point)
-    return {point: -score for score, _, point in best.values()}
+def _best_of_each(found: Sequence[Found]) -> list[Found]:
+    """The point of each document that has the largest score, the first passage of several; in the same order, best first."""
+    best = dict[int, Found]()
+    for point in found:
+        document = point[0] & _DOCUMENT
+        held = best.setdefault(document, point)
+        if held[1] == point[1] and passage_number(point[0]) < passage_number(held[0]):
+            best[document] = point
+    return list(best.values())
 
 
-def hit_of(point: Point, head: Head | None) -> Hit:
+def places_without_spans(numbers: Iterable[int]) -> dict[int, Place]:
+    """Of hits without payloads, of which the number of the passage is all that is known: one place for all that are alike."""
+    return {number: Place(number, ()) for number in set(numbers)}
+
+
+def hit_of(point: Point, head: Head | None, with_payload: bool = True) -> Hit:
     """The hit of a passage that counts; without its head one without payload."""
-    if head is None:
-        return Hit(point.doc_id, point.score, {}, None if point.version is None else Place(point.number, ()))
-    return _hit(point, head, True)
-
-
-def _hit(point: Point, head: Head | None, with_payload: bool) -> Hit:
     if head is None:
         return Hit(point.doc_id, point.score, {})
     place = Place(point.number, head.spans if with_payload else ()) if head.spans else None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ...errors import StoreCorruptError, VectorError
 from ...vectors import SparseVector
-from ..passages import tail_point
+from ..passages import are_of_one_document, tail_point
 from ..payloads import CHECK_FIELD, ID_FIELD, PASSAGE_FIELD, TENANT_FIELD, point_id
 
 ADVICE = (
@@ -75,6 +75,19 @@ def checked_names(record: Any, url: str) -> dict[str, Any]:
     if not isinstance(doc_id, str) or _point(doc_id, stored) != hex_id(record.id):
         raise altered(doc_id or record.id, url)
     return stored
+
+
+def checked_owner(point: int, stored: Mapping[str, Any], url: str) -> tuple[str, str]:
+    """The document id of a point, of which nothing but that and the tenant were read, and the id of its head.
+
+    Raises StoreCorruptError: it is not a passage of this document.
+    """
+    doc_id = stored.get(ID_FIELD)
+    if isinstance(doc_id, str):
+        head = point_id(doc_id, stored.get(TENANT_FIELD))
+        if are_of_one_document(int(head, 16), point):
+            return doc_id, head
+    raise altered(doc_id or f"{point:032x}", url)
 
 
 def _point(doc_id: str, stored: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import qdrant_edge as edge
 from ...batches import batched
 from ...vectors import SparseVector
 from ..base import Entry, Hit
-from ..passages import is_stale, place_of, point_of, rank, tail_points
+from ..passages import Found, is_stale, place_of, point_of, rank, tail_points
 from ..payloads import CHECK_FIELD, HASH_FIELD, ID_FIELD, NUMBER_PATH, PASSAGE_FIELD, PASSAGES_FIELD, TENANT_FIELD, from_stored
 from .checks import Checks, checked_names, checked_payload, checked_vector, checks_of, hex_id
 from .contents import PAGE, count, every_record
@@ -20,6 +20,8 @@ from .settings import DENSE, VECTOR
 
 NAMES = [ID_FIELD, HASH_FIELD, TENANT_FIELD, PASSAGE_FIELD, PASSAGES_FIELD]
 ONLY_NAMES, WITH_CHECKS = edge.PayloadSelector.Include(NAMES), edge.PayloadSelector.Include([*NAMES, CHECK_FIELD])
+ONLY_OWNERS = edge.PayloadSelector.Include([ID_FIELD, TENANT_FIELD])
+_MOST_READ, _FEW = 1.6, 50  # with_ties() reads payloads of up to so many points by each that is shown, and so many more
 
 
 class NewPoint(NamedTuple):
@@ -33,13 +35,24 @@ def query(shard: Any, request: Mapping[str, Any], limit: int, payload: Any, thre
     return [point for point in shard.query(asked) if point.score > 0]
 
 
-def with_ties(shard: Any, request: Mapping[str, Any], limit: int) -> list[tuple[str, float]]:
-    """Id and score of the first points and of all that tie with the last of them: reading payloads is what takes the time."""
-    points = query(shard, request, limit + 1, False)
+def with_ties(shard: Any, request: Mapping[str, Any], shown: int, limit: int) -> list[Found]:
+    """The first points and all that tie with the last of them; owners() reads the rest about those that are shown.
+
+    Reading payloads is what takes the time: here, with the points, half as long for each as later, by their ids.
+    """
+    points = query(shard, request, limit + 1, ONLY_OWNERS if limit <= _MOST_READ * shown + _FEW else False)
     if len(points) > limit and points[limit].score == points[limit - 1].score:
         below = float(np.nextafter(np.float32(points[limit].score), np.float32(0)))
         points = query(shard, request, count(shard), False, below)
-    return [(hex_id(point.id), float(point.score)) for point in points]
+    return [(point.id.int, point.score, point) for point in points]
+
+
+def owners(shard: Any, found: Sequence[Found]) -> list[Mapping[str, Any]]:
+    """Document id and tenant of each of these points, which are of one search, as they are stored."""
+    if not found or found[0][2].payload:
+        return [point.payload for *_, point in found]
+    stored = {record.id: record.payload for record in shard.retrieve([point.id for *_, point in found], ONLY_OWNERS, False)}
+    return [stored[point.id] for *_, point in found]
 
 
 def with_all_ties(shard: Any, request: Mapping[str, Any], score: float, top_k: int, payload: Any) -> list[Any]:

@@ -7,7 +7,7 @@ the engine's own files, PATH/splade-ledger the state of the last write and the l
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,7 @@ from ..engine_methods import LOOKED_THROUGH
 from ..model_stamp import ModelStamp, check_passages, find_store, resolve_encoder, store_folder
 from ..passages import (
     FetchPoints,
+    Found,
     Head,
     Point,
     asks_for_text,
@@ -33,13 +34,15 @@ from ..passages import (
     head_of,
     hit_of,
     immediate,
+    passage_number,
+    places_without_spans,
     point_of,
     rank,
     with_passages,
 )
 from ..payloads import ID_FIELD, TENANT_FIELD, from_stored, point_id
 from ..settings import OpenOptions, as_stored, read_settings
-from .checks import altered, checked_names, checked_payload, checked_vector, hex_id
+from .checks import altered, checked_names, checked_owner, checked_payload, checked_vector, hex_id
 from .contents import ENGINE, Contents, count, documents_only, every_record
 from .creation import create, open_shard
 from .engine import EdgeEngine, translated
@@ -48,6 +51,7 @@ from .points import (
     ONLY_NAMES,
     bytes_used,
     hit_rank,
+    owners,
     tail_records,
     tails_of,
     to_edge_vector,
@@ -173,13 +177,20 @@ class EdgeStore(Store):
         with self._edge.held():
             with self._edge.use("search") as shard:
                 self._writer.sweep_if_cut_off()
-                candidates = best_passages(partial(with_ties, shard, request), top_k, self._spread if group else None)
-                records = shard.retrieve(list(candidates), ONLY_NAMES, False)
-            names = {hex_id(record.id): checked_names(record, self.url) for record in records}
-            points = [point_of(point, stored[ID_FIELD], candidates[point], stored) for point, stored in names.items()]
-            best = sorted(points, key=rank)[:top_k]
-            heads: Mapping[Any, Head] = immediate(self._heads([str(point.key) for point in best], True)) if with_payload else {}
-        return [hit_of(point, heads.get(point.key)) for point in best]
+                found = best_passages(partial(with_ties, shard, request, top_k), top_k, self._spread if group else None)
+                stored = owners(shard, found)
+            best = sorted(self._ranked_passages(found, stored))[:top_k]
+            if with_payload:
+                heads = immediate(self._heads(list({head: None for *_, head in best}), True))
+                return [hit_of(Point(head, doc_id, -score, number), heads.get(head)) for score, doc_id, number, head in best]
+        places = places_without_spans([number for _, _, number, _ in best])
+        return [Hit(doc_id, -score, {}, places[number]) for score, doc_id, number, _ in best]
+
+    def _ranked_passages(self, found: Sequence[Found], stored: Sequence[Mapping[str, Any]]) -> Iterator[tuple[float, str, int, str]]:
+        """Of each point its score, times -1, its document, its number and its head, which sort as they are ranked."""
+        for (point, score, _), owner in zip(found, stored, strict=True):
+            doc_id, head = checked_owner(point, owner, self.url)
+            yield -score, doc_id, passage_number(point), head
 
     @_IN_TURN
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:

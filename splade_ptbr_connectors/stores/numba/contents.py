@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...vectors import SparseBatch, SparseVector
+from ..passages import Spread
 from .filters import Passing
 from .index import joined
 from .keys import Hashes, KeyTable
@@ -62,11 +63,6 @@ class HitRows(NamedTuple):
     def all_scores(self) -> NDArray[np.float64]:
         """Of the segments, then of the buffer."""
         return np.concatenate([self.scores, self.buffer_scores])
-
-    def only(self, chosen: NDArray[np.int64]) -> HitRows:
-        """Those of these places (ascending), counted from the segments on."""
-        here, there = chosen[chosen < len(self.rows)], chosen[chosen >= len(self.rows)] - len(self.rows)
-        return HitRows(self.rows[here], self.scores[here], self.in_buffer[there], self.buffer_scores[there])
 
 
 class Results(NamedTuple):
@@ -199,14 +195,19 @@ class Contents:
         """The top k of those that live and pass, and all that tie with the last of them."""
         return self.results(self.hit_rows(query, top_k, passing))
 
-    def hit_rows(self, query: SparseVector, top_k: int, passing: Passing | None) -> HitRows:
-        """The same by their rows."""
+    def hit_rows(self, query: SparseVector, top_k: int, passing: Passing | None, spread: Spread | None = None) -> HitRows:
+        """The same by their rows; with a spread the top k documents, of each its best row."""
         searcher = self._living if passing is None else self.segments.searcher.narrowed(self._masks(passing))
-        rows, scores = searcher.search(query, top_k)
+        if spread is None:
+            rows, scores = searcher.search(query, top_k)
+        else:
+            rows, scores = searcher.search_documents(query, top_k, spread, self.segments.places)
         if not len(self.buffer):
             return HitRows(rows, scores, np.empty(0, np.int64), np.empty(0))
         in_buffer = self.buffer.scores(query) * self._buffer_mask(passing)
         hits = np.flatnonzero(in_buffer)
+        if spread is not None:
+            hits = _best_of_each(hits, in_buffer, self.buffer.places)
         every = np.concatenate([scores, in_buffer[hits]])
         if len(every) > top_k:
             least = np.partition(every, len(every) - top_k)[len(every) - top_k]
@@ -241,6 +242,12 @@ class Contents:
 
     def _buffer_mask(self, passing: Passing | None) -> Mask:
         return self.buffer.alive if passing is None else self.buffer.alive & passing.among(self.buffer.numbers)
+
+
+def _best_of_each(rows: Numbers, scores: NDArray[np.float64], places: Places) -> Numbers:
+    """Of these rows the best of each document, whose rows are neighbours, and in the same part of the contents."""
+    order = rows[np.argsort(-scores[rows], kind="stable")]
+    return np.sort(order[np.unique(order - places[order], return_index=True)[1]])
 
 
 def _firsts(mask: Mask, places: Places | None) -> Mask:

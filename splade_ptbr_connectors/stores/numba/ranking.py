@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy import float32, float64, int64, uint8, uint16, uint32
+from numpy import float32, float64, int32, int64, uint8, uint16, uint32
 
 from .addresses import clear, memory, pointer, prefetch
 from .compiled import compiled, part
@@ -231,6 +231,33 @@ def search(
             at = 8 * n * top_k
             _copy(room, top_k, pointer(rows + at, int64), pointer(scores + at, float64), pointer(sizes + 8 * n, int64))
     return last
+
+
+@compiled
+def best_of_each(address: Any, places: Any, top_k: Any) -> Any:
+    """Of the hits in the room, which are in order, keep the best of each document: the first top_k, and all that tie with the last one.
+
+    The rows of a document are neighbours, and the first hit of it that comes is its best one, or the first of its best ones.
+
+    Args:
+        places: address of int32 by row, which passage of its document it is.
+
+    Returns: how many hits there are up to the last that is kept.
+    """
+    room = room_at(address)
+    hits, scores, seen, place = room.hits, room.scores, room.spare, pointer(places, int32)
+    size, count, n = room.size, int64(0), int64(0)
+    for m in range(size):
+        seen[hits[m] - place[hits[m]]] = 0
+    while n < size and (count < top_k or scores[n] == scores[count - 1]):
+        head = hits[n] - place[hits[n]]
+        hits[count] = hits[n]
+        scores[count] = scores[n]
+        count += seen[head] == 0
+        seen[head] = 1
+        n += 1
+    room.size = count
+    return n
 
 
 @part(None)

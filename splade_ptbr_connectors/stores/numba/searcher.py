@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...vectors import SparseBatch, SparseVector
+from ..passages import Spread, deeper
 from .addresses import to_read
 from .directory import Directory
 from .kernels import BINS
 from .layout import FIELDS, ROOM, Field
 from .postings import BLOCK, GROUP, WINDOW
-from .ranking import CHUNK, search, touched
+from .ranking import CHUNK, best_of_each, search, touched
 from .window import Window
 
 Passing = NDArray[np.bool_]
+Rows = tuple[NDArray[np.int64], NDArray[np.float64]]  # with their scores
+_NOTHING: Rows = (np.empty(0, np.int64), np.empty(0, np.float64))
 _CHUNK = 4  # queries that a thread takes at a time
 _TABLE, _SIZE = (list(ROOM).index(name) for name in ("table", "size"))
 
@@ -69,7 +72,7 @@ class Searcher:
     def __len__(self) -> int:
         return int(self.bases[-1])
 
-    def search(self, query: SparseVector, top_k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def search(self, query: SparseVector, top_k: int) -> Rows:
         """The top k of the passing documents and every other one that ties with the last of them.
 
         Returns: (rows, scores), by score descending, then by row. Documents without a term of the query are not hits.
@@ -77,11 +80,29 @@ class Searcher:
         """
         _check_page(top_k)
         if not self.windows or not len(query):
-            return np.empty(0, np.int64), np.empty(0, np.float64)
+            return _NOTHING
         room = self._own_room(len(query))
         self._search(room, np.array([0, len(query)]), query.term_ids, query.weights, 0, 1, top_k, (0, 0, 0))
-        count = room.held[_SIZE]
-        return room.hits[:count].copy(), room.scores[:count].copy()
+        return room.found()
+
+    def search_documents(self, query: SparseVector, top_k: int, spread: Spread, places: NDArray[np.int32]) -> Rows:
+        """search() for documents of several rows, which are neighbours: of each its best row, the first of several.
+
+        Args:
+            places: [len(self)] the place of each row among those of its document.
+        """
+        wanted = spread.first(top_k)
+        while True:
+            rows, scores = self.search(query, wanted)
+            if not len(rows):
+                return rows, scores
+            room = self._own_room(len(query))
+            used = best_of_each(room.address, places.ctypes.data, top_k)
+            count = int(room.held[_SIZE])
+            if count >= top_k or len(rows) < wanted:
+                spread.learn(count, used)
+                return room.found()
+            wanted = deeper(wanted, count, top_k)
 
     def search_batch(
         self, queries: SparseBatch, top_k: int, *, threads: int = 1
@@ -165,6 +186,11 @@ class _Room:
         self.held = np.array([numbers.get(name, 0) for name in ROOM], np.int64)
         self.address = self.held.ctypes.data
         self._arrays = arrays  # kernels see addresses only
+
+    def found(self) -> Rows:
+        """The rows that are in it, and their scores."""
+        count = self.held[_SIZE]
+        return self.hits[:count].copy(), self.scores[:count].copy()
 
 
 def _check_page(top_k: int) -> None:

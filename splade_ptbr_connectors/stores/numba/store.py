@@ -25,7 +25,7 @@ from ...vectors import SparseVector
 from ..base import Entry, Hit, ParsedFilter, Place, Refusal, Store
 from ..engines import DENSE_ENGINES
 from ..model_stamp import StoreDescription, check_passages, resolve_encoder, store_folder
-from ..passages import SOMEWHERE
+from ..passages import SOMEWHERE, places_without_spans
 from ..predicates import checked
 from ..settings import OpenOptions, StoreSettings, read_settings
 from . import schema
@@ -180,7 +180,7 @@ class NumbaStore(Store):
         with self._filtered(filter) as (connection, contents, passing):
             best = best_passages(contents, query, top_k, passing, self._spread if group else None)
             if not with_payload:
-                places = [Place(number, ()) for number in range(1 + max([hit[2] for hit in best], default=0))]  # one for all that are alike
+                places = places_without_spans([number for _, _, number, _ in best])
                 return [Hit(doc_id, -score, {}, places[place]) for score, doc_id, place, _ in best]
             numbers = list({number: None for *_, number in best})
             payloads, spans = schema.payloads(connection, numbers), schema.spans(connection, numbers)

@@ -17,7 +17,7 @@ from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.ingestion.verify import verify
 from splade_ptbr_connectors.stores import entries, open_store
 from splade_ptbr_connectors.stores.base import Store
-from splade_ptbr_connectors.stores.passages import document_and_number, tail_point
+from splade_ptbr_connectors.stores.passages import passage_number, tail_point
 from tests.support.encoders import HashingEncoder
 
 SETTINGS = {"passage_tokens": 12, "overlap": 2}
@@ -92,7 +92,7 @@ def test_a_document_has_as_many_passages_as_have_numbers(number: int, accepted: 
     with nullcontext() if accepted else pytest.raises(RecordError, match="65,537"):
         entries.check_number_of_passages("a", number)
     if accepted:
-        assert document_and_number(tail_point("a", "f" * 16, number - 1, None))[1] == number - 1
+        assert passage_number(int(tail_point("a", "f" * 16, number - 1, None), 16)) == number - 1
 
 
 def test_the_longest_text_is_kept_whole_when_it_is_rejected(store: Store, tmp_path: Path) -> None:
