@@ -111,7 +111,7 @@ def _checked_scalar(value: object, owner: str, field: str | None) -> Any:
             raise RecordError(f"{owner} holds the integer {integer_text(value)}{where}: {accepted}, write it as a string.")
     elif not isinstance(value, float):
         what = f"a value of type {type(value).__name__}"
-        raise RecordError(f"{owner} holds {what}{where}: only JSON values can be stored, write it as a string.")
+        raise RecordError(f"{owner} holds {what}{where}: only JSON values can be stored, write it as a string, a number or a list.")
     elif not math.isfinite(value):
         raise RecordError(f"{owner} holds {value}{where}: JSON has no such number.")
     return value

@@ -26,8 +26,11 @@ def translate_filters(filters: MetadataFilters | Mapping[str, Any] | Any | None)
     of them. A missing field is never equal, so that != and nin hold; it is empty, as null and [] are.
 
     Raises:
-        ConfigError: any other operator: text_match and text_match_insensitive search within texts, which no sparse index does.
+        ConfigError: one filter without its MetadataFilters, or any other operator: text_match and text_match_insensitive search within
+            texts, which no sparse index does.
     """
+    if isinstance(filters, MetadataFilter):
+        raise ConfigError(f"filters is one MetadataFilter, on {filters.key!r}: put it into a list, MetadataFilters(filters=[...]).")
     return visible_filter(_combined(filters, 0) if isinstance(filters, MetadataFilters) else filters)
 
 

@@ -153,6 +153,11 @@ def test_other_operators_and_values_are_refused_at_construction(operator: Filter
         SpladeRetriever(STORE, filters=MetadataFilters(filters=[MetadataFilter(key=SUBJECT, value=value, operator=operator)]))
 
 
+def test_one_filter_alone_is_told_at_construction_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match=r"filters is one MetadataFilter, on .*: put it into a list, MetadataFilters"):
+        SpladeRetriever(STORE, filters=MetadataFilter(key=SUBJECT, value="saúde"))
+
+
 def test_our_own_mapping_and_no_filter_work_too() -> None:
     assert pairs(SpladeRetriever(STORE, filters={SUBJECT: "saúde"}).retrieve("vacina")) == expected("vacina", 10, {SUBJECT: "saúde"})
     for empty in (None, {}, MetadataFilters(filters=[])):
