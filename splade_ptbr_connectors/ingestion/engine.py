@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import os
 import threading
 import time
@@ -35,7 +36,12 @@ from .writer import Batch, LoopUploadPool, ThreadUploadPool, UploadPool, Writer
 
 __all__ = ["IngestReport", "Reconciled", "aingest", "ingest"]
 
+logger = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 8 * 2**20
+WITHOUT_DENSE = (
+    "documents written without a dense vector: %d, into %s, which keeps dense vectors of %d numbers. Hybrid searches find these by their "
+    'terms alone. Give each record its vector as "dense", or ingest into a store without dense vectors.'
+)
 
 
 def ingest(
@@ -206,6 +212,8 @@ def _run(
         checkpoint.remove()
     path = str(rejected.path) if rejected.path and rejected.length else None
     rejected.warn(writer.counts.rejected, store.url)
+    if store.dense_size is not None and writer.without_dense:
+        logger.warning(WITHOUT_DENSE, writer.without_dense, store.url, store.dense_size)
     return writer.counts.report(time.monotonic() - started, path, start.position, checked, rejected.kept)
 
 

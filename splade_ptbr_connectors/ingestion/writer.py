@@ -66,6 +66,7 @@ class Writer:
     ) -> None:
         self.counts: IngestCounts = start.counts
         self.sample = sample
+        self.without_dense = 0  # documents that were written so
         self._store, self._pool = store, pool
         self._dead_letter, self._checkpoint = dead_letter, checkpoint
         self._position, self._prefix, self._last_written = start.position, start.prefix, start.last_written
@@ -132,6 +133,7 @@ class Writer:
                 self.counts.unchanged += 1
             else:
                 self.counts.written += 1
+                self.without_dense += item.record is not None and item.record.dense is None
                 self._last_written = position
             self.sample.record(item)
         self._position, self._prefix = batch.position, batch.prefix

@@ -237,3 +237,24 @@ async def test_a_dense_vector_that_the_store_has_no_place_for_refuses_its_docume
         assert "the dense vector of" in json.loads(line)["reason"] and collection[17]["_id"] in line
         ids = [raw["_id"] for raw in collection]
         assert list(store.get(ids)) == [*ids[:17], *ids[18:]]
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_documents_without_a_dense_vector_in_a_store_that_keeps_them_are_told(
+    tmp_path: Path, awaited: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hybrid searches would find them by their terms alone, in silence."""
+    collection = documents(40)
+    for raw in collection[:37]:
+        raw["dense"] = [1.0, 2.0, 3.0]
+
+    async def told(url: str, records: list[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
+        caplog.clear()
+        with open_store(url, encoder=HashingEncoder(), settings=settings) as store:
+            await aingest(records, store) if awaited else ingest(records, store)
+        return [message for message in caplog.messages if "without a dense vector" in message]
+
+    (message,) = await told(f"edge:{tmp_path / 'some'}", collection, {"dense_size": 3})
+    assert "vector: 3, into edge:" in message and "vectors of 3 numbers" in message
+    assert not await told(f"edge:{tmp_path / 'all'}", collection[:37], {"dense_size": 3})
+    assert not await told(f"edge:{tmp_path / 'none kept'}", collection[37:], {})
