@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,11 @@ def test_tokens_are_counted_as_they_are_made(twins: tuple[Tokenizer, Tokenizer],
     expected = [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in written]
     assert counter.count(written) == counter.count(written) == expected
     assert [len(counter.pieces(text)) for text in written] == expected
+
+
+@given(st.text() | st.text(" \t\r\n\v\f\x1c\xa0\u2028aã"))
+def test_words_are_what_stands_between_blanks(text: str) -> None:
+    assert tokens._words(text) == re.findall(r"[^ \t\r\n]+", text)
 
 
 @pytest.mark.parametrize("tokenizer", [WORDPIECE, WORDS], ids=["wordpiece", "words"])
