@@ -47,16 +47,21 @@ def checked_copy(value: Any, owner: str, depth: int = 0, field: str | None = Non
             value that JSON does not have.
         TextError: lone surrogates, NUL or too many characters in a string.
     """
-    # once per value of every document loaded: the common types are asked for first, by identity
+    # once per value of every document loaded: the common types are asked for first, by identity, and strings without a call for each
     kind = type(value)
-    if kind is str:
-        return _checked_string(value, owner)
     if kind is dict or isinstance(value, Mapping):
         _check_depth(owner, depth)
-        return {
-            (name if type(name) is str and name in _NAMES else _checked_name(name, owner)): checked_copy(item, owner, depth + 1, name)
-            for name, item in value.items()
-        }
+        copied = {}
+        for name, item in value.items():
+            key = name if type(name) is str and name in _NAMES else _checked_name(name, owner)
+            if type(item) is not str:
+                item = checked_copy(item, owner, depth + 1, name)
+            elif "\0" in item or len(item) > MAX_CHARACTERS or not (item.isascii() or _encodes(item)):
+                check_text(item, f"a field of {owner}")
+            copied[key] = item
+        return copied
+    if kind is str:
+        return _checked_string(value, owner)
     if isinstance(value, list | tuple):
         _check_depth(owner, depth)
         return [checked_copy(item, owner, depth + 1, field) for item in value]
@@ -88,6 +93,14 @@ def _checked_name(name: object, owner: str) -> str:
     if len(_NAMES) < MAX_NAMES and len(checked) < MAX_NAME:
         _NAMES.add(checked)
     return checked
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _checked_string(value: str, owner: str, what: str = "a field") -> str:

@@ -25,7 +25,7 @@ def spread(payload: Mapping[str, Any], doc_id: str) -> tuple[Mapping[str, Any], 
             with dots within one another more than 3 times.
     """
     added: list[Place] = []
-    return (_spread(payload, (), added, doc_id), added) if _has_dots(payload) else (payload, added)
+    return (_spread(payload, (), added, doc_id), added) if has_dots(payload) else (payload, added)
 
 
 def gathered(stored: dict[str, Any], added: Sequence[Sequence[str | int]]) -> dict[str, Any]:
@@ -35,7 +35,8 @@ def gathered(stored: dict[str, Any], added: Sequence[Sequence[str | int]]) -> di
     return stored
 
 
-def _has_dots(value: Any) -> bool:
+def has_dots(value: Any) -> bool:
+    """Whether spread() would give anything but the payload itself."""
     # once or twice per document loaded, nearly always False: types are asked for by identity
     kind = type(value)
     if kind is dict or (kind is not list and isinstance(value, Mapping)):
@@ -44,7 +45,10 @@ def _has_dots(value: Any) -> bool:
         value = value.values()
     elif not isinstance(value, list | tuple):
         return False
-    return any([_has_dots(item) for item in value if type(item) not in _SCALARS])
+    for item in value:
+        if type(item) not in _SCALARS and has_dots(item):
+            return True
+    return False
 
 
 def _spread(value: Any, place: Place, added: list[Place], doc_id: str) -> Any:

@@ -168,7 +168,8 @@ def check_entry(entry: tuple[Any, ...], vocab_size: int) -> Entry:
     if checked.content_hash is not None:
         check_text(checked.content_hash, f"the content hash of {checked.doc_id!r}", max_characters=MAX_HASH)
     dense = None if checked.dense is None else check_dense(checked.dense)
-    passages = check_passages(checked, payload, vocab_size)
+    single = type(checked.passages) is tuple and not checked.passages  # nearly every document
+    passages = () if single else check_passages(checked, payload, vocab_size)
     return Entry(checked.doc_id, checked.vector, payload, checked.content_hash, dense, passages)
 
 

@@ -107,6 +107,9 @@ def test_bad_records(raw: Any, message: str) -> None:
         ({"_id": "a", "text": "x" * 10_000_000}, "10,000,000 characters: at most 1,000,000"),
         ({"_id": "\udfff", "text": "x"}, "document id"),
         ({"_id": "a", "text": "x", "m": ["\ud800"]}, "a field of record 'a'"),
+        ({"_id": "a", "text": "x", "m": "ã\ud800"}, r"a field of record 'a' has the lone surrogate U\+D800 at position 1"),
+        ({"_id": "a", "text": "x", "m": {"n": "ã\0"}}, "a field of record 'a' has a NUL character at position 1"),
+        ({"_id": "a", "text": "x", "m": "x" * 1_000_001}, "a field of record 'a' has 1,000,001 characters"),
         ({"_id": "a", "text": "x", "\ud800": 1}, "a field name of record 'a'"),
     ],
 )

@@ -100,6 +100,8 @@ def _to_points(entry: Entry, tenant: str | None) -> list[NewPoint]:
     if entry.dense is not None:
         vectors[DENSE] = list(entry.dense)
     found = [NewPoint(point, vectors, with_check(point, head, entry.vector))]
+    if not entry.passages:
+        return found
     for tail in tails(entry, head, point, tenant):
         stored = with_check(tail.point, tail.stored, tail.vector)
         found.append(NewPoint(tail.point, {VECTOR: to_edge_vector(tail.vector)}, stored))

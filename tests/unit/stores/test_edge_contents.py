@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -327,6 +328,8 @@ def test_a_tally_does_not_depend_on_the_order(first: dict[str, int], second: dic
     both = Tally().plus(first).plus(second)
     assert both == Tally().plus(second).plus(first)
     assert both.without(first) == Tally().plus(second)
+    digests = [hashlib.blake2b(f"{point} {check}".encode(), digest_size=8).digest() for point, check in [*first.items(), *second.items()]]
+    assert both.digest == sum([int.from_bytes(digest, "little") for digest in digests]) % 2**64  # as in the sidecars of filled stores
 
 
 def test_a_torn_ledger_is_that_of_the_write_before(tmp_path: Path) -> None:
