@@ -218,10 +218,15 @@ def show_ingest(document: dict[str, Any], console: Console) -> None:
     if checked := document["reconciled"]:
         console.print(_checked(checked), style=None if checked["ok"] else "yellow", markup=False)
     console.print(
-        f"{document['seconds']:.1f} s, {document['documents_per_second']:.0f} records a second; "
+        f"{document['seconds']:.1f} s, {_rate(document['documents_per_second'])} records a second; "
         f"{document['store']} holds {document['documents']:,} documents, model {document['model']}",
         markup=False,
     )
+
+
+def _rate(a_second: float) -> str:
+    """Long documents take more than a second each."""
+    return f"{a_second:,.0f}" if a_second >= 10 else f"{a_second:.2g}"
 
 
 def _checked(checked: Mapping[str, Any]) -> str:

@@ -289,8 +289,11 @@ class Store(Handle):
         return SCORE_TOLERANCE * query.dot(self.quantized(vector))
 
     def info(self) -> dict[str, Any]:
-        """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets."""
-        return {"engine": self.engine, "url": self.url}
+        """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets.
+
+        "passages" is how long texts are split, False for a store of whole documents.
+        """
+        return {"engine": self.engine, "url": self.url, "passages": dict(self.passage_settings) if self.passage_settings else False}
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

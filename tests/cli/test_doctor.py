@@ -49,7 +49,8 @@ def test_a_store_is_checked(cli: Command, filled: str) -> None:
     found = cli("doctor", "--store", filled, "--json").json["store"]
     assert (found["name"], found["engine"], found["documents"], found["model"]) == (filled, "edge", 4, "mini")
     assert found["info"]["engine"] == "edge" and found["problems"] == []
-    assert "4 documents" in cli("doctor", "--store", filled).out
+    text = cli("doctor", "--store", filled).out
+    assert "4 documents" in text and "passages.passage_tokens: 200" in text
 
 
 def test_a_broken_store_is_a_finding_beside_the_others(cli: Command) -> None:

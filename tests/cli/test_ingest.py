@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from splade_ptbr_connectors.cli import ingest as ingest_command
+from splade_ptbr_connectors.cli.ingest import _rate
 from splade_ptbr_connectors.errors import IngestError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores import open_store
@@ -176,3 +177,8 @@ def test_a_dead_letter_file_that_is_something_else_is_left_alone(cli: Command, c
     (tmp_path / "notas.txt").write_text("minhas notas")
     assert_fails(cli("ingest", corpus, "--store", "edge:loja", "--dead-letter", "notas.txt"), 3, "notas.txt")
     assert (tmp_path / "notas.txt").read_text() == "minhas notas"
+
+
+@pytest.mark.parametrize(("a_second", "shown"), [(0.034, "0.034"), (0.5, "0.5"), (9.96, "10"), (1234.5, "1,234")])
+def test_a_rate_of_long_documents_is_not_nought(a_second: float, shown: str) -> None:
+    assert _rate(a_second) == shown

@@ -215,3 +215,12 @@ def test_a_store_made_anew_has_another_identity(url: str) -> None:
     shutil.rmtree(url.removeprefix("edge:"))
     with open_store(url, encoder=HashingEncoder()) as store:
         assert store.identity != first
+
+
+@pytest.mark.parametrize("engine", ["numba", "edge"])
+def test_a_store_says_how_it_splits(engine: str, tmp_path: Path) -> None:
+    encoder = HashingEncoder()
+    with open_store(f"{engine}:{tmp_path}/split", encoder=encoder, passages={"passage_tokens": 50, "overlap": 5}) as store:
+        assert store.info()["passages"] == {"passage_tokens": 50, "overlap": 5}
+    with open_store(f"{engine}:{tmp_path}/whole", encoder=encoder, passages=False) as store:
+        assert store.info()["passages"] is False
