@@ -68,6 +68,13 @@ def test_other_settings_than_the_collection_has(opening: Open, wrong: dict[str, 
         opening(settings=wrong)
 
 
+@pytest.mark.parametrize("passages", [True, {"passage_tokens": 100}])
+def test_nothing_is_created_where_passages_are_refused(opening: Open, server: StandIn, passages: Any) -> None:
+    with pytest.raises(errors.ConfigError, match="keeps whole documents only"):
+        opening(query="?layout=langchain", passages=passages)
+    assert not any(seen.method in ("PUT", "PATCH", "POST") for seen in server.seen)
+
+
 def test_another_model_is_refused_by_name(opening: Open) -> None:
     opening(encoder=HashingEncoder("first"))
     with pytest.raises(errors.ModelMismatchError, match=r"'first'.*'second'"):
