@@ -82,7 +82,7 @@ def reindex(
         restart: leave an unfinished collection as it is, and start another.
         allow_rejected: move the alias even if records were rejected.
         settings: the engine's, for the new collection.
-        passages: how the new collection has long texts split; see open_store().
+        passages: how the new collection has long texts split; see open_store(). None takes what the old one says.
 
     Raises:
         ConfigError: an embedded store, a stream as input, or a name that is a collection's own.
@@ -94,10 +94,13 @@ def reindex(
     opened = partial(open_store, encoder=encoder, credentials=credentials)
     alias = collection_name(alias_url)
     look = partial(open_as_it_is, encoder=NoModel(), allow_mismatch=True, credentials=credentials)
-    _check_alias(look, alias_url)
+    before = _split_before(look, alias_url)
     state_file = _ReindexState(Path(state), alias_url)
     name = state_file.collection(look, restart=restart)
-    with opened(sibling_url(alias_url, name), settings=settings, passages=passages) as store:
+    url = sibling_url(alias_url, name)
+    if passages is None and not _exists(look, url):  # one that a stopped run began goes on as it was begun
+        passages = before
+    with opened(url, settings=settings, passages=passages) as store:
         report = ingest(source, store, checkpoint=state_file.checkpoint, dead_letter=dead_letter, restart=restart, progress=progress)
         verified = verify(source, store)
         moved = _complete(report, verified, allow_rejected=allow_rejected)
@@ -116,20 +119,24 @@ def _complete(report: IngestReport, verified: VerifyReport, *, allow_rejected: b
     return verified.missing.count <= refused and not any(difference.count for difference in others)
 
 
-def _check_alias(look: Callable[..., Store], url: str) -> None:
-    """Raises ConfigError when the name is taken by a collection, or the store has no aliases."""
+def _split_before(look: Callable[..., Store], url: str) -> Mapping[str, Any] | bool | None:
+    """How the collection behind the alias has long texts split, False: not at all; None where there is none, or none that says so.
+
+    Raises ConfigError when the name is taken by a collection, or the store has no aliases.
+    """
     if engine_of(url).deletion is None:
         raise ConfigError(f"{url} is an embedded store, which has no aliases: ingest into a folder of another name, and open that one.")
     try:
         with look(url) as opened:
-            current = on_server(opened).collection
+            current, split = on_server(opened).collection, None if opened.fingerprint is None else opened.passage_settings or False
     except StoreNotFoundError:
-        return
+        return None
     if current == collection_name(url):
         raise ConfigError(
             f"{url} is a collection, not an alias: re-index under the name of an alias that searches use, "
             "such as one made by splade-ptbr alias."
         )
+    return split
 
 
 class _ReindexState:

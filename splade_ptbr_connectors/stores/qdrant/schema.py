@@ -107,7 +107,7 @@ class Schema(Operations):
             asked = options.passages if options.passages is True else dict(options.passages)
             raise ConfigError(
                 f"there is no store at {self.url}, and a new one in the layout {layout!r} keeps whole documents only, not "
-                f"passages={asked}: leave passages out, or the layout."
+                f"passages={asked}: say passages=False, or leave the layout out."
             )
 
     def create(self, model: ModelStamp) -> Operation[None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from splade_ptbr_connectors.errors import StoreFormatError
+from splade_ptbr_connectors.errors import ConfigError, StoreFormatError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.ingestion.reindex import reindex
 from splade_ptbr_connectors.stores import open_store
@@ -121,6 +121,17 @@ def test_vectors_are_taken_as_they_are_or_refused_one_by_one(old: str, new: str,
             assert state(after) == anew[old]
 
 
+@pytest.mark.parametrize("name", PASSAGES)
+def test_a_reindex_keeps_how_the_old_collection_splits(name: str, anew: dict[str, State], server: StandIn, tmp_path: Path) -> None:
+    url, source = f"qdrant+{server.url}/leis-kept-{name}", tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    options: dict[str, Any] = {"encoder": HashingEncoder(), "state": tmp_path / "state.json", "progress": False}
+    reindex(source, url, **options, passages=PASSAGES[name])
+    assert reindex(source, url, **options).moved
+    with opened(url, PASSAGES[name]) as store:
+        assert state(store) == anew[name]
+
+
 def test_a_collection_that_can_hold_no_passages_says_so_and_the_alias_stays(server: StandIn, tmp_path: Path) -> None:
     url, source = f"qdrant+{server.url}/leis-langchain", tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
@@ -128,11 +139,12 @@ def test_a_collection_that_can_hold_no_passages_says_so_and_the_alias_stays(serv
     first = reindex(source, url, **options, passages=PASSAGES["long"])
     with opened(url, None) as store:
         before = state(store)
-    with pytest.raises(StoreFormatError, match=r"keeps whole documents, but is opened with passages=.*leave that out"):
-        reindex(source, url, **options, settings={"layout": "langchain"}, passages=PASSAGES["short"])
+    for passages in (PASSAGES["short"], None):  # None: those of the old collection
+        with pytest.raises(ConfigError, match=r"keeps whole documents only, not passages=.*say passages=False, or leave the layout out"):
+            reindex(source, url, **options, settings={"layout": "langchain"}, passages=passages)
     with opened(url, PASSAGES["long"]) as store:
         assert store.identity and state(store) == before
-    report = reindex(source, url, **options, settings={"layout": "langchain"}, restart=True)
+    report = reindex(source, url, **options, settings={"layout": "langchain"}, passages=False)
     assert report.moved and report.previous == first.collection
     with opened(url, None) as store:
         assert store.passage_settings is None and all(not entry.passages for entry in store.scan())
