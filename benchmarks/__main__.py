@@ -13,6 +13,7 @@ from benchmarks.index.index import index
 from benchmarks.passages.judged import judged
 from benchmarks.passages.long import long
 from benchmarks.stores.cluster import cluster
+from benchmarks.stores.distributed import distributed
 from benchmarks.stores.embedded import embedded
 from benchmarks.stores.faces import faces
 from benchmarks.stores.first_use import first_use
@@ -28,6 +29,7 @@ from splade_ptbr_connectors.errors import SpladeConnectorsError
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("ingest")(ingest)
 app.command("cluster")(cluster)
+app.command("distributed")(distributed)
 app.command("embedded")(embedded)
 app.command("encode")(encode)
 app.command("faces")(faces)

@@ -34,7 +34,7 @@ def ingest(
 ) -> None:
     """Ingest against encoding alone (goal 0.95), EdgeStore against raw Edge upserts (goal 0.90)."""
     encoder = SpladeEncoder.load(model)
-    records, ready = _records(documents), _vectors(vectors)
+    records, ready = sample_records(documents), _vectors(vectors)
     sides = {
         "encode only": lambda: _encode_only(encoder, records),
         "ingest": lambda: _ingest(encoder, records, folder),
@@ -55,7 +55,7 @@ def ingest(
 Ready = list[tuple[str, SparseVector, dict[str, Any]]]
 
 
-def _records(count: int) -> list[dict[str, Any]]:
+def sample_records(count: int) -> list[dict[str, Any]]:
     """The sample collection, repeated with its words turned round, so that no two texts are the same."""
     with open(SAMPLE, encoding="utf-8") as file:
         sample = [json.loads(line) for line in file]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.stores.distributed import working
 from splade_ptbr_connectors.cli.main import run
 from splade_ptbr_connectors.distributed import ingest_with_ray
 from splade_ptbr_connectors.distributed.rows import COLUMN, Outcome, batches, read_batch
@@ -170,6 +172,25 @@ def test_it_goes_on_after_a_failure_and_after_a_run_in_one_process(cluster: None
     report = ingest_with_ray(tmp_path / "in.jsonl", url, "mini-bert", max_batch_documents=32)
     assert report.read == COUNT + 5 and report.rejected == 5
     assert report.written + report.unchanged == COUNT and report.unchanged >= 50
+    with opened(url) as store:
+        assert store.writes() == {document["_id"]: 1 for document in good}
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_on_the_way_and_another_does_its_work(cluster: None, url: str, tmp_path: Path) -> None:
+    good = documents(2000)
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(document) + "\n" for document in good))
+    killed: list[int] = []
+
+    def kill_once(_: object) -> None:
+        if not killed:
+            killed.append(working()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    report = ingest_with_ray(tmp_path / "in.jsonl", url, "mini-bert", max_batch_documents=32, workers=2, progress=kill_once)
+    assert killed
+    assert (report.read, report.rejected, report.written + report.unchanged) == (2000, 0, 2000)
+    assert report.reconciled is not None and report.reconciled.ok
     with opened(url) as store:
         assert store.writes() == {document["_id"]: 1 for document in good}
 
