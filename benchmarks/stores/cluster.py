@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.error import HTTPError
 
 import typer
 
@@ -21,6 +23,7 @@ from splade_ptbr_connectors.stores.base import Store
 
 TOP = (10, 1000)
 WARM_UP = 20
+MERGE_S = 1800
 Ask = Callable[..., Any]
 
 
@@ -76,8 +79,7 @@ def _measure(
         rate = len(ready) / (time.perf_counter() - started)
         if report.written != len(ready) or report.reconciled is None or not report.reconciled.ok:
             raise RuntimeError(f"{report.written} of {len(ready)} documents were written: the rates cannot be compared")
-        ask("POST", f"{name}/_forcemerge?max_num_segments=1")
-        ask("POST", f"{name}/_refresh")
+        _merge(url, name)
         return rate, {top_k: _seconds(store, queries, top_k) for top_k in TOP}
 
 
@@ -87,11 +89,21 @@ def _place(ask: Ask, name: str, count: int) -> None:
     placed = {"index.routing.allocation.include._name": names, "index.routing.allocation.total_shards_per_node": 1}
     ask("PUT", f"{name}/_settings", placed)
     while True:
-        ask("GET", f"_cluster/health/{name}?wait_for_no_relocating_shards=true&wait_for_status=green&timeout=50s")
+        with contextlib.suppress(HTTPError):  # 408: not yet
+            ask("GET", f"_cluster/health/{name}?wait_for_no_relocating_shards=true&wait_for_status=green&timeout=50s")
         found = {shard["node"] for shard in ask("GET", f"_cat/shards/{name}?format=json")}
         if found == set(names.split(",")):
             return
         time.sleep(0.1)
+
+
+def _merge(url: str, name: str) -> None:
+    """One segment a shard, as long as it takes."""
+    from opensearchpy import OpenSearch
+
+    with OpenSearch([url], timeout=MERGE_S, max_retries=0) as client:
+        client.indices.forcemerge(index=name, params={"max_num_segments": 1})
+        client.indices.refresh(index=name)
 
 
 def _seconds(store: Store, queries: list[SparseVector], top_k: int) -> list[float]:
