@@ -35,6 +35,7 @@ from splade_ptbr_connectors.stores.base import Store
 ONE = "one process"
 ALONE, HANDED_OVER = "JSONL, per processor second", "JSONL, handed over by Ray"
 SETTINGS = {"replicas": 0}
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")  # processor time is counted in these
 MAP_WORKER = b"ray::MapWorker(MapBatches(Worker))"  # how Ray names a process that encodes
 Sides = dict[str, Callable[[], float]]
 
@@ -115,7 +116,7 @@ class Pace:
         (begin, worked, first), (end, working, last) = self.seen[0], self.seen[-1]
         if last != self.documents or first == last:
             raise RuntimeError(f"{last} of {self.documents} documents were done: the rates cannot be compared")
-        return (last - first) / (end - begin), (last - first) / (working - worked)
+        return (last - first) / (end - begin), (last - first) / max(working - worked, TICK_S)
 
 
 Run = Callable[[], Pace]

@@ -32,7 +32,7 @@ SAME_IN_THE_SHELL = {
     *EdgeSettings.model_fields, *QdrantSettings.model_fields, *OpenSearchSettings.model_fields,  # --setting NAME=VALUE
 }  # fmt: skip
 NOT_IN_MESSAGES = {"pattern", "behavior", "invert", "fingerprint"}  # of a tokenizer, of repr()
-NOT_OF_A_COMMAND = {"queries_from", "format"}  # the benchmarks' own; said to be of Python where it stands
+NOT_OF_A_COMMAND = {"queries_from", "format", "filters"}  # the benchmarks' own; said to be of Python where it stands; LlamaIndex's
 KEYWORD = re.compile(r"(?<![\w.?&{])([a-z_]+)=(?!=)")
 
 

@@ -56,7 +56,7 @@ def test_the_command_measures_workers_and_the_reader() -> None:
     small = ["distributed", "--documents", "1000", "--records", "1000", "--workers", "1", "--rounds", "1", "--json"]
     done = CliRunner().invoke(app, small, catch_exceptions=False)
     assert done.exit_code == 0
-    decoder, text = json.JSONDecoder(), done.output.strip()
+    decoder, text = json.JSONDecoder(), done.stdout.strip()
     tables: list[dict[str, Any]] = []
     while text:
         table, end = decoder.raw_decode(text)
