@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from splade_ptbr_connectors import SpladeEncoder, ingest, open_store
+from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.evaluation.collections import Collection, Options, open_collection
 from splade_ptbr_connectors.evaluation.evaluate import evaluate
 from splade_ptbr_connectors.ingestion.report import IngestReport
@@ -26,7 +27,10 @@ def judged(
     top_k: Annotated[int, typer.Option(help="Documents that are asked for per query.", min=1, max=10_000)] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
-    """Load a judged collection into a store, long documents by their passages, and measure how well these are found. Resumes."""
+    """Load a judged collection into a store, long documents by their passages, and measure how well these are found. Resumes.
+
+    A store that holds other documents is refused: they would be ranked among those of the collection.
+    """
     options: Options = {} if source is None else {"folder": source}
     opened = open_collection(collection, split=split, **options)
     encoder = SpladeEncoder.load(model)
@@ -35,6 +39,11 @@ def judged(
         with held.loading():
             report = ingest(_records(opened), held)
         held.finish_loading()
+        if (count := held.count()) > (own := report.read - report.rejected):
+            raise ConfigError(
+                f"{store} holds {count:,} documents, {own:,} are of {opened.name}: the others would be found in their places; "
+                "take a new store."
+            )
         seconds = time.perf_counter() - started
         found = evaluate(held, opened.queries, opened.qrels, top_k=top_k, progress=True)
         settings = {"store": store, "model": encoder.name, "passages": held.passage_settings, "collection": opened.name}

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as program
-from splade_ptbr_connectors.errors import SpladeConnectorsError
+from splade_ptbr_connectors import SpladeEncoder, ingest
+from splade_ptbr_connectors.errors import ConfigError, SpladeConnectorsError
 from splade_ptbr_connectors.evaluation.collections.mrobust import ON_HUB
 from splade_ptbr_connectors.stores import open_store
 
@@ -72,3 +73,13 @@ def test_a_folder_without_the_files_is_one_error(tmp_path: Path) -> None:
         program.app, ["judged", "--collection", "mrobust", "--source", str(tmp_path), "--store", f"numba:{tmp_path}/s"]
     )
     assert isinstance(done.exception, SpladeConnectorsError) and not (tmp_path / "s").exists()
+
+
+def test_a_store_that_holds_other_documents_is_not_measured(mrobust: Path, tmp_path: Path) -> None:
+    """They would push those that are judged down, and the measures would not be the collection's."""
+    url = f"numba:{tmp_path}/s"
+    with open_store(url, encoder=SpladeEncoder.load("mini-lexico")) as store:
+        ingest([{"_id": "FT911-of-another", "text": fact(5)}], store)
+    arguments = ["judged", "--model", "mini-lexico", "--collection", "mrobust", "--source", str(mrobust), "--store", url]
+    done = CliRunner().invoke(program.app, arguments)
+    assert isinstance(done.exception, ConfigError) and "holds 13 documents, 12 are of" in str(done.exception)
