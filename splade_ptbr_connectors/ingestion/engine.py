@@ -212,8 +212,6 @@ def _run(
         checkpoint.remove()
     path = str(rejected.path) if rejected.path and rejected.length else None
     rejected.warn(writer.counts.rejected, store.url)
-    if store.dense_size is not None and writer.without_dense:
-        logger.warning(WITHOUT_DENSE, writer.without_dense, store.url, store.dense_size)
     return writer.counts.report(time.monotonic() - started, path, start.position, checked, rejected.kept)
 
 
@@ -233,13 +231,16 @@ def _documents_before(store: Store, checkpoint: Checkpoint, start: ResumePoint, 
 def _writing(
     store: Store, pool: UploadPool, rejected: DeadLetter, checkpoint: Checkpoint, start: ResumePoint, options: IngestOptions
 ) -> Iterator[Writer]:
-    """A writer; whatever ends the run, submitted batches are written and recorded."""
+    """A writer; whatever ends the run, submitted batches are written and recorded, and what they lack is told: no later run reads them."""
     writer = Writer(store, pool, rejected, checkpoint, start, Sample(options.reconcile))
     try:
         yield writer
     except BaseException:
         writer.abandon()
         raise
+    finally:
+        if store.dense_size is not None and writer.without_dense:
+            logger.warning(WITHOUT_DENSE, writer.without_dense, store.url, store.dense_size)
 
 
 def _write_all(stream: ItemStream, writer: Writer, store: Store, options: IngestOptions, before: int, show: Callable[[], None]) -> None:

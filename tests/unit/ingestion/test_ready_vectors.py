@@ -258,3 +258,18 @@ async def test_documents_without_a_dense_vector_in_a_store_that_keeps_them_are_t
     assert "vector: 3, into edge:" in message and "vectors of 3 numbers" in message
     assert not await told(f"edge:{tmp_path / 'all'}", collection[:37], {"dense_size": 3})
     assert not await told(f"edge:{tmp_path / 'none kept'}", collection[37:], {})
+
+
+def test_a_load_that_stops_tells_of_those_it_wrote(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The run that goes on behind them never sees them."""
+
+    def stopping() -> Iterator[dict[str, Any]]:
+        yield from documents(2000)
+        raise KeyboardInterrupt
+
+    with open_store(f"edge:{tmp_path / 'store'}", encoder=HashingEncoder(), settings={"dense_size": 3}) as store:
+        with pytest.raises(KeyboardInterrupt):
+            ingest(stopping(), store, max_batch_documents=10)
+        written = store.count()
+    (message,) = [message for message in caplog.messages if "without a dense vector" in message]
+    assert written and f"vector: {written}, into edge:" in message
