@@ -22,7 +22,7 @@ from ..extras import require
 from ..ingestion.dead_letter import DeadLetter
 from ..ingestion.items import ReadyVectors
 from ..ingestion.reconcile import SHOWN, Reservoir
-from ..ingestion.report import Display, Hook, IngestCounts, IngestProgress, IngestReport, Reconciled
+from ..ingestion.report import Display, Hook, IngestCounts, IngestProgress, IngestReport, Reconciled, warn_without_dense
 from ..sources import Source, open_source
 from ..stores import engine_of, open_store
 from ..validation import Positive, check, renamed
@@ -108,8 +108,11 @@ def ingest_with_ray(
 def _load(store: Store, outcomes: Iterator[Outcome], tally: _Tally) -> Reconciled:
     """Have everything uploaded, and compare what the store holds with what was told."""
     before = store.count()
-    with store.loading():
-        tally.add_all(outcomes)
+    try:
+        with store.loading():
+            tally.add_all(outcomes)
+    finally:
+        warn_without_dense(store, tally.without_dense)
     store.finish_loading()
     return tally.reconcile(store, before)
 
@@ -137,6 +140,7 @@ class _Tally:
     def __init__(self, rejected: DeadLetter, display: Display, started: float) -> None:
         self.counts = IngestCounts()
         self._new = 0  # written documents that the store did not hold before
+        self.without_dense = 0
         self._sample: Reservoir[tuple[str, str]] = Reservoir(SAMPLE)  # id and content hash of written documents
         self._rejected = rejected
         self._display = display
@@ -186,6 +190,7 @@ class _Tally:
         self.counts.written += outcome.written
         self.counts.unchanged += outcome.unchanged
         self._new += outcome.new
+        self.without_dense += outcome.without_dense
         for _, reason, _ in outcome.rejected:
             self.counts.reject(reason)
         self._rejected.append(line for _, _, line in outcome.rejected)

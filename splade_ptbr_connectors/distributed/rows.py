@@ -24,6 +24,7 @@ class Outcome:
 
     Attributes:
         new: of the written, those that the store did not hold before in another version.
+        without_dense: of the written, those that have no dense vector.
         sample: id and content hash of some of the written.
         rejected: line, reason and dead-letter line of every rejected record.
         error: name of an error class of this package and its message: the run ends with it.
@@ -32,6 +33,7 @@ class Outcome:
     written: int = 0
     unchanged: int = 0
     new: int = 0
+    without_dense: int = 0
     sample: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
     error: tuple[str, str] | None = None

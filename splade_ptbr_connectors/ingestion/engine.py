@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import logging
 import os
 import threading
 import time
@@ -30,18 +29,13 @@ from .item_encoder import encode_items
 from .items import Item, ReadyVectors, drop_unchanged
 from .reconcile import Sample
 from .reconcile import reconcile as check_store
-from .report import Display, Hook, IngestProgress, IngestReport, Reconciled
+from .report import Display, Hook, IngestProgress, IngestReport, Reconciled, warn_without_dense
 from .stream import ItemStream
 from .writer import Batch, LoopUploadPool, ThreadUploadPool, UploadPool, Writer
 
 __all__ = ["IngestReport", "Reconciled", "aingest", "ingest"]
 
-logger = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 8 * 2**20
-WITHOUT_DENSE = (
-    "documents written without a dense vector: %d, into %s, which keeps dense vectors of %d numbers. Hybrid searches find these by their "
-    'terms alone. Give each record its vector as "dense", or ingest into a store without dense vectors.'
-)
 
 
 def ingest(
@@ -239,8 +233,7 @@ def _writing(
         writer.abandon()
         raise
     finally:
-        if store.dense_size is not None and writer.without_dense:
-            logger.warning(WITHOUT_DENSE, writer.without_dense, store.url, store.dense_size)
+        warn_without_dense(store, writer.without_dense)
 
 
 def _write_all(stream: ItemStream, writer: Writer, store: Store, options: IngestOptions, before: int, show: Callable[[], None]) -> None:

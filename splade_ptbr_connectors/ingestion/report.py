@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from ..stores.base import Store
 from ..validation import Natural
 
+logger = logging.getLogger(__name__)
 MAX_KINDS = 50
 _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\d[\d.,]*\d|\d")
 
@@ -156,6 +159,16 @@ class Display:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
+
+
+def warn_without_dense(store: Store, count: int) -> None:
+    """Of documents written so into a store that keeps dense vectors: at the end of a run that stops as well, as no later one reads them."""
+    if store.dense_size is not None and count:
+        logger.warning(
+            "documents written without a dense vector: %d, into %s, which keeps dense vectors of %d numbers. Hybrid searches find these by "
+            'their terms alone. Give each record its vector as "dense", or ingest into a store without dense vectors.',
+            *(count, store.url, store.dense_size),
+        )
 
 
 def _on_terminal() -> bool:
