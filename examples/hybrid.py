@@ -1,4 +1,5 @@
-"""Hybrid search: words and meaning. Sparse vectors find the terms of a question, dense ones what it is about; ranks of both are fused.
+"""Hybrid search: words and meaning. Sparse vectors find the terms of a question, dense ones what it is about; a weighted sum of both
+scores ranks the documents.
 
     pip install ".[langchain,dense]"
     python examples/hybrid.py

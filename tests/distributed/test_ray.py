@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,15 +15,20 @@ import pytest
 from benchmarks.stores.distributed import working
 from splade_ptbr_connectors.cli.main import run
 from splade_ptbr_connectors.distributed import ingest_with_ray
+from splade_ptbr_connectors.distributed.ray_engine import _load, _Tally
 from splade_ptbr_connectors.distributed.rows import COLUMN, Outcome, batches, read_batch
+from splade_ptbr_connectors.distributed.worker import Worker
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
-from splade_ptbr_connectors.errors import ConfigError, InputFileError, StoreUnavailableError
+from splade_ptbr_connectors.errors import ConfigError, IngestError, InputFileError, StoreUnavailableError
+from splade_ptbr_connectors.ingestion.dead_letter import DeadLetter
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.ingestion.items import ReadyVectors
+from splade_ptbr_connectors.ingestion.report import Display
 from splade_ptbr_connectors.records import Record
 from splade_ptbr_connectors.sources import open_source
 from splade_ptbr_connectors.stores import ENGINES, open_store
 from tests.support.collections import documents
+from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import stand_in
 
 from .sqlite_store import SqliteStore, register
@@ -251,6 +257,20 @@ def test_rows_carry_every_record_with_its_line(tmp_path: Path) -> None:
     assert [row.line for row in rows] == [n for n in range(1, COUNT + 5) if n not in (101, 102, 103)]
     assert [line for line, _, _ in outcome.rejected] == [101, 102, 103, COUNT + 5]
     assert Outcome.from_text(outcome.to_table()[COLUMN][0]).to_table() == outcome.to_table()
+
+
+def test_documents_without_a_dense_vector_are_told_by_a_load_that_stops_as_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = [{"_id": f"d{n}", "text": f"texto {n}"} | ({"dense": [1.0, 2.0]} if n < 7 else {}) for n in range(10)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    with open_store(f"edge:{tmp_path / 'store'}", encoder=HashingEncoder(), settings={"dense_size": 2}) as store:
+        worker, ready = Worker(lambda: store), ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint)
+        tables = [worker(table) for table in batches(open_source(tmp_path / "in.jsonl"), ready, 4)]
+        outcomes = [Outcome.from_text(table[COLUMN][0]) for table in tables] + [Outcome(error=("IngestError", "the network went away"))]
+        assert [outcome.without_dense for outcome in outcomes] == [0, 1, 2, 0]
+        tally = _Tally(DeadLetter(None), Display(False, None), 0.0)
+        with contextlib.closing(tally), pytest.raises(IngestError, match="the network went away"):
+            _load(store, iter(outcomes), tally)
+    assert [message for message in caplog.messages if message.startswith("documents written without a dense vector: 3, into edge:")]
 
 
 def test_an_embedded_store_and_a_stream_are_refused(tmp_path: Path) -> None:
