@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RecordError
-from .text import MAX_CHARACTERS, check_text
+from .text import MAX_CHARACTERS, check_text, is_utf8
 
 MAX_DEPTH = 20
 MAX_FILE_DEPTH = 100  # of the documents of parse_json(): none of ours is nested a tenth as deep
@@ -56,7 +56,7 @@ def checked_copy(value: Any, owner: str, depth: int = 0, field: str | None = Non
             key = name if type(name) is str and name in _NAMES else _checked_name(name, owner)
             if type(item) is not str:
                 item = checked_copy(item, owner, depth + 1, name)
-            elif "\0" in item or len(item) > MAX_CHARACTERS or not (item.isascii() or _encodes(item)):
+            elif "\0" in item or len(item) > MAX_CHARACTERS or not (item.isascii() or is_utf8(item)):
                 check_text(item, f"a field of {owner}")
             copied[key] = item
         return copied
@@ -93,14 +93,6 @@ def _checked_name(name: object, owner: str) -> str:
     if len(_NAMES) < MAX_NAMES and len(checked) < MAX_NAME:
         _NAMES.add(checked)
     return checked
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _checked_string(value: str, owner: str, what: str = "a field") -> str:

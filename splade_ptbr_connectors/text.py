@@ -35,6 +35,15 @@ def check_text(text: object, what: str = "text", *, max_characters: int = MAX_CH
     return text
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text has no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class TextRule:
     """How a text is normalised before tokenisation. It is part of a model: training and serving use the same rule.

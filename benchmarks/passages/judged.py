@@ -36,9 +36,7 @@ def judged(
     encoder = SpladeEncoder.load(model)
     with open_store(store, encoder=encoder, passages=False if whole else None) as held:
         started = time.perf_counter()
-        with held.loading():
-            report = ingest(_records(opened), held)
-        held.finish_loading()
+        report = ingest(_records(opened), held)
         if (count := held.count()) > (own := report.read - report.rejected):
             raise ConfigError(
                 f"{store} holds {count:,} documents, {own:,} are of {opened.name}: the others would be found in their places; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import statistics
 import time
@@ -89,8 +88,11 @@ def _place(ask: Ask, name: str, count: int) -> None:
     placed = {"index.routing.allocation.include._name": names, "index.routing.allocation.total_shards_per_node": 1}
     ask("PUT", f"{name}/_settings", placed)
     while True:
-        with contextlib.suppress(HTTPError):  # 408: not yet
+        try:
             ask("GET", f"_cluster/health/{name}?wait_for_no_relocating_shards=true&wait_for_status=green&timeout=50s")
+        except HTTPError as error:
+            if error.code != 408:  # not yet
+                raise
         found = {shard["node"] for shard in ask("GET", f"_cat/shards/{name}?format=json")}
         if found == set(names.split(",")):
             return

@@ -35,7 +35,7 @@ from splade_ptbr_connectors.stores.base import Store
 ONE = "one process"
 ALONE, HANDED_OVER = "JSONL, per processor second", "JSONL, handed over by Ray"
 SETTINGS = {"replicas": 0}
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")  # processor time is counted in these
+TICKS = os.sysconf("SC_CLK_TCK")  # a second, in which processor time is counted
 MAP_WORKER = b"ray::MapWorker(MapBatches(Worker))"  # how Ray names a process that encodes
 Sides = dict[str, Callable[[], float]]
 
@@ -116,7 +116,7 @@ class Pace:
         (begin, worked, first), (end, working, last) = self.seen[0], self.seen[-1]
         if last != self.documents or first == last:
             raise RuntimeError(f"{last} of {self.documents} documents were done: the rates cannot be compared")
-        return (last - first) / (end - begin), (last - first) / max(working - worked, TICK_S)
+        return (last - first) / (end - begin), (last - first) / max(working - worked, 1 / TICKS)
 
 
 Run = Callable[[], Pace]
@@ -259,7 +259,7 @@ class Work:
         self._before = now if self._before is None else self._before
         self._last |= now
         ticks = sum(last - self._before.get(process, 0) for process, last in self._last.items())
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return ticks / TICKS
 
 
 def _family() -> list[int]:

@@ -66,5 +66,5 @@ def _upload(store: Store, items: list[Item], outcome: Outcome) -> None:
             outcome.unchanged += 1
     outcome.written += len(ready)
     outcome.new += sum(not item.replaces for item in ready.values())
-    outcome.without_dense += sum(item.record is not None and item.record.dense is None for item in ready.values())
+    outcome.without_dense += sum(item.lacks_dense for item in ready.values())
     outcome.sample = [(doc_id, item.content_hash) for doc_id, item in list(ready.items())[:SAMPLE]]

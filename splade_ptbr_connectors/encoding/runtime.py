@@ -130,7 +130,7 @@ class OnnxRuntime:
         self._path, self._width = folder.path / ONNX_FILE, folder.config.vocab_size
         path, graph, provider = self._path, folder.read_onnx(), _provider(device)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = _threads()
+        options.intra_op_num_threads = threads_given()
         # several runs share these threads: one that waits must not hold a core
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: warnings about graph optimisation are not the user's concern
@@ -144,7 +144,7 @@ class OnnxRuntime:
         width = outputs[0].shape[-1]
         if isinstance(width, int) and width != folder.config.vocab_size:
             raise ModelFormatError(f"{path} gives {width:,} terms, {folder.config.vocab_size:,} are declared: export the model again.")
-        self._parallel = (_threads() or cores()) if device in (None, "cpu") else 0  # 0: batches stay whole
+        self._parallel = (threads_given() or cores()) if device in (None, "cpu") else 0  # 0: batches stay whole
         self._pools: dict[int, ThreadPoolExecutor] = {}
 
     def activations(self, input_ids: Integers, attention_mask: Integers) -> NDArray[np.float32]:
@@ -186,7 +186,7 @@ def _pieces(attention_mask: Integers) -> Iterator[tuple[slice, int]]:
     yield slice(start, len(lengths)), longest
 
 
-def _threads() -> int:
+def threads_given() -> int:
     """OMP_NUM_THREADS, as torch and numpy take it, so that several processes can share a machine; 0 leaves it to onnxruntime."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return max(0, integer(given) or 0)

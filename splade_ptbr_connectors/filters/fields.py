@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..json_values import MAX_DEPTH
+from ..text import is_utf8
 
 MAX_PARTS = MAX_DEPTH + 1  # no payload is nested deeper
 MAX_INDEXED = 4
@@ -54,12 +55,3 @@ def readings(path: Path) -> list[Path]:
         raise ConfigError(f"filter field {'.'.join(part.name for part in path)!r} has {indexed} places in lists: at most {MAX_INDEXED}.")
     either = [(part,) if part.item is None else (part, Part(f"{part.name}[{part.item}]")) for part in path]
     return list(product(*either))
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a text has no lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -11,9 +11,10 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..json_values import LARGEST_INTEGER, SMALLEST_INTEGER, integer_text, plain
+from ..text import is_utf8
 from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves
 from .dates import EARLIEST, LATEST, moment, moment_of
-from .fields import field_path, is_utf8
+from .fields import field_path
 
 MAX_CONDITIONS = 10_000  # what an embedded store tests its documents by in some seconds; OpenSearch takes a tenth
 MAX_NESTED = 10  # OpenSearch takes 20 queries within one another, of which a condition needs up to three

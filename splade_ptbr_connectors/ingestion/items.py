@@ -108,6 +108,11 @@ class Item:
         return CheckedEntry(self.record.doc_id, self.vector, payload, self.content_hash, dense, self.passages)
 
     @property
+    def lacks_dense(self) -> bool:
+        """Whether it is a record without a dense vector."""
+        return self.record is not None and self.record.dense is None
+
+    @property
     def vector_bytes(self) -> int:
         """Bytes of all its vectors."""
         return sum([passage.vector.nbytes for passage in self.passages]) or (self.vector.nbytes if self.vector is not None else 0)

@@ -133,7 +133,7 @@ class Writer:
                 self.counts.unchanged += 1
             else:
                 self.counts.written += 1
-                self.without_dense += item.record is not None and item.record.dense is None
+                self.without_dense += item.lacks_dense
                 self._last_written = position
             self.sample.record(item)
         self._position, self._prefix = batch.position, batch.prefix

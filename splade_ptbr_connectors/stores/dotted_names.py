@@ -25,7 +25,7 @@ def spread(payload: Mapping[str, Any], doc_id: str) -> tuple[Mapping[str, Any], 
             with dots within one another more than 3 times.
     """
     added: list[Place] = []
-    return (_spread(payload, (), added, doc_id), added) if has_dots(payload) else (payload, added)
+    return (_spread(payload, (), added, doc_id), added) if _has_dots(payload) else (payload, added)
 
 
 def gathered(stored: dict[str, Any], added: Sequence[Sequence[str | int]]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def gathered(stored: dict[str, Any], added: Sequence[Sequence[str | int]]) -> di
     return stored
 
 
-def has_dots(value: Any) -> bool:
+def _has_dots(value: Any) -> bool:
     """Whether spread() would give anything but the payload itself."""
     # once or twice per document loaded, nearly always False: types are asked for by identity
     kind = type(value)
@@ -46,7 +46,7 @@ def has_dots(value: Any) -> bool:
     elif not isinstance(value, list | tuple):
         return False
     for item in value:
-        if type(item) not in _SCALARS and has_dots(item):
+        if type(item) not in _SCALARS and _has_dots(item):
             return True
     return False
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError, RecordError
 from ..filters import Condition, field_path, leaves
 from ..json_values import checked_copy
-from .dotted_names import gathered, has_dots, spread
+from .dotted_names import gathered, spread
 
 ID_FIELD = "_id"
 HASH_FIELD = "_hash"
@@ -41,8 +41,7 @@ def check_names(doc_id: str, payload: Mapping[str, Any]) -> None:
     for name in payload:
         if name[:1] == "_" and name.split(".")[0] in RESERVED_FIELDS:
             raise RecordError(f"the payload of {doc_id!r} has the field {name!r}, which the store uses itself: rename it.")
-    if has_dots(payload):
-        spread(payload, doc_id)
+    spread(payload, doc_id)
 
 
 def check_filtered(conditions: tuple[Condition, ...]) -> None:

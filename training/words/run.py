@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -21,11 +20,11 @@ from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings,
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.folder import CONCEPTS_FOLDER
+from splade_ptbr_connectors.encoding.runtime import threads_given
 from splade_ptbr_connectors.encoding.sentence_transformers_writer import write_reference_to_this_package
 from splade_ptbr_connectors.encoding.tensors import unit_vectors
 from splade_ptbr_connectors.errors import ConfigError, TrainingError
 from splade_ptbr_connectors.evaluation.collections import JudgedCollection, read_beir
-from splade_ptbr_connectors.numerals import integer
 from splade_ptbr_connectors.text import MAX_CHARACTERS
 from training.data.held_out import held_out_collection
 from training.measure.saved_models import evaluate
@@ -111,7 +110,7 @@ class _Run:
         words = SpladeEncoder.load(self.out / MODEL)
         scores = [word_scores(words, one) for one in self.material.collections]
         threads = torch.get_num_threads()
-        torch.set_num_threads(_threads())
+        torch.set_num_threads(threads_given() or cores())
         try:
             self._learned = learn_concepts(self.recipe, section, self.material, scores, self.data_dir, self.out)
         finally:
@@ -149,11 +148,6 @@ class _Run:
         splits = {one.name: one.to_dict(encoder.token) | {"kinds": kind} for one, kind in zip(measured, kinds, strict=True)}
         self.log.append(row | {"splits": splits})
         logger.info("step %d: mean %s %.4f; %s", step, METRIC, mean, _listed(measured))
-
-
-def _threads() -> int:
-    """OMP_NUM_THREADS, so that several processes can share a machine; without it a thread for each core."""
-    return max(0, integer(os.environ.get("OMP_NUM_THREADS", "")) or 0) or cores()
 
 
 def _listed(measured: Sequence[Measured]) -> str:
