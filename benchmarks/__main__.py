@@ -9,6 +9,7 @@ from benchmarks.comparison.run import run
 from benchmarks.encoding.encode import encode
 from benchmarks.encoding.models import models
 from benchmarks.hybrid.hybrid import hybrid
+from benchmarks.index.growth import growth
 from benchmarks.index.index import index
 from benchmarks.passages.judged import judged
 from benchmarks.passages.long import long
@@ -34,6 +35,7 @@ app.command("embedded")(embedded)
 app.command("encode")(encode)
 app.command("faces")(faces)
 app.command("first-use")(first_use)
+app.command("growth")(growth)
 app.command("head")(head)
 app.command("hybrid")(hybrid)
 app.command("index")(index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +22,18 @@ def make_collection(documents: int, queries: int, *, drawn: int = 120) -> tuple[
 
     Returns: (documents, about 143 terms each by default; queries, about 43 terms each).
     """
-    random = np.random.default_rng(0)
-    draw = _Topics(random)
-    parts = [draw.vectors(min(CHUNK, documents - begin), drawn, 0.6, 0.45) for begin in range(0, documents, CHUNK)]
+    draw = _Topics(np.random.default_rng(0))
+    parts = list(draw.documents(documents, drawn))
     from splade_ptbr_connectors.stores.numba.index import joined
 
-    return joined(parts), list(draw.vectors(queries, 35, 0.7, 0.6))
+    return joined(parts), list(draw.queries(queries))
+
+
+def stream_collection(documents: int, queries: int, *, drawn: int = 120) -> tuple[Iterator[SparseBatch], list[SparseVector]]:
+    """As many of the same documents as wanted, CHUNK by CHUNK, and queries of the same topics that do not depend on how many."""
+    asking = _Topics(np.random.default_rng(0))
+    asking.random = np.random.default_rng(1)
+    return _Topics(np.random.default_rng(0)).documents(documents, drawn), list(asking.queries(queries))
 
 
 class _Topics:
@@ -38,6 +46,15 @@ class _Topics:
         self.in_topic = _cumulative(1 / np.arange(1, TERMS_A_TOPIC + 1) ** 0.9)
         self.in_background = _cumulative(1 / (np.arange(1, VOCABULARY + 1) + 5))
 
+    def documents(self, count: int, drawn: int) -> Iterator[SparseBatch]:
+        """`count` documents, CHUNK at a time."""
+        for begin in range(0, count, CHUNK):
+            yield self.vectors(min(CHUNK, count - begin), drawn, 0.6, 0.45)
+
+    def queries(self, count: int) -> SparseBatch:
+        """`count` queries."""
+        return self.vectors(count, 35, 0.7, 0.6)
+
     def vectors(self, rows: int, mean: float, topic_share: float, scale: float) -> SparseBatch:
         """`rows` vectors; terms that are drawn twice count once."""
         sizes = np.maximum(3, self.random.lognormal(np.log(mean), 0.35, rows).astype(np.int64))
@@ -47,7 +64,8 @@ class _Topics:
             self._of_topics(np.arange(rows), (topical * 0.325).astype(np.int64)),
             self._of_background(np.arange(rows), ((sizes - topical) * 1.3).astype(np.int64)),
         ]
-        places = np.unique(np.concatenate(drawn))
+        places = np.sort(np.concatenate(drawn))
+        places = places[np.diff(places, prepend=-1) > 0]  # np.unique() hashes, four times as slow
         indptr = np.searchsorted(places, np.arange(rows + 1) * VOCABULARY)
         weights = np.minimum(self.random.gamma(1.2, scale, len(places)) + 0.01, 3.5).astype(np.float32)
         return SparseBatch(indptr, (places % VOCABULARY).astype(np.uint32), weights)
