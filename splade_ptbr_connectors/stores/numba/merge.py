@@ -22,9 +22,14 @@ _MOSTLY_DEAD = 0.5  # one with fewer is written anew even by itself
 
 
 class Run(NamedTuple):
-    """Neighbours to be merged, each with its living rows; the buffer is the last of all where it takes part."""
+    """Neighbours to be merged, each with its living rows; the buffer is the last of all where it takes part.
+
+    With `rest` False, rows of the buffer that fill no window behind full ones stay there: between full segments they would be a small one
+    for good, and a search costs by the segment.
+    """
 
     sources: list[tuple[Segment | Buffer, Numbers]]
+    rest: bool = True
 
     @property
     def replaced(self) -> list[Registered]:
@@ -51,15 +56,20 @@ def runs(contents: Contents, *, everything: bool) -> list[Run]:
     wanted = [_small(*source) for source in sources] if everything else _behind(sources)
     damaged = [isinstance(source, Segment) and not source.written for source, _ in sources]
     chosen = zip(map(operator.or_, wanted, damaged), sources, strict=True)
-    found = [Run([source for _, source in group]) for taken, group in itertools.groupby(chosen, operator.itemgetter(0)) if taken]
+    found = [
+        Run([source for _, source in group], everything) for taken, group in itertools.groupby(chosen, operator.itemgetter(0)) if taken
+    ]
     return [run for run in found if not _alone(run)]
 
 
 def write_run(folder: Path, run: Run, first: int, last: int, revision: int, store_id: str) -> Iterator[Registered]:
     """Build and write segments for first < number <= last, one after the other, yet to be renamed and registered. Raises OSError."""
-    count = -(-sum([len(living) for _, living in run.sources]) // WINDOW)
-    for n, documents in enumerate(_windows(run)):
-        end = last if n == count - 1 else int(documents.numbers[-1])
+    sizes = [len(living) for _, living in run.sources]
+    full, left = divmod(sum(sizes), WINDOW)
+    kept = full > 0 and run.takes_buffer and not run.rest and 0 < left <= sizes[-1]
+    count = full if kept or not left else full + 1
+    for n, documents in enumerate(itertools.islice(_windows(run), count)):
+        end = int(documents.numbers[-1]) if kept or n < count - 1 else last
         about = Registered(f"{end:012}-{uuid.uuid4().hex[:8]}{SUFFIX}", first, end, revision, 0)
         yield write_segment(folder, about, store_id, documents)
         first = end

@@ -365,7 +365,7 @@ class NumbaStore(Store):
                 if unchanged:
                     for segment in new:
                         (folder / (segment.name + BUILDING)).replace(folder / segment.name)
-                    schema.replace_segments(connection, replaced, new, last, state.revision)
+                    schema.replace_segments(connection, replaced, new, new[-1].last if new else last, state.revision)
             return unchanged
         finally:
             for segment in new:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import sys
@@ -213,6 +214,23 @@ def test_merges_keep_segments_small_few_and_in_order(
             assert numbers == sorted(numbers)
             assert len(segments) <= 2 * -(-len(left) // window) + 1
             assert len(store.search(SparseVector(np.arange(9), np.ones(9)), 1000)) == store.count() == len(left)
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), window=st.sampled_from([7, 16]))
+@settings(max_examples=30, deadline=None)
+def test_segments_of_a_load_are_full_whatever_its_batches(tmp_path_factory: pytest.TempPathFactory, sizes: list[int], window: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WINDOW", window)
+        patch.setattr(merge, "WINDOW", window)
+        with open_store(f"numba:{tmp_path_factory.mktemp('loads')}", encoder=HashingEncoder(vocab_size=4096)) as store:
+            numbers = itertools.count()
+            for size in sizes:
+                store.upsert_vectors([(f"d{next(numbers)}", SparseVector([1], [1.0])) for _ in range(size)])
+                contents = store._contents  # type: ignore[attr-defined]
+                assert all(len(segment) == window for segment in contents.segments) and len(contents.buffer) < window
+            store.finish_loading()
+            assert len(store._contents.segments) == -(-sum(sizes) // window)  # type: ignore[attr-defined]
+            assert len(store.search(SparseVector([1], [1.0]), 1000)) == sum(sizes)
 
 
 @pytest.mark.slow
