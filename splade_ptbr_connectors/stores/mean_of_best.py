@@ -71,8 +71,8 @@ def _check_gone(search: Search, depth: int, doc_ids: set[str]) -> Asking[None]:
 
 def _of_tenants(doc_id: str, search: Search) -> ConfigError:
     return ConfigError(
-        f"best={search.best!r} reads the documents that it ranks, and {doc_id!r} is a tenant's, for whom the store was not opened: "
-        "open it with the tenant, or rank by the best passage."
+        f"best is {search.best!r}, for which documents are read by their ids, and {doc_id!r} is a tenant's: open the store with its "
+        "tenant, or leave best at 1."
     )
 
 

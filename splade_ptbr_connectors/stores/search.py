@@ -68,11 +68,11 @@ def check_best(best: object) -> None:
 
 def _check_ranks_documents(best: int, group: bool, filter: ParsedFilter) -> None:
     if not group:
-        raise ConfigError(f"best={best!r} ranks documents by several passages, and group=False makes each passage a hit: give one of them.")
+        raise ConfigError(f"best is {best!r}, which ranks documents, and passages are to be hits of their own: ask for one of them.")
     if asks_for_text(filter):
         raise ConfigError(
-            f"best={best!r} ranks documents by several passages, and a filter on {TEXT_FIELD!r} finds them by the first one: "
-            "leave best out, or filter by other fields."
+            f"best is {best!r}, and a filter on {TEXT_FIELD!r} finds documents by their first passage alone: leave best at 1, or filter by "
+            "other fields."
         )
 
 
