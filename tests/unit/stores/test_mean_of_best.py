@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.operations import ASYNC
 from tests.support.passages import PassageOracle, document
+from tests.support.qdrant_server import stand_in
 
 QUERY = SparseVector([1], [1.0])
 DEEP = mean_of_best.READ_AT_ONCE
@@ -106,12 +108,14 @@ def test_documents_that_change_meanwhile_are_left_out() -> None:
 # -- in stores -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["edge", "numba"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
-    def opens(**options: Any) -> Store:
-        return open_store(f"{request.param}:{tmp_path}", encoder=HashingEncoder(vocab_size=24), **options)
-
-    return opens
+@pytest.fixture(params=["edge", "numba", "qdrant"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Store]]:
+    encoder = HashingEncoder(vocab_size=24)
+    if request.param == "qdrant":
+        with stand_in() as server:
+            yield partial(open_store, f"qdrant+{server.url}/all", encoder=encoder)
+    else:
+        yield partial(open_store, f"{request.param}:{tmp_path}", encoder=encoder)
 
 
 ENTRIES = [of_scores("long", 8, 2, 5), of_scores("even", 6, 6), of_scores("short", 5), of_scores("other", 0, 0)]
