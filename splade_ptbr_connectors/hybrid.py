@@ -12,6 +12,7 @@ from .records import Record
 from .stores.base import Filter, Hit, Store, check_top_k
 from .stores.engines import DENSE_ENGINES
 from .stores.fusion import check_fusion
+from .stores.search import check_best
 
 
 class Embeddings(Protocol):
@@ -30,6 +31,7 @@ class Searcher(NamedTuple):
         store: an open store.
         dense: the model of its dense vectors.
         prefetch, dense_weight, rrf_k: how the two searches are fused; see Store.search_hybrid.
+        best: without a model, by how many of its best passages a document is ranked; see Store.search.
     """
 
     store: Store
@@ -37,13 +39,14 @@ class Searcher(NamedTuple):
     prefetch: int | None = None
     dense_weight: float | None = None
     rrf_k: int | None = None
+    best: int = 1
 
     def hits(
         self, query: str, top_k: int, *, filter: Filter | None, min_score: float | None = None, embedding: Sequence[float] | None = None
     ) -> list[Hit]:
         """The best hits, best first; `embedding` is that of the query, where it has been made already."""
         if self.dense is None:
-            return self.store.search(query, top_k, filter=filter, min_score=min_score)
+            return self.store.search(query, top_k, filter=filter, min_score=min_score, best=self.best)
         embedding = self.dense.embed_query(query) if embedding is None else embedding
         return self.store.search_hybrid(query, embedding, top_k, filter=filter, min_score=min_score, **self._fusion)
 
@@ -52,7 +55,7 @@ class Searcher(NamedTuple):
     ) -> list[Hit]:
         """hits() without blocking the event loop."""
         if self.dense is None:
-            return await self.store.asearch(query, top_k, filter=filter, min_score=min_score)
+            return await self.store.asearch(query, top_k, filter=filter, min_score=min_score, best=self.best)
         embedding = await self.dense.aembed_query(query) if embedding is None else embedding
         return await self.store.asearch_hybrid(query, embedding, top_k, filter=filter, min_score=min_score, **self._fusion)
 
@@ -73,6 +76,9 @@ class Searcher(NamedTuple):
     def check(self) -> None:
         """Raise ConfigError for settings that no hybrid search takes, and for a model whose vectors the store has no place for."""
         check_fusion(self.dense_weight, self.rrf_k)
+        check_best(self.best)
+        if self.dense is not None and self.best > 1:
+            raise ConfigError(f"best is {self.best!r}, and hybrid searches take the best passage: leave best at 1, or dense out.")
         if self.prefetch is not None:
             check_top_k("prefetch", self.prefetch)
         unused = next((name for name, value in self._fusion.items() if value is not None), None)

@@ -98,7 +98,8 @@ def explain_hits(
 ) -> list[WordExplanation | None]:
     """For each hit the words that made its passage match, largest contribution first; of a hit without a place its best passage's.
 
-    The vectors are compared as the engine keeps them, so the contributions add up to the hit's score within the engine's precision.
+    The vectors are compared as the engine keeps them, so the contributions add up to the hit's score within the engine's precision;
+    where that is a mean of several passages (`best`), to the score of its best one.
     None stands for a document that is stored no more.
 
     Args:

@@ -48,8 +48,8 @@ def test_the_python_of_the_page_about_filters_runs(tmp_path: Path) -> None:
 
 
 def test_the_python_of_the_page_about_long_documents_runs(tmp_path: Path) -> None:
-    output = run(blocks("docs/long-documents.md"), tmp_path)
-    assert output.startswith("lei ") and "do **recurso** da **infração** **41** é" in output
+    output = run([*blocks("docs/long-documents.md"), "print([hit.doc_id for hit in hits])"], tmp_path)
+    assert output.startswith("lei ") and output.endswith("['lei']\n") and "do **recurso** da **infração** **41** é" in output
 
 
 def test_the_python_of_the_page_about_langchain_runs(tmp_path: Path) -> None:

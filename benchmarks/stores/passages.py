@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from benchmarks.harness.machine import disk_bytes
 from benchmarks.harness.rounds import Rates, Ratio, compare, measure, show
+from benchmarks.stores.load import fresh_index, own_opensearch
 from benchmarks.workloads.ready_vectors import ReadyVectors
 from benchmarks.workloads.synthetic import make_collection
 from splade_ptbr_connectors.stores import open_store
@@ -29,7 +31,9 @@ def passages(
     count: Annotated[int, typer.Option("--passages", help="Passages, and short documents beside them.", min=1000)] = 90_000,
     each: Annotated[int, typer.Option(help="Passages of a document.", min=2)] = 9,
     queries: Annotated[int, typer.Option(help="Queries of a round.", min=1)] = 50,
-    engines: Annotated[str, typer.Option(help="Engines, separated by commas.")] = "numba,edge",
+    engines: Annotated[str, typer.Option(help="Engines in this process, separated by commas.")] = "numba,edge",
+    url: Annotated[str | None, typer.Option(help="An OpenSearch beside them, such as http://127.0.0.1:9200.")] = None,
+    start_opensearch: Annotated[bool, typer.Option("--start-opensearch", help="Start an OpenSearch for the measurement.")] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of every measurement.", min=1)] = 5,
     folder: Annotated[Path | None, typer.Option(help="Where stores are written (default: the temporary folder).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
@@ -40,12 +44,20 @@ def passages(
     """
     batch, asked = make_collection(count // each * each, queries, drawn=40)
     rates, comparisons, room = Rates(), list[Ratio](), dict[str, int]()
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+
+    def compared(engine: str, at: str, options: dict[str, Any]) -> None:
+        with _filled(f"{at}-short", options, _short(batch)) as short, _filled(f"{at}-long", options, _long(batch, each)) as long:
+            _measure({"short": short, "long": long}, engine, asked, rounds, rates, comparisons)
+
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
         for engine in engines.split(","):
-            places = {kind: Path(temporary) / f"{engine}-{kind}" for kind in ("short", "long")}
-            with _filled(engine, places["short"], _short(batch)) as short, _filled(engine, places["long"], _long(batch, each)) as long:
-                _measure({"short": short, "long": long}, engine, asked, rounds, rates, comparisons)
+            compared(engine, f"{engine}:{temporary / engine}", {})
+            places = {kind: temporary / f"{engine}-{kind}" for kind in ("short", "long")}
             room |= {f"bytes a passage, {engine} {kind}": disk_bytes(place) // len(batch) for kind, place in places.items()}
+        server = stack.enter_context(own_opensearch()) if start_opensearch else url
+        if server is not None:
+            compared("opensearch", f"opensearch+{server}/{stack.enter_context(fresh_index(server))}", {"replicas": 0})
     settings = {"passages": len(batch), "of a document": each, "queries": queries, **room}
     show("passages", settings, rates, comparisons, as_json=as_json, unit="queries")
 
@@ -72,8 +84,8 @@ def _searching(store: Store, asked: list[SparseVector], top_k: int, payload: boo
     return run
 
 
-def _filled(engine: str, place: Path, entries: Iterator[Entry]) -> Store:
-    store = open_store(f"{engine}:{place}", encoder=ReadyVectors(), max_batch_documents=1000)
+def _filled(url: str, settings: dict[str, Any], entries: Iterator[Entry]) -> Store:
+    store = open_store(url, encoder=ReadyVectors(), max_batch_documents=1000, settings=settings)
     with store.loading():
         store.upsert_vectors(entries)
     store.finish_loading()

@@ -10,7 +10,7 @@ import typer
 from ..errors import InputError
 from .console import emit, note, show_table
 from .exit_codes import exit_code_of
-from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
+from .options import PREFIX, Best, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,7 @@ def evaluate(
     store: StoreUrl,
     queries: Annotated[Path, typer.Option("--queries", envvar=PREFIX + "QUERIES", help="Queries with _id and text, as JSONL, CSV or TSV.")],
     qrels: Annotated[Path, typer.Option("--qrels", envvar=PREFIX + "QRELS", help="Judgments: BEIR's TSV or TREC's qrels.")],
+    best: Best = 1,
     run: Annotated[Path | None, typer.Option("--run", help="Write the run here, in TREC's format.")] = None,
     tenant: Tenant = None,
     model: StoreModel = None,
@@ -35,7 +36,7 @@ def evaluate(
 
     judgments, texts = read_qrels(qrels), read_queries(queries)
     with open_filled_store(store, model, tenant, setting) as opened:
-        evaluation = evaluate_store(opened, texts, judgments, progress=True)
+        evaluation = evaluate_store(opened, texts, judgments, best=best, progress=True)
         names = {"store": opened.url, "model": opened.encoder.name}
     failure = None if run is None else _failure(run, evaluation.run)
     document = {**names, **evaluation.to_dict(), "run": None if run is None or failure else str(run)}

@@ -49,6 +49,7 @@ Tenant = Annotated[
     str | None,
     typer.Option("--tenant", envvar=PREFIX + "TENANT", help="Whose documents: every read and write is restricted to this tenant."),
 ]
+Best = Annotated[int, typer.Option("--best", help="Score a document by the mean of so many of its best passages, 1 to 100.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--setting", metavar="NAME=VALUE", help="A setting of the engine for a new store, e.g. datatype=float16; repeatable."),

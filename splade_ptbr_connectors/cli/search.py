@@ -12,7 +12,7 @@ import typer
 from ..hits import add_words, hit_to_dict
 from ..languages import fill
 from .console import emit, show_hits, spoken
-from .options import PREFIX, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
+from .options import PREFIX, Best, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 from .snippet import EXPLAINED_LINES, LINES
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def search(
     each_passage: Annotated[
         bool, typer.Option("--each-passage", help="Show passages as hits of their own, several of one document among them.")
     ] = False,
+    best: Best = 1,
     lines: Annotated[
         int | None,
         typer.Option(
@@ -49,7 +50,7 @@ def search(
     with open_filled_store(store, model, tenant, setting) as opened:
         started = time.perf_counter()
         vector = opened.encoder.encode_query(query)
-        found = opened.search(vector, k, filter=conditions, group=not each_passage, min_score=min_score)
+        found = opened.search(vector, k, filter=conditions, group=not each_passage, min_score=min_score, best=best)
         hits = [hit_to_dict(hit) for hit in found]
         latency_ms = 1000 * (time.perf_counter() - started)
         if explain:

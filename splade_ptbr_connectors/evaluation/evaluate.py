@@ -53,6 +53,7 @@ def evaluate(
     qrels: Qrels,
     *,
     top_k: int = 1000,
+    best: int = 1,
     measures: Iterable[str] = MEASURES,
     progress: bool = False,
 ) -> Evaluation:
@@ -63,6 +64,7 @@ def evaluate(
         queries: query id -> text; those that nobody judged are left out.
         qrels: judgments; their queries are the denominator of every mean.
         top_k: documents asked for per query; at least the largest cut-off of the measures.
+        best: by how many of its best passages a document is ranked; see Store.search.
         measures: names that ir-measures knows.
         progress: draw a bar if stderr is a terminal.
 
@@ -77,7 +79,7 @@ def evaluate(
     for query_id, text in tqdm(texts.items(), "evaluate", unit=" queries", disable=None if progress else True, file=sys.stderr):
         started = time.perf_counter()
         vector = store.encoder.encode_query(text)
-        hits = store.search(vector, top_k, with_payload=False)
+        hits = store.search(vector, top_k, with_payload=False, best=best)
         latencies.append(time.perf_counter() - started)
         terms += len(vector)
         run[query_id] = {hit.doc_id: hit.score for hit in hits}

@@ -16,7 +16,7 @@ from ..hybrid import Searcher, check_is_model
 from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
 from ..stores.fusion import check_fusion
-from ..stores.search import check_min_score
+from ..stores.search import check_best, check_min_score
 from .documents import View
 
 
@@ -29,6 +29,8 @@ class SpladeRetriever(BaseRetriever):
         filter: see `splade_ptbr_connectors.filters`. A filter given to `invoke` must hold as well: it narrows this one. No filter
             reaches beyond the tenant that the store was opened with.
         min_score: documents with a smaller score are left out; `invoke(query, min_score=12.5)` overrides it for one call.
+        best: a document's score is the mean of so many of its best passages, see Store.search; by default it is that of its best one, whose
+            content is shown in any case. With `dense` it has to be 1.
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
             must be of this model, fused. The score is then the fused one.
         prefetch, dense_weight, rrf_k: how the two searches are fused; see Store.search_hybrid.
@@ -59,6 +61,7 @@ class SpladeRetriever(BaseRetriever):
     k: int = 4
     filter: Any | None = None
     min_score: float | None = None
+    best: int = 1
     dense: Embeddings | None = Field(default=None, exclude=True, repr=False)
     prefetch: int | None = None
     dense_weight: float | None = None
@@ -84,6 +87,12 @@ class SpladeRetriever(BaseRetriever):
     @classmethod
     def _check_min_score(cls, value: Any) -> Any:
         check_min_score(value)
+        return value
+
+    @field_validator("best", mode="before")
+    @classmethod
+    def _check_best(cls, value: Any) -> Any:
+        check_best(value)
         return value
 
     @model_validator(mode="before")
@@ -164,7 +173,7 @@ class SpladeRetriever(BaseRetriever):
 
     @property
     def _searcher(self) -> Searcher:
-        return Searcher(self.store, self.dense, self.prefetch, self.dense_weight, self.rrf_k)
+        return Searcher(self.store, self.dense, self.prefetch, self.dense_weight, self.rrf_k, self.best)
 
     def _k(self, k: int | None) -> int:
         return self.k if k is None else check_top_k("k", k)

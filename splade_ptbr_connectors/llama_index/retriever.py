@@ -29,6 +29,8 @@ class SpladeRetriever(BaseRetriever):
         filters: MetadataFilters or, with the same names of a node's metadata, the filter mapping of
             `splade_ptbr_connectors.filters`, or the engine's own filter object.
         min_score: nodes with a smaller score are left out.
+        best: a document's score is the mean of so many of its best passages, see Store.search; by default it is that of its best one, whose
+            text is shown in any case. With `dense` it has to be 1.
         content_key: payload field that becomes the node's text.
         dense: an embedding model makes the search hybrid: the store's sparse search and a search of its dense vectors, which
             must be of this model, fused. The score is then the fused one.
@@ -57,6 +59,7 @@ class SpladeRetriever(BaseRetriever):
         filters: MetadataFilters | Mapping[str, Any] | Any | None = None,
         *,
         min_score: float | None = None,
+        best: int = 1,
         content_key: str = "text",
         dense: BaseEmbedding | None = None,
         prefetch: int | None = None,
@@ -73,6 +76,7 @@ class SpladeRetriever(BaseRetriever):
         self.similarity_top_k = check_top_k("similarity_top_k", similarity_top_k)
         check_min_score(min_score)
         self.min_score = min_score
+        self.best = best
         self.content_key = content_key
         check_is_model(dense, BaseEmbedding, "LlamaIndex", "E5Embedding()")
         self.dense = dense
@@ -101,7 +105,7 @@ class SpladeRetriever(BaseRetriever):
 
     @property
     def _searcher(self) -> Searcher:
-        return Searcher(self.store, ByLangChainsNames.of(self.dense), self.prefetch, self.dense_weight, self.rrf_k)
+        return Searcher(self.store, ByLangChainsNames.of(self.dense), self.prefetch, self.dense_weight, self.rrf_k, self.best)
 
     @property
     def _limits(self) -> dict[str, Any]:

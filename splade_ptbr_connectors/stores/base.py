@@ -20,6 +20,8 @@ from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
 from ..vectors import SparseVector
+from .calls import drive, drive_async
+from .engine_methods import Ask, Asking
 from .entries import (
     MAX_TOP_K,
     SCORE_TOLERANCE,
@@ -33,6 +35,7 @@ from .entries import (
     ParsedFilter,
     Place,
     Refusal,
+    Search,
     check_doc_ids,
     check_entry,
     check_top_k,
@@ -40,6 +43,7 @@ from .entries import (
 )
 from .field_names import FieldNames
 from .handle import Handle
+from .mean_of_best import by_mean_of_best
 from .passages import Spread
 from .search import at_least, checked_hybrid, checked_search
 
@@ -126,11 +130,12 @@ class Store(Handle):
         with_payload: bool = True,
         group: bool = True,
         min_score: float | None = None,
+        best: int = 1,
     ) -> list[Hit]:
         """The `top_k` documents with the largest dot product, best first; ties by document id.
 
         Documents that share no term with the query are not hits, so fewer than top_k may come back. The score of a document of several
-        passages is that of its best one, which is the hit's `passage`.
+        passages is that of its best one, which is the hit's `passage`; with `best` the mean of its best few.
 
         Args:
             query: a text (encoded as a query) or a ready vector.
@@ -139,19 +144,15 @@ class Store(Handle):
             with_payload: False leaves the hits' payloads empty, which is faster: ids and scores only.
             group: False returns passages as hits of their own: the top_k best, several of one document among them.
             min_score: hits with a smaller score are left out.
+            best: 1..100: a document's score is the mean of so many of its best passages that share a term with the query, of all where it
+                has fewer. More than 1 reads the documents that may be among the first, with all of their vectors.
+
+        Raises:
+            ConfigError: a bad argument; `best` with `group` False or a filter on the field "text", which ask for single passages.
         """
-        vector, conditions = self._prepared(query, top_k, filter, min_score, group)
-        if not len(vector):
-            return []
-        hits = [] if self._met_passages else self._search(vector, top_k, conditions, with_payload)
-        if self._meets_passages(hits):
-            hits = self._search_passages(vector, top_k, conditions, with_payload, group)
-        for asked in self._field_names.unknown(conditions, hits):
-            try:
-                self._field_names.take(asked, self._has_field(asked))
-            except StoreError as error:
-                self._field_names.not_found_out(asked, error)
-        return at_least(hits, min_score)
+        self._check_open()
+        search = checked_search(self.encoder, query, top_k, filter, min_score, with_payload, group, best)
+        return drive(self._searched(search), self._answer)
 
     async def asearch(
         self,
@@ -162,20 +163,29 @@ class Store(Handle):
         with_payload: bool = True,
         group: bool = True,
         min_score: float | None = None,
+        best: int = 1,
     ) -> list[Hit]:
         """search() without blocking the event loop: on an asynchronous client where the engine has one, else in a thread."""
-        vector, conditions = await asyncio.to_thread(self._prepared, query, top_k, filter, min_score, group)
-        if not len(vector):
+        self._check_open()
+        given = self.encoder, query, top_k, filter, min_score, with_payload, group, best
+        search = await asyncio.to_thread(checked_search, *given)
+        return await drive_async(self._searched(search), self._aanswer, in_threads=best > 1)
+
+    def _searched(self, search: Search) -> Asking[list[Hit]]:
+        if not len(search.query):
             return []
-        hits = [] if self._met_passages else await self._asearch(vector, top_k, conditions, with_payload)
+        hits = [] if self._met_passages else (yield Ask("search", search[:4]))
         if self._meets_passages(hits):
-            hits = await self._asearch_passages(vector, top_k, conditions, with_payload, group)
-        for asked in self._field_names.unknown(conditions, hits):
+            if search.best > 1:
+                hits = yield from by_mean_of_best(search, self.quantized)
+            else:
+                hits = yield Ask("search_passages", search[:5])
+        for asked in self._field_names.unknown(search.filter, hits):
             try:
-                self._field_names.take(asked, await self._ahas_field(asked))
+                self._field_names.take(asked, (yield Ask("has_field", (asked,))))
             except StoreError as error:
                 self._field_names.not_found_out(asked, error)
-        return at_least(hits, min_score)
+        return at_least(hits, search.min_score)
 
     def unknown_fields(self, filter: Filter | None) -> list[str]:
         """The names in a filter that no document has, as far as searches with it have looked for them: up to 4, in small stores."""
@@ -380,12 +390,6 @@ class Store(Handle):
         """Called once after a bulk load: what was loaded is found from then on. The engine may build or merge its index."""
 
     # -- checks -----------------------------------------------------------------------------------------------------
-
-    def _prepared(
-        self, query: str | SparseVector, top_k: int, filter: Filter | None, min_score: float | None, group: bool
-    ) -> tuple[SparseVector, ParsedFilter]:
-        self._check_open()
-        return checked_search(self.encoder, query, top_k, filter, min_score, group)
 
     def _checked(self, entries: Sequence[tuple[Any, ...]]) -> list[Entry]:
         vocab_size = self.encoder.vocab_size

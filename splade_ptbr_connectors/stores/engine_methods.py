@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Generator
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from ..errors import ConfigError
 from ..filters import Exists
@@ -12,7 +13,18 @@ from ..vectors import SparseVector
 from .engines import DENSE_ENGINES
 from .entries import Entry, Hit, HybridSearch, ParsedFilter, Refusal
 
+T = TypeVar("T")
 LOOKED_THROUGH = 10_000  # documents, read one by one for a field that none of them has
+
+
+class Ask(NamedTuple):
+    """One call of a method below, by its name without "_" or "_a": which of both it is, whoever drives the search decides."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+Asking = Generator[Ask, Any, T]  # a search, written once for both
 
 
 def no_dense_vectors(engine: str) -> ConfigError:
@@ -94,3 +106,11 @@ class EngineMethods(ABC):
 
     def _search_hybrid(self, search: HybridSearch) -> list[Hit]:
         raise no_dense_vectors(self.engine)
+
+    # -- called by a search that is written once -----------------------------------------------------------------------
+
+    def _answer(self, asked: Ask) -> Any:
+        return getattr(self, f"_{asked.method}")(*asked.arguments)
+
+    async def _aanswer(self, asked: Ask) -> Any:
+        return await getattr(self, f"_a{asked.method}")(*asked.arguments)

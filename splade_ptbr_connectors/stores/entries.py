@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """One search result. `score` is the plain dot product as the engine computed it, never rescaled.
+    """One search result. `score` is the plain dot product as the engine computed it, never rescaled; with `best` the mean of some.
 
     Attributes:
         place: of the passage that was found; None for a document that is one passage.
@@ -132,6 +132,18 @@ class CheckedEntry(Entry):
     """An entry whose payload is a checked copy already, such as one made of a Record: stores do not check and copy it again."""
 
     __slots__ = ()
+
+
+class Search(NamedTuple):
+    """A checked search: the arguments of Store.search(), the filter parsed; as engines take them, the first ones in the same order."""
+
+    query: SparseVector
+    top_k: int
+    filter: ParsedFilter
+    with_payload: bool = True
+    group: bool = True
+    min_score: float | None = None
+    best: int = 1
 
 
 class HybridSearch(NamedTuple):

@@ -149,6 +149,10 @@ def test_passages_as_hits_of_their_own(cli: Command, tmp_path: Path) -> None:
     assert all(hit["words"] for hit in hits)
     out = cli("search", "prazo1", "--store", "edge:m", "--each-passage").out
     assert out.count("(lei, passage ") == len(expected)
+    [mean] = cli("search", "prazo1", "--store", "edge:m", "--best", 3, "--json").json["hits"]
+    assert mean == {**grouped, "score": pytest.approx(sum(hit.score for hit in expected[:3]) / 3)}
+    assert_fails(cli("search", "prazo1", "--store", "edge:m", "--best", 0), 2, "--best is 0")
+    assert_fails(cli("search", "prazo1", "--store", "edge:m", "--best", 2, "--each-passage"), 2, "--best is 2", "hits of their own")
 
 
 def test_as_many_lines_as_asked_for(cli: Command, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from opensearchpy import OpenSearch
+from typer.testing import CliRunner
 
+from benchmarks.__main__ import app
 from benchmarks.engines import open_engine
 from benchmarks.engines.base import Engine, Query, Settings
 from benchmarks.engines.servers import name_prefix
@@ -78,3 +81,12 @@ def test_building_again_leaves_one_index(built: Engine, raw: OpenSearch) -> None
 def test_an_option_that_does_not_exist(workload: Workload, opensearch_url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no option 'merges' \(did you mean 'merge'\?\)"):
         open_engine("opensearch", workload, tmp_path, Settings({"opensearch": opensearch_url}, {"opensearch.merges": "1"}, {}))
+
+
+def test_searches_over_passages_are_measured_beside_those_over_short_documents(opensearch_url: str, raw: OpenSearch) -> None:
+    small = ["passages", "--passages", "1000", "--queries", "2", "--rounds", "1", "--engines", "edge", "--url", opensearch_url, "--json"]
+    done = CliRunner().invoke(app, small, catch_exceptions=False)
+    assert done.exit_code == 0
+    names = [each["name"] for each in json.loads(done.output)["comparisons"]]
+    assert len(names) == 8 and "opensearch top 1,000, ids" in names
+    assert raw.indices.get(index="benchmark-*") == {}

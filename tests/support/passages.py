@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from statistics import mean
 from typing import Any
 
 from hypothesis import strategies as st
@@ -78,6 +80,18 @@ class PassageOracle(Oracle):
             found = list(first.values())
         return [(key[1], score, number) for key, score, number in found[:top_k]]
 
+    def mean_of_best(
+        self, query: SparseVector, top_k: int, few: int, filter: Mapping[str, Any] | None = None, tenant: str | None = None
+    ) -> list[tuple[str, float, int]]:
+        """The same by the exact mean of the `few` best passages that the query finds."""
+        scores: dict[Key, list[float]] = {}
+        numbers: dict[Key, int] = {}
+        for key, score, number in self.passages(query, filter, tenant):
+            scores.setdefault(key, []).append(score)
+            numbers.setdefault(key, number)
+        found = [(key[1], float(mean(map(Fraction, each[:few]))), numbers[key]) for key, each in scores.items()]
+        return sorted(found, key=lambda each: (-each[1], each[0]))[:top_k]
+
     def search(
         self, query: SparseVector, top_k: int, filter: Mapping[str, Any] | None = None, tenant: str | None = None
     ) -> list[tuple[str, float]]:
@@ -106,13 +120,19 @@ def check_contents(store: Store, oracle: PassageOracle, tenant: str | None = Non
 def check_search(
     store: Store, oracle: PassageOracle, vector: SparseVector, top_k: int, filter: Any, group: bool, tenant: str | None = None
 ) -> None:
-    hits = store.search(vector, top_k, filter=filter, group=group)
-    assert [(hit.doc_id, hit.score, hit.passage.number) for hit in hits] == oracle.best(vector, top_k, filter, tenant, group=group)
-    bare = store.search(vector, top_k, filter=filter, with_payload=False, group=group)
-    assert [(hit.doc_id, hit.score, hit.passage.number, hit.payload) for hit in bare] == [
-        (hit.doc_id, hit.score, hit.passage.number, {}) for hit in hits
-    ]
+    _check_hits(store, oracle, oracle.best(vector, top_k, filter, tenant, group=group), tenant, vector, top_k, filter=filter, group=group)
+    if group:
+        _check_hits(store, oracle, oracle.mean_of_best(vector, top_k, 3, filter, tenant), tenant, vector, top_k, filter=filter, best=3)
     assert store.count(filter=filter) == oracle.count(filter, tenant)
+
+
+def _check_hits(
+    store: Store, oracle: PassageOracle, expected: list[tuple[str, float, int]], tenant: str | None, *search: Any, **arguments: Any
+) -> None:
+    hits = store.search(*search, **arguments)
+    assert [(hit.doc_id, hit.score, hit.passage.number) for hit in hits] == expected
+    bare = store.search(*search, **arguments, with_payload=False)
+    assert [(hit.doc_id, hit.score, hit.passage.number, hit.payload) for hit in bare] == [(*each, {}) for each in expected]
     if tenant is not None or all(key[0] is None for key in oracle.contents):
         for hit in hits:
             check_passage(hit, oracle.entries[tenant, hit.doc_id])

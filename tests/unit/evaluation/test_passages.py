@@ -15,7 +15,10 @@ def test_a_run_holds_each_document_once_by_its_best_passage(tmp_path: Path) -> N
     with open_store(f"numba:{tmp_path}/store", encoder=HashingEncoder(), passages={"passage_tokens": 20, "overlap": 0}) as store:
         ingest([{"_id": doc_id, "text": text} for doc_id, text in texts.items()], store)
         found = evaluate(store, {"q": "comum ponto3x17"}, {"q": {"d3": 1}}, top_k=1000)
+        mean = evaluate(store, {"q": "comum ponto3x17"}, {"q": {"d3": 1}}, best=2)
+        expected = {hit.doc_id: hit.score for hit in store.search("comum ponto3x17", best=2)}
         best = max(store.get(["d3"])["d3"].vectors, key=store.encoder.encode_query("comum ponto3x17").dot)
     assert set(found.run["q"]) == set(texts) and found.missing == 0
     assert max(found.run["q"], key=lambda doc_id: found.run["q"][doc_id]) == "d3"
+    assert mean.run["q"] == expected != found.run["q"]
     assert found.run["q"]["d3"] == HashingEncoder().encode_query("comum ponto3x17").dot(best)

@@ -84,6 +84,7 @@ def test_without_dense_vectors_in_the_engine_it_is_an_error_and_no_sparse_search
         {"dense_weight": 2},
         {"dense_weight": "0.5"},
         {"rrf_k": 60, "dense_weight": 0.5},
+        {"best": 2},
     ],
     ids=str,
 )

@@ -67,3 +67,22 @@ def test_the_passage_by_default_and_as_many_neighbours_as_asked_for(store: Store
 def test_other_contents_are_refused(store: Store, retrieve: Callable[..., list[Shown]], wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"content|neighbours"):
         retrieve(store, **wrong)
+
+
+async def test_by_the_mean_of_the_best_few(store: Store) -> None:
+    query = "palavra5 palavra25 palavra26 palavra45 só"
+    assert [hit.doc_id for hit in store.search(query)] == ["lei", "nota"]
+    expected = [(hit.doc_id, hit.score) for hit in store.search(query, best=3)]
+    assert [doc_id for doc_id, _ in expected] == ["nota", "lei"]
+    chain, index = LangChainRetriever(store=store, best=3), LlamaIndexRetriever(store=store, best=3)
+    for pairs in (chain.search_with_scores(query), await chain.asearch_with_scores(query)):
+        assert [(document.id, score) for document, score in pairs] == expected
+    for nodes in (index.retrieve(query), await index.aretrieve(query)):
+        assert [(node.node_id, node.score) for node in nodes] == expected
+
+
+@pytest.mark.parametrize("retrieve", [by_langchain, by_llama_index])
+@pytest.mark.parametrize("best", [0, 101, True, 1.5])
+def test_other_numbers_of_passages_are_refused(store: Store, retrieve: Callable[..., list[Shown]], best: Any) -> None:
+    with pytest.raises(ConfigError, match="best is"):
+        retrieve(store, best=best)
