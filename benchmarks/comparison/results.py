@@ -60,6 +60,7 @@ class EngineResult(_Part):
     """One engine; what could not be measured is None or missing.
 
     Attributes:
+        query_ms: what it took to make a query's vectors of its text, before any search; None: there are none, or it was not measured.
         memory: resident bytes after all queries were answered, a server of its own included, median over the rounds.
         latency_ms, queries_per_second, agreement: by top_k; rates then by number of threads.
         quality: measure -> mean over all judged queries.
@@ -70,6 +71,7 @@ class EngineResult(_Part):
     failure: Failure | None = None
     build: Build | None = None
     rounds: int = 0
+    query_ms: Latency | None = None
     memory: int | None = None
     latency_ms: dict[int, Latency] = {}
     queries_per_second: dict[int, dict[int, float]] = {}

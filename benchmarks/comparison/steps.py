@@ -77,7 +77,7 @@ def run_steps(plan: Plan) -> dict[str, Failure]:
 def _run(plan: Plan, asked: Specification) -> Failure | None:
     folder = plan.folder(asked.engine)
     if asked.step == "build":
-        _clear(folder, whole=asked.result.exists())
+        _clear(folder)
     asked.failure.unlink(missing_ok=True)
     specification = folder / "step.json"
     asked.write(specification)
@@ -89,14 +89,11 @@ def _run(plan: Plan, asked: Specification) -> Failure | None:
     return None if code == 0 else Failure(step=_title(asked), message=_reason(code, asked.failure))
 
 
-def _clear(folder: Path, *, whole: bool) -> None:
-    """A new index makes everything that was measured on an old one void. What a broken-off build left may be of use to the next."""
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.is_dir() and (whole or path.name != "home"):
-            shutil.rmtree(path)
-        elif path.is_file():
-            path.unlink()
-    (folder / "home").mkdir(parents=True, exist_ok=True)
+def _clear(folder: Path) -> None:
+    """A new index makes everything that was measured on an old one void."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    (folder / "home").mkdir(parents=True)
 
 
 def _title(asked: Specification) -> str:

@@ -64,6 +64,7 @@ def _engine(plan: Plan, workload: Workload, engine: str, failure: Failure | None
         build=None if built is None else Build(**built["build"]),
         rounds=len(rounds),
         memory=int(statistics.median(found["memory"] for found in rounds)) if rounds else None,
+        query_ms=latency([built["query_seconds"]]) if built and built.get("query_seconds") else None,
         latency_ms={top_k: latency([found["seconds"][str(top_k)] for found in rounds]) for top_k in TOP_KS} if rounds else {},
         queries_per_second={top_k: _rates(rounds, top_k) for top_k in TOP_KS} if rounds else {},
         quality=_quality(plan, workload, engine) if rounds else {},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import statistics
 import sys
 import time
@@ -103,12 +102,11 @@ def _run(asked: Specification) -> dict[str, Any]:
 
 
 def _build(engine: Engine, workload: Workload, asked: Specification) -> dict[str, Any]:
-    if not engine.resumes:
-        shutil.rmtree(asked.home)
-        Path(asked.home).mkdir()
+    engine.prepare()
     started = time.perf_counter()
     engine.build()
     seconds = time.perf_counter() - started
+    query_seconds = engine.query_seconds()
     return {
         "build": {
             "seconds": seconds,
@@ -116,6 +114,7 @@ def _build(engine: Engine, workload: Workload, asked: Specification) -> dict[str
             "bytes_on_disk": engine.bytes_on_disk(),
             "peak_memory": sum((status_bytes("VmHWM", process) or 0) for process in engine.processes()),
         },
+        "query_seconds": None if query_seconds is None else query_seconds.tolist(),
         "facts": engine.facts(),
     }
 

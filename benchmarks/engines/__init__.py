@@ -4,7 +4,7 @@ numba, numba-8bit      this package's index by itself: exact, and with weights r
 edge                   qdrant-edge by itself                     qdrant, opensearch    servers, by their own clients
 NAME:store             the same four through open_store(): what the adapters of this package add
 seismic                approximate search (pyseismic-lsr)
-bm25, bm25-stemmed     words of the texts instead of vectors     dense                 an embedding model, searched exactly
+bm25, bm25-stemmed     words of the texts instead of vectors     dense, hybrid         an embedding model, alone and beside the vectors
 rerank:NAME            the first hits of any of these, rescored by a cross-encoder
 """
 
@@ -36,8 +36,9 @@ ENGINES = {
     "bm25": ".bm25:Bm25",
     "bm25-stemmed": ".bm25:Bm25Stemmed",
     "dense": ".dense:Dense",
+    "hybrid": ".hybrid:Hybrid",
 }
-GROUP = {"seismic": "pyseismic-lsr"}  # libraries of the dependency group "bench": import name -> what to install
+GROUP = {"seismic": "pyseismic-lsr", "openai": "openai"}  # libraries of the dependency group "bench": import name -> what to install
 
 
 def open_engine(name: str, workload: Workload, home: Path, settings: Settings) -> Engine:
@@ -54,7 +55,7 @@ def open_engine(name: str, workload: Workload, home: Path, settings: Settings) -
     try:
         kind = cast("type[Engine]", getattr(importlib.import_module(module, __name__), attribute))
     except ModuleNotFoundError as error:
-        raise _missing(name, error) from error
+        raise missing(f"the engine {name}", error) from error
     return kind(name, workload, home, settings)
 
 
@@ -71,12 +72,12 @@ def _entry(name: str) -> str:
     raise ConfigError(f"unknown engine {name!r}{hint}; known: {', '.join(ENGINES)}, and {RERANK}NAME of any of these.")
 
 
-def _missing(engine: str, error: ModuleNotFoundError) -> Exception:
-    """What to install; an error of another kind (a broken library) stays what it is."""
+def missing(feature: str, error: ModuleNotFoundError) -> Exception:
+    """What to install for a feature; an error of another kind (a broken library) stays what it is."""
     library = (error.name or "").partition(".")[0]
     if library in EXTRA_OF:
-        return MissingExtraError(f"the engine {engine}", EXTRA_OF[library])
+        return MissingExtraError(feature, EXTRA_OF[library])
     if library in GROUP:
         wanted = GROUP[library]
-        return ConfigError(f'the engine {engine} needs {wanted}: pip install {wanted} (dependency group "bench" of pyproject.toml).')
+        return ConfigError(f'{feature} needs {wanted}: pip install {wanted} (dependency group "bench" of pyproject.toml).')
     return error

@@ -49,7 +49,8 @@ class Settings:
     Attributes:
         urls: engine -> address of its server, as its own client takes it.
         options: the engine's own, by name, from `--set ENGINE.NAME=VALUE`.
-        models: "dense" and "reranker" -> module:attribute of an object, or a function without arguments that makes one.
+        models: "dense" and "reranker" -> module:attribute of an object, or a function without arguments that makes one. Where there is a
+            "dense-url", an endpoint like OpenAI's, "dense" is the name of a model there, and "dense-query" its name for queries.
     """
 
     urls: Mapping[str, str]
@@ -65,12 +66,10 @@ class Engine(ABC):
     Attributes:
         name: as the user wrote it.
         sparse: ranks by the dot product of the workload's vectors, so that it can be compared with the exact ranking.
-        resumes: build() goes on with what an interrupted one has left in `home`; others need an empty folder.
         accepted: the options that it takes, and `options` what was given; an unknown one is refused when the object is made.
     """
 
     sparse: ClassVar[bool] = True
-    resumes: ClassVar[bool] = False
     accepted: ClassVar[type[Options]] = Options
 
     def __init__(self, name: str, workload: Workload, home: Path, settings: Settings) -> None:
@@ -79,6 +78,9 @@ class Engine(ABC):
         self.home = home
         self.settings = settings
         self.options: Any = read_options(self.accepted, name, settings.options)
+
+    def prepare(self) -> None:  # noqa: B027 (optional)
+        """Make what build() needs beside the workload, and put it there, for other engines too; what is there already is kept."""
 
     @abstractmethod
     def build(self) -> None:
@@ -102,6 +104,10 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release everything. The index stays."""
+
+    def query_seconds(self) -> NDArray[np.float64] | None:
+        """[Q] What it took to make of each text of the workload's queries what searches start from; None: unknown, or that is the text."""
+        return self.workload.query_seconds if self.sparse else None
 
     def quantized(self, vectors: SparseBatch) -> SparseBatch | None:
         """The documents' vectors as scores see them, where the engine keeps less than float32 of a weight; None: it keeps all."""

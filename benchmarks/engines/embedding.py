@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,20 @@ def embed_documents(model: Any, texts: Iterator[str], count: int, folder: Path, 
         for path in paths:
             part = list(itertools.islice(texts, PART))
             if not path.exists():
-                _write(path, np.concatenate([checked(model.embed_documents(each), len(each), dimension) for each in _batches(part, batch)]))
+                save(path, np.concatenate([checked(model.embed_documents(each), len(each), dimension) for each in _batches(part, batch)]))
             dimension = int(np.load(path, mmap_mode="r", allow_pickle=False).shape[1])
             bar.update(len(part))
     return paths
 
 
-def embed_queries(model: Any, texts: Sequence[str], dimension: int) -> Vectors:
-    """[Q, D], one by one, as a program that searches embeds them. Raises as embed_documents() does."""
-    found = [model.embed_query(text) for text in tqdm(texts, "embed", unit=" queries", disable=None)]
-    return checked(found, len(texts), dimension)
+def embed_queries(model: Any, texts: Sequence[str], dimension: int) -> tuple[Vectors, NDArray[np.float64]]:
+    """[Q, D], one by one, as a program that searches embeds them, and the seconds that each took. Raises as embed_documents() does."""
+    found, seconds = [], []
+    for text in tqdm(texts, "embed", unit=" queries", disable=None):
+        started = time.perf_counter()
+        found.append(model.embed_query(text))
+        seconds.append(time.perf_counter() - started)
+    return checked(found, len(texts), dimension), np.array(seconds)
 
 
 def checked(vectors: Any, count: int, dimension: int | None) -> Vectors:
@@ -62,14 +67,13 @@ def checked(vectors: Any, count: int, dimension: int | None) -> Vectors:
     return found
 
 
-def join(parts: Sequence[Path], target: Path, count: int, *, unit: bool) -> None:
-    """One file out of several; `unit` brings the vectors to length 1. Memory holds one part at a time."""
-    dimension = np.load(parts[0], mmap_mode="r", allow_pickle=False).shape[1]
+def join(parts: Iterable[Vectors], target: Path, shape: tuple[int, int]) -> None:
+    """One file of this shape out of several arrays. Memory holds one at a time."""
     temporary = target.with_suffix(".new")
-    joined = np.lib.format.open_memmap(temporary, "w+", np.float32, (count, dimension))
+    joined = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
     begin = 0
-    for vectors in (np.load(path, allow_pickle=False) for path in parts):
-        joined[begin : begin + len(vectors)] = scaled(vectors) if unit else vectors
+    for vectors in parts:
+        joined[begin : begin + len(vectors)] = vectors
         begin += len(vectors)
     joined.flush()
     temporary.replace(target)
@@ -86,10 +90,9 @@ def _batches(texts: Sequence[str], size: int) -> list[list[str]]:
     return [list(texts[begin : begin + size]) for begin in range(0, len(texts), size)]
 
 
-def _write(path: Path, vectors: Vectors) -> None:
-    if vectors.ndim != 2:
-        raise ModelFormatError("the embedding model gave no vectors.")
+def save(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, whole or not at all."""
     temporary = path.with_suffix(".new")
     with open(temporary, "wb") as file:
-        np.save(file, vectors, allow_pickle=False)
+        np.save(file, array, allow_pickle=False)
     temporary.replace(path)

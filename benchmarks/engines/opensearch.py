@@ -54,7 +54,7 @@ class OpenSearch(ServerEngine):
         self.remove()
         url, rows = f"opensearch+{self._server}/{new_name(self.home)}", range(len(self.workload.documents))
         with open_store(url, encoder=ready(self.workload), settings=store_settings(self.options)) as store:
-            load(store, map(str, rows), self.workload.documents)
+            load(store, zip(map(str, rows), self.workload.documents, strict=True), len(self.workload.documents))
         with self._short_client() as client:
             settle(client, saved_name(self.home))
 

@@ -39,6 +39,9 @@ class Rerank(Engine):
         self._base = open_engine(name.removeprefix(RERANK), workload, home / "base", settings)
         self._one_at_a_time = threading.Lock()  # tokenizers are not made for threads, and the model uses all cores itself
 
+    def prepare(self) -> None:
+        self._base.prepare()
+
     def build(self) -> None:
         """Raises InputError without texts, ConfigError without a model, and what the other engine raises."""
         check_texts(self.workload, self.name)
@@ -79,6 +82,9 @@ class Rerank(Engine):
         self._base.close()
         self._texts.close()
         del self._predict
+
+    def query_seconds(self) -> NDArray[np.float64] | None:
+        return self._base.query_seconds()
 
     def remove(self) -> None:
         self._base.remove()

@@ -13,7 +13,7 @@ from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors import open_store
 from splade_ptbr_connectors.errors import StoreError
 from splade_ptbr_connectors.ingestion.engine import ingest
-from splade_ptbr_connectors.stores.base import Store
+from splade_ptbr_connectors.stores.base import Hit, Store
 from splade_ptbr_connectors.vectors import SparseBatch
 
 
@@ -24,7 +24,7 @@ class StoreEngine(Engine):
 
     def build(self) -> None:
         with self._opened(create=True) as store:
-            load(store, self.workload.doc_ids, self.workload.documents)
+            load(store, self._records(), len(self.workload.documents))
 
     def open(self) -> None:
         self._rows = {doc_id: row for row, doc_id in enumerate(self.workload.doc_ids)}
@@ -32,7 +32,7 @@ class StoreEngine(Engine):
 
     def search(self, query: Query, top_k: int) -> Hits:
         assert self._store is not None
-        hits = self._store.search(query.vector, top_k)
+        hits = self._asked(self._store, query, top_k)
         return Hits.of([self._rows[hit.doc_id] for hit in hits], [hit.score for hit in hits])
 
     def close(self) -> None:
@@ -50,6 +50,13 @@ class StoreEngine(Engine):
         with self._opened() as store:
             info = {name: value for name, value in store.info().items() if name not in ("url", "index", "collection", "aliases", "bytes")}
         return {**info, "package": splade_ptbr_connectors.__version__}
+
+    def _records(self) -> Iterable[tuple[Any, ...]]:
+        """What ingest() takes, of each document."""
+        return zip(self.workload.doc_ids, self.workload.documents, strict=True)
+
+    def _asked(self, store: Store, query: Query, top_k: int) -> list[Hit]:
+        return store.search(query.vector, top_k)
 
     @contextlib.contextmanager
     def _opened(self, *, create: bool = False) -> Iterator[Store]:
@@ -82,8 +89,8 @@ def ready(workload: Workload) -> ReadyVectors:
     return ReadyVectors(workload.about.model, workload.about.vocab_size)
 
 
-def load(store: Store, ids: Iterable[str], documents: SparseBatch) -> None:
-    """Load all documents, and let the engine build its index. Raises StoreError if it does not hold them all then."""
-    report = ingest(zip(ids, documents, strict=True), store, vectors=True, reconcile=0)
-    if report.written != len(documents) or store.count() != len(documents):
-        raise StoreError(f"{store.count():,} of {len(documents):,} documents were stored: every document needs an id of its own.")
+def load(store: Store, records: Iterable[tuple[Any, ...]], count: int) -> None:
+    """Load so many documents with vectors, and let the engine build its index. Raises StoreError if it does not hold them all then."""
+    report = ingest(records, store, vectors=True, reconcile=0)
+    if report.written != count or store.count() != count:
+        raise StoreError(f"{store.count():,} of {count:,} documents were stored: every document needs an id of its own.")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.engines.dense import METHODS
+from benchmarks.engines.dense_vectors import E5, METHODS
 from benchmarks.engines.embedding import Vectors, embed_documents, embed_queries, scaled
 from benchmarks.engines.models import load_model
 from benchmarks.harness.machine import machine
@@ -49,7 +49,7 @@ def hybrid(
     cache: Annotated[Path, typer.Option(help="Folder for the documents' dense vectors, kept from run to run.")],
     split: Annotated[str, typer.Option(help="Of the judgments.")] = "test",
     model: Annotated[str, typer.Option(help="The sparse encoder.")] = "mini",
-    dense: Annotated[str, typer.Option(help="MODULE:NAME of LangChain embeddings.")] = "splade_ptbr_connectors.langchain:E5Embeddings",
+    dense: Annotated[str, typer.Option(help="MODULE:NAME of LangChain embeddings.")] = E5,
     rrf_k: Annotated[str, typer.Option(help="Constants of the reciprocal rank fusion, by commas.")] = "60",
     prefetch: Annotated[int, typer.Option(help="Hits of each search that are fused.", min=1)] = 100,
     dense_weights: Annotated[str, typer.Option(help="Shares of the dense score in the weighted sum, by commas.")] = "0.3",
@@ -111,7 +111,7 @@ def measured(
     yield from _figures(judged, "BM25", StemmedBm25(zip(doc_ids, contents, strict=True)).run(judged.queries, DEPTH))
     vectors, texts = embedded(contents), list(judged.queries.values())
     size = vectors.shape[1]
-    near = scaled(embed_queries(embeddings, texts, size)).tolist()
+    near = scaled(embed_queries(embeddings, texts, size)[0]).tolist()
     asked = list(zip(judged.queries, encoder.encode_queries(texts), near, strict=True))
     with TemporaryDirectory() as folder, open_store(f"edge:{folder}/store", encoder=encoder, settings={"dense_size": size}) as store:
         entries = zip(doc_ids, encoder.encode_documents(contents), vectors.tolist(), strict=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ def prepare(collection: Collection, encoder: Encoder, folder: Path) -> Workload:
     _encode_documents(collection, encoder, folder)
     texts = list(collection.queries.values())
     _write_part(folder / "queries", list(collection.queries), texts, SparseBatch.from_vectors(encoder.encode_queries(texts)))
+    np.save(folder / "queries/seconds.npy", list(map(partial(_seconds, encoder), texts)), allow_pickle=False)
     about = About(collection.name, f"{encoder.name} {encoder.fingerprint[:12]}", encoder.vocab_size, collection.notes, settings)
     return Workload.finish(folder, about, collection.qrels)
 
@@ -93,6 +96,13 @@ def _encode_documents(collection: Collection, encoder: Encoder, folder: Path) ->
         raise InputError(f"{collection.name} has no documents.")
     _join(names, folder / "documents")
     shutil.rmtree(parts)
+
+
+def _seconds(encoder: Encoder, query: str) -> float:
+    """What it takes to encode a query that comes alone, as it does where people search."""
+    started = time.perf_counter()
+    encoder.encode_query(query)
+    return time.perf_counter() - started
 
 
 def _write_part(folder: Path, ids: list[str], texts: list[str], vectors: SparseBatch) -> None:

@@ -2,7 +2,7 @@
 
 workload.json        name, model, how many, notes; written last: a folder without it is not finished
 documents/           indptr.npy, term_ids.npy, weights.npy (CSR), ids.txt (one JSON string a line), texts.txt (the same; may be absent)
-queries/             the same
+queries/             the same, and seconds.npy: what encoding each of them took (may be absent)
 qrels.tsv            BEIR's; absent where nothing is judged
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from splade_ptbr_connectors.errors import InputFileError
 from splade_ptbr_connectors.evaluation.qrels import Qrels, read_qrels, write_qrels
@@ -83,6 +84,12 @@ class Workload:
         """Texts of the queries by row; empty ones where there are none."""
         path = self.folder / "queries/texts.txt"
         return list(_lines(path)) if path.exists() else [""] * len(self.queries)
+
+    @cached_property
+    def query_seconds(self) -> NDArray[np.float64] | None:
+        """[Q] What it took to encode each query by itself; None: it was not measured, as of ready vectors."""
+        path = self.folder / "queries/seconds.npy"
+        return np.load(path, allow_pickle=False) if path.exists() else None
 
     @cached_property
     def qrels(self) -> Qrels:

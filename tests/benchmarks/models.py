@@ -56,6 +56,7 @@ class Failing(DeterministicFakeEmbedding):
             raise ConnectionError("the service is gone")
         return {
             "NaN": [[float("nan")] * len(vectors[0]), *vectors[1:]],
+            "negative": [[-number for number in vector] for vector in vectors],
             "fewer": vectors[:-1],
             "dimension": [vector[:-1] for vector in vectors],
             "ragged": [vectors[0][:-1], *vectors[1:]],

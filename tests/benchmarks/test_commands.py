@@ -90,6 +90,15 @@ def test_an_index_on_a_server_whose_disk_cannot_be_seen_is_reported_without_its_
     assert "| qdrant " in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 
+def test_what_a_query_takes_before_its_search_is_reported(collection: Path, tmp_path: Path) -> None:
+    given = ("--engines", "numba,hybrid,bm25", "--rounds", "1", "--dense", "tests.benchmarks.models:embeddings", "--out", str(tmp_path))
+    call("run", "--collection", str(collection), *given)
+    sparse, both, words = Results.read(tmp_path).engines
+    assert sparse.query_ms is not None and both.query_ms is not None and words.query_ms is None
+    assert both.query_ms.mean > sparse.query_ms.mean  # measured once, and another vector's time on top
+    assert both.failure is None and both.quality["R@1000"] > 0.9
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -99,6 +108,9 @@ def test_an_index_on_a_server_whose_disk_cannot_be_seen_is_reported_without_its_
         (["--set", "seismic.n_postings=3"], "not among those"),
         (["--collection", "nowhere"], "nowhere"),
         (["--split", "dev"], "dev"),
+        (["--dense-model", "small"], "--dense-url"),
+        (["--dense-url", "http://127.0.0.1/v1"], "--dense-model NAME"),
+        (["--dense-url", "http://127.0.0.1/v1", "--dense-model", "small", "--dense", "a:b"], "leave one of them out"),
         (["--out", "/dev/null/report"], "cannot be made .* --out"),
     ],
 )

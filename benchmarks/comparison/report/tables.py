@@ -67,6 +67,7 @@ def summary(results: Results) -> list[str]:
 def quality_and_speed(results: Results) -> Table:
     """How good the answers are, and how fast they come."""
     columns: list[_Column[EngineResult]] = [_quality(measure, MORE) for measure in MEASURES]
+    columns += [_Column("ms query vector p50", lambda engine: engine.query_ms.p50 if engine.query_ms else None, better=LESS)]
     columns += [_latency(top_k, percentile, LESS) for top_k in TOP_KS for percentile in PERCENTILES]
     columns += [_rate(threads) for threads in THREADS]
     few, many = TOP_KS
@@ -74,6 +75,10 @@ def quality_and_speed(results: Results) -> Table:
         ("nDCG@10, nDCG@20", "how well the first 10 (20) hits are ordered by the judgments, 0 to 1; mean of the judged queries"),
         ("RR@10", "one by the rank of the first relevant hit among the first 10, 0 without one; mean of the judged queries"),
         ("R@1000", "share of the relevant documents among the first 1000 hits; mean of the judged queries"),
+        (
+            "ms query vector p50",
+            "milliseconds in which half of the queries became vectors, one at a time; what the next columns say comes on top of it",
+        ),
         (
             _latency_heads(few),
             f"milliseconds within which 50, 95 and 99 % of the queries are answered; {few} hits, one query at a time",
@@ -99,7 +104,7 @@ def cost(results: Results) -> Table:
         ("build s", "seconds from ready vectors (or texts) to an index on the disk, in a fresh process"),
         ("documents/s", "documents by these seconds"),
         ("disk MB, bytes/document", "size of the index on the disk in units of 1,000,000 bytes, and by the number of documents"),
-        ("build memory MB", "most memory that the building process held at any time"),
+        ("build memory MB", "most memory that the building process held at any time, an embedding model's too where it had to embed"),
         ("memory MB", "memory held after all queries were answered, with a server of its own; median of the rounds"),
     ]
     return _of_engines("Cost", results, columns, explained)

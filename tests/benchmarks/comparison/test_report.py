@@ -51,6 +51,7 @@ ENGINES = st.builds(
     failure=st.none() | st.builds(Failure, step=NAMES, message=NAMES),
     build=st.none() | st.builds(Build, seconds=SMALL, documents_per_second=SMALL, bytes_on_disk=st.none() | SIZES, peak_memory=SIZES),
     rounds=st.integers(0, 9),
+    query_ms=st.none() | st.builds(Latency, mean=SMALL, p50=SMALL, p95=SMALL, p99=SMALL),
     memory=st.none() | SIZES,
     latency_ms=LATENCIES,
     queries_per_second=st.dictionaries(st.sampled_from(TOP_KS), st.dictionaries(st.sampled_from(THREADS), SMALL)),
@@ -237,6 +238,7 @@ def test_the_figures_are_the_results() -> None:
     one = EngineResult(
         name="numba",
         build=Build(seconds=12.34, documents_per_second=81.04, bytes_on_disk=5_000_000, peak_memory=250_000_000),
+        query_ms=latency(7.0),
         memory=123_400_000,
         latency_ms={10: latency(0.1234), 1000: latency(1.5)},
         queries_per_second={10: {1: 8103.7, 2: 15000.0}},
@@ -244,7 +246,7 @@ def test_the_figures_are_the_results() -> None:
         agreement={10: Agreement(agreement=0.99, engine_error=0.004, quantisation_loss=0.006)},
     )
     speed, cost, agreement = tables.all_tables(results(one))[:3]
-    assert speed.rows == [["numba", "0.4713", "-", "-", "-", "0.123", "0.247", "0.370", "1.50", "3", "4.50", "8,104", "15,000"]]
+    assert speed.rows == [["numba", "0.4713", "-", "-", "-", "7", "0.123", "0.247", "0.370", "1.50", "3", "4.50", "8,104", "15,000"]]
     assert cost.rows == [["numba", "12.3", "81.0", "5", "5,000", "250", "123"]]
     assert agreement.rows == [["numba", "0.9900", "0.0040", "0.0060", "-", "-", "-"]]
 

@@ -23,7 +23,7 @@ from tests.support.qdrant_server import stand_in
 EXACT_SEISMIC = {"seismic.query_cut": "1000", "seismic.heap_factor": "1.0", "seismic.summary_energy": "1.0", "seismic.n_postings": "100000"}
 MODELS = {"dense": "tests.benchmarks.models:embeddings", "reranker": "tests.benchmarks.models:reranker"}
 SPARSE = ["numba", "numba-8bit", "edge", "numba:store", "edge:store", "seismic", "qdrant", "qdrant by gRPC", "qdrant:store"]
-ALL = [*SPARSE, "bm25", "bm25-stemmed", "dense", "rerank:numba", "rerank:bm25"]
+ALL = [*SPARSE, "bm25", "bm25-stemmed", "dense", "hybrid", "rerank:numba", "rerank:bm25"]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,9 @@ class Built:
 @pytest.fixture(scope="module", params=ALL)
 def built(request: pytest.FixtureRequest, workload: Workload, urls: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Built:
     made = Built(request.param, workload, tmp_path_factory.mktemp("home"), settings(urls, request.param))
-    made.engine().build()
+    engine = made.engine()
+    engine.prepare()
+    engine.build()
     return made
 
 
@@ -161,7 +163,13 @@ def test_an_unknown_option_is_refused_with_what_is_accepted(built: Built) -> Non
 
 
 def test_a_value_of_the_wrong_type_is_refused(workload: Workload, tmp_path: Path) -> None:
-    for option, value in (("seismic.n_postings", "many"), ("seismic.n_postings", "0"), ("bm25.b", "2"), ("dense.metric", "far")):
+    for option, value in (
+        ("seismic.n_postings", "many"),
+        ("seismic.n_postings", "0"),
+        ("bm25.b", "2"),
+        ("dense.metric", "far"),
+        ("hybrid.dense_weight", "2"),
+    ):
         with pytest.raises(ConfigError, match=f"the option {option} is '{value}'.*it takes {option.split('.')[0]}"):
             open_engine(option.split(".")[0], workload, tmp_path, Settings({}, {option: value}, MODELS))
 

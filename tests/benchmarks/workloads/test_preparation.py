@@ -68,6 +68,7 @@ def test_holds_what_collection_and_encoder_gave(tmp_path: Path) -> None:
     prepared = preparation.prepare(collection(), encoder, tmp_path)
     assert prepared.doc_ids == [doc_id for doc_id, _ in TEXTS]
     assert list(prepared.texts()) == [text for _, text in TEXTS]
+    assert prepared.query_seconds is not None and len(prepared.query_seconds) == 2 and (prepared.query_seconds >= 0).all()
     assert list(prepared.documents) == [encoder.encode_query(text) for _, text in TEXTS]
     assert (prepared.query_ids, prepared.query_texts) == (["q1", "q2"], ["duas palavras", ""])
     assert list(prepared.queries) == [encoder.encode_query("duas palavras"), SparseVector([], [])]
