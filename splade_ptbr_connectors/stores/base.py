@@ -182,7 +182,7 @@ class Store(Handle):
                 hits = yield Ask("search_passages", search[:5])
         for asked in self._field_names.unknown(search.filter, hits):
             try:
-                self._field_names.take(asked, (yield Ask("has_field", (asked,))))
+                self._field_names.take(asked, (yield Ask("has_any", (asked.condition,))))
             except StoreError as error:
                 self._field_names.not_found_out(asked, error)
         return at_least(hits, search.min_score)
@@ -190,7 +190,7 @@ class Store(Handle):
     def unknown_fields(self, filter: Filter | None) -> list[str]:
         """The names in a filter that no document has, as far as searches with it have looked for them: up to 4, in small stores."""
         self._check_open()
-        return self._field_names.missing(parsed(filter), self._has_field)
+        return self._field_names.missing(parsed(filter), self._has_any)
 
     def search_hybrid(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from ..errors import ConfigError
-from ..filters import Exists
+from ..filters import Condition
 from ..vectors import SparseVector
 from .engines import DENSE_ENGINES
 from .entries import Entry, Hit, HybridSearch, ParsedFilter, Refusal
@@ -86,14 +86,14 @@ class EngineMethods(ABC):
     async def _acount(self, filter: ParsedFilter) -> int:
         return await asyncio.to_thread(self._count, filter)
 
-    def _has_field(self, asked: Exists) -> bool | None:
-        """Whether a document has the field, for a warning only: True as well where to find out would take long. None: no documents."""
+    def _has_any(self, asked: Condition) -> bool | None:
+        """Whether a document passes, for a warning only: True as well where to find out would take long. None: no documents."""
         if not (held := self._count(())):
             return None
         return held > LOOKED_THROUGH or self._count((asked,)) > 0
 
-    async def _ahas_field(self, asked: Exists) -> bool | None:
-        return await asyncio.to_thread(self._has_field, asked)
+    async def _ahas_any(self, asked: Condition) -> bool | None:
+        return await asyncio.to_thread(self._has_any, asked)
 
     async def _adelete(self, doc_ids: list[str]) -> int:
         return await asyncio.to_thread(self._delete, doc_ids)

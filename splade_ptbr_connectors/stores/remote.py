@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from ..errors import ModelMismatchError, StoreNotFoundError
-from ..filters import Exists
+from ..filters import Condition
 from ..vectors import SparseVector
 from .base import Entry, Hit, HybridSearch, ParsedFilter, Refusal, Store
 from .calls import Operation
@@ -168,8 +168,8 @@ class Operations(ABC):
         """How many documents pass the filter, exact."""
 
     @abstractmethod
-    def has_field(self, asked: Exists) -> Operation[bool | None]:
-        """Whether a document has the field, in few and cheap calls; True as well where they cannot tell. None: there are no documents."""
+    def has_any(self, asked: Condition) -> Operation[bool | None]:
+        """Whether a document passes, in few and cheap calls; True as well where they cannot tell. None: there are no documents."""
 
     @abstractmethod
     def sample(self, size: int) -> Operation[list[Entry]]:
@@ -341,11 +341,11 @@ class RemoteStore(Store, Generic[O]):
     def _count(self, filter: ParsedFilter) -> int:
         return self._run(self._operations.count(filter))
 
-    def _has_field(self, asked: Exists) -> bool | None:
-        return self._run(self._operations.has_field(asked))
+    def _has_any(self, asked: Condition) -> bool | None:
+        return self._run(self._operations.has_any(asked))
 
-    async def _ahas_field(self, asked: Exists) -> bool | None:
-        return await self._connection.run_async(self._operations.has_field(asked))
+    async def _ahas_any(self, asked: Condition) -> bool | None:
+        return await self._connection.run_async(self._operations.has_any(asked))
 
     async def _acount(self, filter: ParsedFilter) -> int:
         return await self._connection.run_async(self._operations.count(filter))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from splade_ptbr_connectors.encoding.protocol import Encoder
 from splade_ptbr_connectors.errors import StoreError, StoreNotFoundError, StoreRequestTooLargeError, StoreUnavailableError
-from splade_ptbr_connectors.filters import Exists
+from splade_ptbr_connectors.filters import Condition
 from splade_ptbr_connectors.stores.base import Entry, Hit, ParsedFilter, Refusal
 from splade_ptbr_connectors.stores.calls import Call, Operation
 from splade_ptbr_connectors.stores.connection import Connection
@@ -159,8 +159,8 @@ class FaultyOperations(Operations):
     def count(self, filter: ParsedFilter) -> Operation[int]:
         return (yield Call(lambda server: server._count(filter=filter)))
 
-    def has_field(self, asked: Exists) -> Operation[bool | None]:
-        return (yield Call(lambda server: server._has_field(asked=asked), retry=False))
+    def has_any(self, asked: Condition) -> Operation[bool | None]:
+        return (yield Call(lambda server: server._has_any(asked=asked), retry=False))
 
     def sample(self, size: int) -> Operation[list[Entry]]:
         return (yield from self.scan_page(None, size, True))[0]

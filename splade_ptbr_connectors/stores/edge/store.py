@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import qdrant_edge as edge
 
 from ...errors import ConfigError, StoreWriteError
-from ...filters import AnyOf, Exists
+from ...filters import AnyOf, Condition
 from ...turns import Turns
 from ...vectors import SparseVector
 from .. import datatypes
@@ -278,10 +278,10 @@ class EdgeStore(Store):
         with self._edge.use("count") as shard:
             return count(shard, self._documents(filter))
 
-    def _has_field(self, asked: Exists) -> bool | None:
+    def _has_any(self, asked: Condition) -> bool | None:
         with self._edge.use("count") as shard:
             large = int(shard.info().points_count) > LOOKED_THROUGH  # its documents alone take a look at every payload
-        return True if large else super()._has_field(asked)
+        return True if large else super()._has_any(asked)
 
     def _scan_page(self, cursor: Any, size: int, with_vectors: bool) -> tuple[list[Entry], Any]:
         payload = True if with_vectors else ONLY_NAMES

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...batches import batched
 from ...errors import ConfigError, StoreCorruptError, StoreError, StoreFormatError, StoreUnavailableError
-from ...filters import Exists, Period, leaves
+from ...filters import Condition, Exists, Period, leaves
 from ...vectors import SparseVector
 from ..base import MAX_TOP_K, EngineFilter, Entry, Hit, ParsedFilter
 from ..calls import Operation
@@ -326,7 +326,7 @@ class Queries(Schema):
         yield from self.see_own_writes()
         return int((yield from self.whole(lambda client: client.count(index=self.target, body=body)))["count"])
 
-    def has_field(self, asked: Exists) -> Operation[bool | None]:
+    def has_any(self, asked: Condition) -> Operation[bool | None]:
         """Looks into the index, which takes no longer with more documents; an index of an earlier version does not know."""
         if self.index.facet_scheme != FACET_SCHEME or (yield from self._holds_any((asked,))):
             return True

@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from ...batches import batched
 from ...errors import ConfigError, StoreCorruptError, VectorError
-from ...filters import AnyOf, Condition, Exists, Period, Range
+from ...filters import AnyOf, Condition, Period, Range
 from ...vectors import SparseVector
 from ..base import EngineFilter, Entry, Hit, HybridSearch, ParsedFilter
 from ..calls import Operation
@@ -253,7 +253,7 @@ class Queries(Schema):
         native = self.documents(filter)
         return (yield from ask(lambda client: client.count(self.collection, count_filter=native, exact=True))).count
 
-    def has_field(self, asked: Exists) -> Operation[bool | None]:
+    def has_any(self, asked: Condition) -> Operation[bool | None]:
         """Not sought in a large collection: of a field without an index the server would read every payload."""
         about = yield from ask(lambda client: client.count(self.collection, exact=False), retry=False)
         if about.count > LOOKED_THROUGH or (yield from self._holds_any((asked,))):

@@ -1,20 +1,21 @@
-"""What min_score leaves out, and which names of filters are warned of."""
+"""What min_score leaves out, and which names of filters, and kinds of values in them, are warned of."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from splade_ptbr_connectors.errors import ConfigError, StoreClosedError, StoreUnavailableError
-from splade_ptbr_connectors.filters import Exists, parse_filter, shown_within
+from splade_ptbr_connectors.filters import Condition, Exists, parse_filter, shown_within
 from splade_ptbr_connectors.stores import engine_methods, open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
 from splade_ptbr_connectors.stores.edge import store as edge_store
-from splade_ptbr_connectors.stores.field_names import MAX_AT_ONCE, MAX_NAMES
+from splade_ptbr_connectors.stores.field_names import MAX_AT_ONCE, MAX_QUESTIONS, FieldNames
 from splade_ptbr_connectors.stores.qdrant import query as qdrant_query
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
@@ -66,11 +67,11 @@ def test_what_no_score_can_be_compared_with(store: Store, min_score: Any) -> Non
         store.search(QUERY, min_score=min_score)
 
 
-def warned(store: Store, caplog: pytest.LogCaptureFixture, filter: Any) -> int:
+def warned(store: Store, caplog: pytest.LogCaptureFixture, filter: Any, of: str = "which no document has") -> int:
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         store.search(QUERY, filter=filter)
-    return sum("which no document has" in record.message for record in caplog.records)
+    return sum(of in record.message for record in caplog.records)
 
 
 def test_a_name_that_no_document_has_is_warned_of_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,13 +96,13 @@ def test_unknown_fields_are_those_that_no_document_has_now(store: Store) -> None
 
 
 def test_unknown_fields_are_a_hint_that_never_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(name: Exists) -> bool | None:
+    def fails(asked: Condition) -> bool | None:
         raise StoreUnavailableError("gone")
 
     fill(store)
     store.search(QUERY, filter={"yeer": 1})
     assert store.unknown_fields({"yeer": 1}) == ["yeer"]
-    monkeypatch.setattr(store, "_has_field", fails)
+    monkeypatch.setattr(store, "_has_any", fails)
     assert store.unknown_fields({"yeer": 1}) == []
     store.close()
     with pytest.raises(StoreClosedError):
@@ -114,21 +115,22 @@ def test_a_search_looks_up_few_names_and_never_fails_by_that(
     fill(store)
     asked: list[Exists] = []
 
-    def fails(name: Exists) -> bool | None:
+    def fails(name: Condition) -> bool | None:
+        assert isinstance(name, Exists)  # what was not found out is not asked for its kind
         asked.append(name)
         raise StoreUnavailableError("gone")
 
-    async def afails(name: Exists) -> bool | None:
+    async def afails(name: Condition) -> bool | None:
         return fails(name)
 
-    monkeypatch.setattr(store, "_has_field", fails)
-    monkeypatch.setattr(store, "_ahas_field", afails)
-    many = {"$or": [{"n": {"gte": 0}}, *[{f"x{n}": 1} for n in range(2 * MAX_NAMES)]]}
+    monkeypatch.setattr(store, "_has_any", fails)
+    monkeypatch.setattr(store, "_ahas_any", afails)
+    many = {"$or": [{"n": {"gte": 0}}, *[{f"x{n}": 1} for n in range(2 * MAX_QUESTIONS)]]}
     assert [hit.doc_id for hit in store.search(QUERY, filter=many)] == ["long"]
     assert [name.field for name in asked] == ["x0", "x1", "x2", "x3"]  # MAX_AT_ONCE
-    for _ in range(MAX_NAMES // MAX_AT_ONCE + 5):  # enough to look up more than are allowed
+    for _ in range(MAX_QUESTIONS // MAX_AT_ONCE + 5):  # enough to look up more than are allowed
         assert len(ASYNC.search(store, QUERY, filter=many)) == 1
-    assert len(asked) <= MAX_NAMES + 4
+    assert len(asked) <= MAX_QUESTIONS + 4
     assert len({name.field for name in asked}) == len(asked)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING and "x0" in record.message]
 
@@ -147,3 +149,47 @@ def test_a_name_that_frameworks_show_is_known_wherever_it_lies(store: Store, cap
     assert warned(store, caplog, shown_within(parse_filter({"year": 99, "n": 99}), "metadata")) == 0
     assert warned(store, caplog, shown_within(parse_filter({"yeer": 1}), "metadata")) == 1
     assert [hit.doc_id for hit in store.search(QUERY, filter=shown_within(parse_filter({"year": 3}), "metadata"))] == ["d3"]
+
+
+# what a filter compares with, the kind that a document has to have there for that, and a text of the warning
+COMPARED = [
+    (2024, "number"),
+    (20.5, "number"),
+    ({"gte": 2000}, "number"),
+    ({"not": [2024, 2025]}, "number"),
+    (True, "boolean"),
+    ("2024", "text"),
+    (["a", "b"], "text"),
+    ({"gte": "2024-01-01"}, "date"),
+    (date(2024, 1, 1), "date"),
+]
+HELD: dict[str, list[Any]] = {
+    "number": [1999, -1e300, [2, 3]],
+    "boolean": [False],
+    "text": ["1999", "x"],
+    "date": ["1999-12-31", ["2024-03-01T10:00:00Z"]],
+}
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_a_kind_of_value_that_no_document_has_is_warned_of_once(store: Store, caplog: pytest.LogCaptureFixture, within: bool) -> None:
+    values = {f"{held}{number}": value for held, some in HELD.items() for number, value in enumerate(some)}
+    payloads = [{name: value} for name, value in values.items()]
+    store.upsert_vectors([(f"d{n}", QUERY, {"metadata": one} if within else one) for n, one in enumerate(payloads)])
+    for compared, kind in COMPARED:
+        store._field_names = FieldNames(store.url)  # as a store that is opened anew
+        for name in values:
+            held = name[:-1]
+            fits = held == kind or (held, kind) == ("date", "text")  # a date is a text
+            filter = {"metadata." * within + name: compared}
+            told = [warned(store, caplog, filter, f"with a {kind}, and ") for _ in range(2)]
+            assert told == [0 if fits else 1, 0], (name, compared)
+            assert warned(store, caplog, filter) == 0
+
+
+def test_a_filter_that_compares_with_several_kinds_is_meant_so(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    fill(store)
+    assert warned(store, caplog, {"metadata.year": ["99", 99]}, "compares") == 0
+    store.upsert_vectors([("mixed", QUERY, {"mixed": [1, "a"]})])
+    assert warned(store, caplog, {"mixed": "a"}, "compares") == 0
+    assert warned(store, caplog, {"metadata.year": ["99"]}, "compares the field 'metadata.year' with a text, and every document") == 1
