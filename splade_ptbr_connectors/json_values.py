@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RecordError
+from .strict import of_numpy
 from .text import MAX_CHARACTERS, check_text, is_utf8
 
 MAX_DEPTH = 20
@@ -116,7 +117,9 @@ def _checked_scalar(value: object, owner: str, field: str | None) -> Any:
             raise RecordError(f"{owner} holds the integer {integer_text(value)}{where}: {accepted}, write it as a string.")
     elif not isinstance(value, float):
         what = f"a value of type {type(value).__name__}"
-        raise RecordError(f"{owner} holds {what}{where}: only JSON values can be stored, write it as a string, a number or a list.")
+        raise RecordError(
+            f"{owner} holds {what}{where}: only JSON values can be stored, write it as a string, a number or a list{of_numpy(value)}."
+        )
     elif not math.isfinite(value):
         raise RecordError(f"{owner} holds {value}{where}: JSON has no such number.")
     return value

@@ -44,7 +44,13 @@ class Strict(BaseModel):
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             return f"unknown {cls.noun} {name!r}{hint}; known: {', '.join(cls.model_fields) or 'none'}."
         accepted = _accepted(cls.model_json_schema(by_alias=False)["properties"][name])
-        return f"{cls.noun} {name} is {wrong['input']!r:.80}: it must be {accepted}."
+        return f"{cls.noun} {name} is {wrong['input']!r:.80}: it must be {accepted}{of_numpy(wrong['input'])}."
+
+
+def of_numpy(value: Any) -> str:
+    """What a message adds on a number or truth value of numpy, which reads like one that is accepted."""
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    return "; this one is numpy's, give its .item()" if kind in ("b", "i", "u", "f") and value.shape == () else ""
 
 
 def _accepted(schema: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ..errors import ConfigError, RecordError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..splitting import Passage
+from ..strict import of_numpy
 from ..text import MAX_CHARACTERS, check_text
 from ..validation import Natural, check
 from ..vectors import SparseVector
@@ -249,7 +250,7 @@ def check_prefetch(top_k: int, prefetch: int | None) -> int:
 def check_top_k(name: str, value: object) -> int:
     """Return `value` if a store can be asked for so many hits, else raise ConfigError; `name` is what the caller calls it."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
-        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}.")
+        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}{of_numpy(value)}.")
     return value
 
 
@@ -273,6 +274,11 @@ def check_dense(dense: object) -> tuple[float, ...]:
         raise VectorError(f"a dense vector is {type(dense).__name__}: it must be a sequence of numbers.") from error
     if not values or not all(map(math.isfinite, values)):
         raise VectorError("a dense vector is empty or holds NaN or infinity: it must hold finite numbers.")
+    if not any(values):
+        raise VectorError(
+            "a dense vector is all zeros: it must hold a number other than 0, to have a direction that can be compared; give what a model "
+            "makes of the text, or a document without a dense vector."
+        )
     length = math.hypot(*values)
     if length > MAX_DENSE_LENGTH:
         raise VectorError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from ..errors import ConfigError
+from ..strict import of_numpy
 from ..validation import check
 from ..vectors import SparseVector
 from .entries import Filter, Hit, HybridSearch, ParsedFilter, Search, check_dense, check_prefetch, check_top_k, parsed
@@ -81,7 +82,7 @@ def check_min_score(min_score: object) -> None:
     if min_score is None:
         return
     if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not math.isfinite(min_score):
-        raise ConfigError(f"min_score is {min_score!r:.80}: it must be a finite number, or None for no limit.")
+        raise ConfigError(f"min_score is {min_score!r:.80}: it must be a finite number, or None for no limit{of_numpy(min_score)}.")
 
 
 def at_least(hits: list[Hit], min_score: float | None) -> list[Hit]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.errors import ConfigError, RecordError
+from splade_ptbr_connectors.json_values import checked_copy
+from splade_ptbr_connectors.splitting import PassageSettings
+from splade_ptbr_connectors.stores.entries import check_top_k
+from splade_ptbr_connectors.stores.search import check_min_score
 from splade_ptbr_connectors.validation import Natural, Positive, check, read_as, renamed
 
 Share = Annotated[float, Field(ge=0, strict=True)]
@@ -68,3 +74,24 @@ def test_a_renamed_argument_is_taken_under_either_name_but_not_both() -> None:
     assert renamed("old", None, "new", None) is None
     with pytest.raises(ConfigError, match="new and old"):
         renamed("old", 1, "new", 1)
+
+
+NUMPY_CALLS: list[tuple[Any, Callable[[Any], object]]] = [
+    (np.int64(5), lambda value: check("batch_size", value, Positive)),
+    (np.bool_(True), lambda value: check("group", value, bool)),
+    (np.int64(5), lambda value: check_top_k("top_k", value)),
+    (np.float32(1.5), check_min_score),
+    (np.bool_(True), lambda value: checked_copy({"x": value}, "document 'a'")),
+    (np.int64(5), lambda value: checked_copy({"x": [value]}, "document 'a'")),
+    (np.int64(64), lambda value: PassageSettings(passage_tokens=value)),
+]
+
+
+@pytest.mark.parametrize(("value", "call"), NUMPY_CALLS)
+def test_a_scalar_of_numpy_is_told_from_the_number_that_it_reads_like(value: Any, call: Callable[[Any], object]) -> None:
+    with pytest.raises((ConfigError, RecordError), match=r"; this one is numpy's, give its \.item\(\)"):
+        call(value)
+    call(value.item())
+    with pytest.raises((ConfigError, RecordError)) as refused:
+        call(np.add)
+    assert "numpy's" not in str(refused.value)

@@ -75,6 +75,7 @@ BAD_ENTRIES: list[Any] = [
     ("a", VECTOR, {}, "h", (1.0, 2.0, 3.0)),
     ("a", VECTOR, {}, "h", (1.0, float("nan"))),
     ("a", VECTOR, {}, "h", ()),
+    ("a", VECTOR, {}, "h", (0.0, -0.0)),
     ("a", VECTOR, {}, "h", "xy"),
     ("a",),
     "ab",
@@ -277,6 +278,8 @@ def test_dense_vectors_have_nowhere_to_go_without_the_setting(tmp_path: Any) -> 
             store.upsert_vectors([Entry("a", VECTOR, {}, None, (1.0, 2.0))])
         with pytest.raises(errors.ConfigError, match="has no dense vectors"):
             store.search_hybrid(VECTOR, (1.0, 2.0))
+        with pytest.raises(errors.VectorError, match="all zeros"):
+            store.search_hybrid(VECTOR, (0, 0.0))
         assert store.count() == 0
 
     with open_store(f"edge:{tmp_path / 'index'}", encoder=HashingEncoder()) as store:

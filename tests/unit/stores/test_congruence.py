@@ -138,7 +138,7 @@ def test_filters_and_payloads_mean_the_same(opened: Opened, check: Callable[[Sto
 
 
 numbers = st.integers(-8, 8).map(lambda n: n / 4)
-dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple)
+dense = st.lists(numbers, min_size=DENSE, max_size=DENSE).map(tuple).filter(any)
 
 
 @pytest.mark.parametrize("way", [BLOCKING, ASYNC], ids=lambda way: way.name)
@@ -203,7 +203,7 @@ def test_hybrid_scores_are_those_of_the_definition(
 def test_hybrid_prefetch_bounds_what_is_fused(opened: Opened, fusion: dict[str, Any]) -> None:
     empty(opened)
     store = opened(None)
-    store.upsert_vectors(Entry(f"d{n}", SparseVector([1], [float(n + 1)]), {}, None, (float(-n), 0.0, 0.0)) for n in range(10))
+    store.upsert_vectors(Entry(f"d{n}", SparseVector([1], [float(n + 1)]), {}, None, (float(-n), 1.0, 0.0)) for n in range(10))
     hits = store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10, prefetch=2, **fusion)
     assert {hit.doc_id for hit in hits} == {"d9", "d8", "d0", "d1"}
     assert len(store.search_hybrid(SparseVector([1], [1.0]), (1.0, 0.0, 0.0), 10, **fusion)) == 10
@@ -214,7 +214,7 @@ def test_hybrid_prefetch_bounds_what_is_fused(opened: Opened, fusion: dict[str, 
 def test_a_weight_of_0_is_the_sparse_ranking_and_one_of_1_the_dense_one(opened: Opened) -> None:
     empty(opened)
     store, order = opened(None), np.random.default_rng(2).permutation(30)
-    store.upsert_vectors(Entry(f"d{n:02}", SparseVector([1], [n + 1.0]), {}, None, (float(order[n]), 0.0, 0.0)) for n in range(30))
+    store.upsert_vectors(Entry(f"d{n:02}", SparseVector([1], [n + 1.0]), {}, None, (float(order[n]), 1.0, 0.0)) for n in range(30))
     query, near = SparseVector([1], [1.0]), (1.0, 0.0, 0.0)
     sparse = [f"d{n:02}" for n in reversed(range(30))]
     dense = [f"d{n:02}" for n in np.argsort(-order)]
