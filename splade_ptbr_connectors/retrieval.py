@@ -6,7 +6,8 @@ No ranking happens here: a retriever returns what its store returns, in the same
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .encoding.explain_words import WordExplanation, explain_words
@@ -53,6 +54,18 @@ def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:
     return first + second
 
 
+NUMBERS = ("k", "top_k", "similarity_top_k")  # what one face or another calls the number of hits
+
+
+def check_arguments(face: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise ConfigError for an argument that a face does not have, with the one that is meant, if it is close to a known one."""
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        near = [name for name in NUMBERS if unknown in NUMBERS and name in known] or difflib.get_close_matches(unknown, known, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ConfigError(f"unknown argument {unknown!r} of {face}{hint}; known: {', '.join(known)}.")
+
+
 CONTENTS = ("passage", "document", "neighbours")
 WORDS_KEY = "matched_words"  # of the metadata, with explain=True
 
@@ -85,12 +98,30 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     nested = payload.get("metadata")
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
     metadata.update({name: value for name, value in payload.items() if value != "" or name not in ("title", *metadata)})
-    if hit.place is not None and content_key == "text" and content != "document":
-        shown = hit.passages(neighbours if content == "neighbours" else 0)
-        start, end = shown[0].start, shown[-1].end
-        place = {"passage_number": hit.place.number, "passage_start": start, "passage_end": end}
-        return str(text)[start:end], metadata | place
+    if part := shown_part(hit, content_key, content, neighbours):
+        start, end = part
+        return str(text)[start:end], metadata | {"passage_number": hit.passage.number, "passage_start": start, "passage_end": end}
     return str(text), metadata
+
+
+def shown_part(hit: Hit, content_key: str, content: str, neighbours: int) -> tuple[int, int] | None:
+    """Start and end of what content_and_metadata() gives of a text; None: all of it."""
+    if hit.place is None or content_key != "text" or content == "document":
+        return None
+    shown = hit.passages(neighbours if content == "neighbours" else 0)
+    return shown[0].start, shown[-1].end
+
+
+def moved(words: Mapping[str, Any], content_key: str, by: int) -> dict[str, Any]:
+    """What words_metadata() says, its places moved to where a content has them; one that is not of the text has none of them."""
+    return {
+        name: [{**word, "places": [_moved(place, by) for place in word["places"] if content_key == "text"]} for word in found]
+        for name, found in words.items()
+    }
+
+
+def _moved(place: Mapping[str, int], by: int) -> dict[str, int]:
+    return {name: position + by for name, position in place.items()}
 
 
 def explain_hits(
@@ -117,7 +148,8 @@ def words_metadata(store: Store, query: str, hits: Sequence[Hit], explain: bool)
     """What a retriever's `explain` adds to the metadata of each hit: the words that made its passage match, largest contribution first.
 
     Each word is a dict of JSON values: "word", "contribution", "source", "places" and "title_places" (lists of {"start", "end"} in
-    characters of the document's text and of its title) and "query_word", see WordMatch. No words of a document that is stored no more.
+    characters of the document's text and of its title) and "query_word", see WordMatch. A retriever moves the "places" by moved(), so that
+    they are characters of the content that it shows. No words of a document that is stored no more.
     """
     return [_words(found) for found in explain_hits(store, query, hits)] if explain else [{} for _ in hits]
 

@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 
 from ..errors import ConfigError
 from ..records import Record
-from ..retrieval import check_content, content_and_metadata
+from ..retrieval import check_content, content_and_metadata, moved, shown_part
 from ..stores.base import Hit
 from ..stores.payloads import NAMESPACE
 
@@ -35,17 +35,17 @@ class View:
         check_content(self.content, self.neighbours)
 
     def document(self, hit: Hit, words: Mapping[str, Any] | None = None) -> Document:
-        """The document of a hit; `words` are further metadata. Raises ConfigError."""
+        """The document of a hit; `words`, of words_metadata(), are further metadata. Raises ConfigError."""
         text, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
         title = hit.payload.get("title") if self.title and self.content_key != "title" else None
-        if isinstance(title, str) and title.strip():
-            text = f"{title}\n\n{text}"
-        metadata |= words or {}
+        front = f"{title}\n\n" if isinstance(title, str) and title.strip() else ""
+        start, _ = shown_part(hit, self.content_key, self.content, self.neighbours) or (0, 0)
+        metadata |= moved(words or {}, self.content_key, len(front) - start)
         if self.score_key is not None:
             if self.score_key in metadata:
                 raise ConfigError(f"document {hit.doc_id!r} has a field {self.score_key!r} of its own: give score_key another name.")
             metadata[self.score_key] = hit.score
-        return Document(id=hit.doc_id, page_content=text, metadata=metadata)
+        return Document(id=hit.doc_id, page_content=front + text, metadata=metadata)
 
 
 def to_records(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | None, ids: Sequence[str | None] | None) -> list[Record]:

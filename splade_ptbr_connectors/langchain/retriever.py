@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ..filters import parse_filter
 from ..hybrid import Searcher, check_is_model
-from ..retrieval import awords_metadata, check_content, combine_filters, words_metadata
+from ..retrieval import awords_metadata, check_arguments, check_content, combine_filters, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
 from ..stores.fusion import check_fusion
 from ..stores.search import check_best, check_min_score
@@ -43,16 +43,17 @@ class SpladeRetriever(BaseRetriever):
         content: what `page_content` is of a document of several passages: the "passage" that was found, the whole "document", or
             "neighbours": the passage with `neighbours` of them before and behind it. Of a part, the metadata hold start and end
             ("passage_start", "passage_end"), in characters of the document's text, and the number of the passage ("passage_number").
-        explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata().
-            It costs one more read of the k documents from the store, one more encoding of the query, and cutting each passage into
-            tokens. Of a hybrid search it explains the sparse score, not the fused one. Documents then differ by query.
+        explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata();
+            "places" are characters of `page_content`, "title_places" of the title. It costs one more read of the k documents from the
+            store, one more encoding of the query, and cutting each passage into tokens. Of a hybrid search it explains the sparse score,
+            not the fused one. Documents then differ by query.
 
     A document's `id` is the caller's id; its metadata is the rest of the payload, with the nested "metadata" mapping merged in flat.
     Pickled, it holds no store but how to open it; see Store.
 
     Raises:
-        ConfigError: not an open store; k out of range, at construction or in a call; an invalid filter or content; no `content_key` in a
-            payload, or a field that is called as `score_key`.
+        ConfigError: not an open store; an unknown argument; k out of range, at construction or in a call; an invalid filter or content;
+            no `content_key` in a payload, or a field that is called as `score_key`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -99,6 +100,7 @@ class SpladeRetriever(BaseRetriever):
     @classmethod
     def _check_together(cls, values: Any) -> Any:
         if isinstance(values, Mapping):  # else pydantic says what it expects
+            check_arguments(cls.__name__, values, cls.model_fields)
             check_is_store(values.get("store"))
             check_is_model(values.get("dense"), Embeddings, "LangChain", "E5Embeddings()")
             check_fusion(values.get("dense_weight"), values.get("rrf_k"))

@@ -18,7 +18,7 @@ from ..dense import checked_vectors
 from ..errors import RecordError, StoreFormatError
 from ..json_values import checked_copy
 from ..records import Record, unique
-from ..retrieval import check_content, content_and_metadata
+from ..retrieval import check_content, content_and_metadata, moved, shown_part
 from ..stores.base import Hit
 from ..stores.payloads import NODE_FIELD
 
@@ -40,14 +40,15 @@ class View:
         check_content(self.content, self.neighbours)
 
     def node(self, hit: Hit, words: Mapping[str, Any] | None = None) -> NodeWithScore:
-        """The node of a hit; `words` are further metadata. Raises ConfigError, StoreFormatError."""
+        """The node of a hit; `words`, of words_metadata(), are further metadata. Raises ConfigError, StoreFormatError."""
         text, metadata = content_and_metadata(hit, self.content_key, self.content, self.neighbours)
         if NODE_FIELD in hit.payload and self.content_key == "text":
             node = _stored(hit, text)
         else:
             node = TextNode(id_=hit.doc_id, text=text, metadata=metadata)
-        part = hit.place is not None and self.content != "document" and self.content_key == "text"
-        _add(node, _place(node, metadata, NODE_FIELD in hit.payload) if part else {}, words or {})
+        part = shown_part(hit, self.content_key, self.content, self.neighbours)
+        place = _place(node, metadata, NODE_FIELD in hit.payload) if part else {}
+        _add(node, place, moved(words or {}, self.content_key, -part[0] if part else 0))
         return NodeWithScore(node=node, score=hit.score)
 
 

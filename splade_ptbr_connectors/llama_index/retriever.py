@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from ..hybrid import Searcher, check_is_model
-from ..retrieval import awords_metadata, words_metadata
+from ..retrieval import awords_metadata, check_arguments, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
 from ..stores.search import check_min_score
 from ..validation import check
@@ -38,9 +39,10 @@ class SpladeRetriever(BaseRetriever):
         content: what a node's text is of a document of several passages: the "passage" that was found, the whole "document", or
             "neighbours": the passage with `neighbours` of them before and behind it. A part has its offsets as `start_char_idx` and
             `end_char_idx`; its metadata hold start, end and number of the passage, which prompts and embeddings leave out.
-        explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata().
-            It costs one more read of the documents from the store, one more encoding of the query, and cutting each passage into
-            tokens. Of a hybrid search it explains the sparse score, not the fused one. Prompts and embeddings leave these metadata out.
+        explain: True puts the words that made the passage match into the metadata, as "matched_words": see retrieval.words_metadata();
+            "places" are characters of the node's text, "title_places" of the title. It costs one more read of the documents from the
+            store, one more encoding of the query, and cutting each passage into tokens. Of a hybrid search it explains the sparse score,
+            not the fused one. Prompts and embeddings leave these metadata out.
         kwargs: what LlamaIndex's BaseRetriever takes (callback_manager, object_map, objects, verbose).
 
     A node that SpladeVectorStore has stored comes back as it was: class, relationships, offsets, excluded keys and all. Any other document
@@ -49,7 +51,7 @@ class SpladeRetriever(BaseRetriever):
     Pickled, it holds no store but how to open it; see Store.
 
     Raises:
-        ConfigError: not an open store, an argument that is not accepted, or a filter that cannot be translated.
+        ConfigError: not an open store, an argument that is unknown or not accepted, or a filter that cannot be translated.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class SpladeRetriever(BaseRetriever):
         explain: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_arguments(type(self).__name__, kwargs, _ARGUMENTS)
         super().__init__(**kwargs)
         check_is_store(store)
         self.store = store
@@ -114,3 +117,6 @@ class SpladeRetriever(BaseRetriever):
     def _nodes(self, hits: list[Hit], words: list[dict[str, Any]]) -> list[NodeWithScore]:
         view = View(self.content_key, self.content, self.neighbours)
         return [view.node(hit, added) for hit, added in zip(hits, words, strict=True)]
+
+
+_ARGUMENTS = [name for face in (SpladeRetriever, BaseRetriever) for name in inspect.signature(face).parameters if name != "kwargs"]

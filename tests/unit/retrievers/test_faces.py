@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
+from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.langchain import SpladeRetriever, SpladeVectorStore
 from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetriever
 from splade_ptbr_connectors.llama_index import SpladeVectorStore as LlamaIndexVectorStore
@@ -55,3 +57,24 @@ async def test_same_ids_and_scores_as_the_store(store: Store) -> None:
         assert shown == vectors.similarity_search(query, 5) == await vectors.asimilarity_search(query, 5)
         assert shown == retriever.invoke(query) == await retriever.ainvoke(query)
     await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("face", "argument", "meant"),
+    [
+        (SpladeRetriever, "top_k", "k"),
+        (SpladeRetriever, "similarity_top_k", "k"),
+        (SpladeRetriever, "filters", "filter"),
+        (LlamaIndexRetriever, "k", "similarity_top_k"),
+        (LlamaIndexRetriever, "filter", "filters"),
+        (LlamaIndexRetriever, "callback_manger", "callback_manager"),
+        (SpladeRetriever, "zzz", None),
+        (LlamaIndexRetriever, "zzz", None),
+    ],
+)
+def test_an_unknown_argument_is_one_line_that_names_the_one_that_is_meant(face: Any, argument: str, meant: str | None) -> None:
+    with pytest.raises(ConfigError) as refused:
+        face(store=make_store(), **{argument: 3})
+    hint = "" if meant is None else f" (did you mean {meant!r}?)"
+    assert str(refused.value).startswith(f"unknown argument {argument!r} of SpladeRetriever{hint}; known: ")
+    assert "\n" not in str(refused.value)

@@ -180,7 +180,7 @@ def test_a_url_is_no_store(store: Any) -> None:
 
 
 def test_unknown_settings_raise() -> None:
-    with pytest.raises(TypeError, match="top_k"):
+    with pytest.raises(ConfigError, match=r"unknown argument 'top_k'.*did you mean 'similarity_top_k'"):
         SpladeRetriever(STORE, top_k=3)
 
 

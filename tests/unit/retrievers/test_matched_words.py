@@ -40,6 +40,15 @@ def by_langchain(store: Store, query: str = QUERY, **options: Any) -> list[dict[
     return [document.metadata for document in LangChainRetriever(store=store, k=9, **options).invoke(query)]
 
 
+def contents(store: Store, face: str, **options: Any) -> list[tuple[str, dict[str, Any]]]:
+    """What each hit shows, and its metadata."""
+    if face == "langchain":
+        documents = LangChainRetriever(store=store, k=9, explain=True, **options).invoke(QUERY)
+        return [(document.page_content, document.metadata) for document in documents]
+    found = LlamaIndexRetriever(store, 9, explain=True, **options).retrieve(QUERY)
+    return [(each.node.get_content(MetadataMode.NONE), each.node.metadata) for each in found]
+
+
 def by_langchain_async(store: Store, query: str = QUERY, **options: Any) -> list[dict[str, Any]]:
     found = asyncio.run(LangChainRetriever(store=store, k=9, **options).ainvoke(query))
     return [document.metadata for document in found]
@@ -71,10 +80,24 @@ def test_the_words_are_those_of_explain_hits(store: Store, retrieve: Retrieve, c
             (match.word, match.contribution, match.source, match.query_word) for match in why.words
         ]
         assert sum(word["contribution"] for word in words) == pytest.approx(hit.score, rel=1e-4)
-        for word in words:
-            for name, text in (("places", hit.payload["text"]), ("title_places", hit.payload["title"])):
-                for place in word[name]:
-                    assert text[place["start"] : place["end"]].casefold() == word["word"].casefold()
+
+
+@pytest.mark.parametrize("content", ["passage", "neighbours", "document"])
+@pytest.mark.parametrize(("face", "options"), [("langchain", {}), ("langchain", {"title": True}), ("llama_index", {})])
+def test_the_places_are_those_of_the_content_that_is_shown(store: Store, face: str, options: dict[str, Any], content: str) -> None:
+    shown = contents(store, face, content=content, **options)
+    assert any("passage_start" in metadata for _, metadata in shown) == (content != "document")
+    for text, metadata in shown:
+        for word in metadata["matched_words"]:
+            assert (word["places"] != []) == (word["source"] == "text")
+            for within, places in ((text, word["places"]), (metadata["title"], word["title_places"])):
+                assert all(within[place["start"] : place["end"]].casefold() == word["word"].casefold() for place in places)
+
+
+@pytest.mark.parametrize("face", ["langchain", "llama_index"])
+def test_a_content_that_is_not_the_text_has_no_places(store: Store, face: str) -> None:
+    words = [word for _, metadata in contents(store, face, content_key="title") for word in metadata["matched_words"]]
+    assert any(word["source"] == "text" for word in words) and not any(word["places"] for word in words)
 
 
 @every_way
