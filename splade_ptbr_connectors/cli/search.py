@@ -29,7 +29,11 @@ def search(
         bool, typer.Option("--explain", help="Mark the words that made each hit match, and show what each adds to the score.")
     ] = False,
     each_passage: Annotated[
-        bool, typer.Option("--each-passage", help="Show passages as hits of their own, several of one document among them.")
+        bool,
+        typer.Option(
+            "--each-passage",
+            help="Show passages as hits of their own, several of one document among them. They are counted from 1, in JSON from 0.",
+        ),
     ] = False,
     best: Best = 1,
     lines: Annotated[

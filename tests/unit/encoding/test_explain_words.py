@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors import SparseVector, SpladeEncoder
-from splade_ptbr_connectors.encoding.explain_words import WordExplanation, explain_words, marked
+from splade_ptbr_connectors.encoding.explain_words import SHOWN_WORDS, WordExplanation, WordMatch, explain_words, marked
 from tests.support.encoders import HashingEncoder
 
 MINI = SpladeEncoder.load("mini-bert")
@@ -76,7 +77,7 @@ def test_pieces_are_one_word_with_all_its_places() -> None:
 def test_terms_of_the_title_say_so() -> None:
     found = MINI.explain_words("multa", "O prazo é de 30 dias.", "Multa de trânsito")
     assert [(match.word, match.source, match.places, match.title_places) for match in found.words] == [("Multa", "title", (), ((0, 5),))]
-    assert str(found) == f"Multa (title) +{found.score:.2f}"
+    assert str(found) == f"{found.score:.2f} = Multa (title) +{found.score:.2f}"
     both = MINI.explain_words("multa", "Uma multa.", "Multa")
     assert [(match.word, match.source) for match in both.words] == [("multa", "text")]
 
@@ -87,7 +88,7 @@ def test_an_expansion_names_the_word_of_the_query() -> None:
     found = explain_words(MINI.encode_query("Recurso"), document, MINI, query="Recurso", text="O prazo é de 30 dias.")
     [word] = found.words
     assert (word.word, word.source, word.query_word, word.places) == ("Recurso", "expansion", "Recurso", ())
-    assert str(found).startswith("Recurso (not in the text) +")
+    assert str(found).startswith(f"{found.score:.2f} = Recurso (not in the text) +")
     [unasked] = explain_words(SparseVector([term], [1.0]), document, MINI, text="O prazo.").words
     assert (unasked.word, unasked.query_word) == ("recurso", None)
 
@@ -103,6 +104,18 @@ def test_an_encoder_that_does_not_show_its_pieces_is_explained_by_terms() -> Non
 
 def test_nothing_shared_is_nothing_to_explain() -> None:
     assert MINI.explain_words("", "texto") == WordExplanation(0.0, ())
+    assert str(WordExplanation(0.0, ())) == "0.00 = no word in common"
+
+
+@given(contributions=st.lists(st.floats(0.01, 20), max_size=40))
+def test_a_line_names_the_largest_words_and_adds_up_to_the_score(contributions: list[float]) -> None:
+    matches = tuple(WordMatch(f"w{n}", value, "text", (), (), None, ()) for n, value in enumerate(sorted(contributions, reverse=True)))
+    line = str(WordExplanation(sum(contributions), matches))
+    score, *shown = [float(number) for number in re.findall(r"\d+\.\d\d", line)]
+    assert sum(shown) == pytest.approx(score, abs=0.005 * (len(shown) + 1) + 1e-6)
+    assert re.findall(r"w\d+", line) == [match.word for match in matches[:SHOWN_WORDS]]
+    assert ("more" in line) == (len(matches) > SHOWN_WORDS)
+    assert len(shown) <= SHOWN_WORDS + 1
 
 
 @given(text=st.text(max_size=60), spans=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=5), start=st.integers(0, 99))
