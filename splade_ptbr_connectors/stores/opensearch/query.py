@@ -134,7 +134,7 @@ def _point(row: Mapping[str, Any], score: float, tenant: str | None, url: str) -
     _, found, name = row["sort"]
     doc_id = checked_doc_id(found, url)
     if name is None:
-        return Point(row.get("_id") or document_key(doc_id, tenant), doc_id, score)
+        return Point(document_key(doc_id, tenant or next(iter(row.get("fields", {}).get(TENANT, [])), None)), doc_id, score)
     passage = PassageName.read(name)
     return Point(passage.head, doc_id, score, passage.number, passage.version)
 
@@ -173,7 +173,7 @@ class Queries(Schema):
         yield from self.see_own_writes()
         body = search_body((yield from self.query(query, count, clauses)), min(count, MAX_PAGE), False, PASSAGE_ORDER)
         if self.tenant is None:
-            del body["stored_fields"]  # whose a document is, its _id tells
+            body["docvalue_fields"] = [TENANT]  # whose a document is: its _id tells too, but lies in one block with the vector
         rows = list[Mapping[str, Any]]()
         while True:
             page = (yield from self.asked(body))["hits"]["hits"]
