@@ -177,7 +177,7 @@ class Store(Handle):
         hits = [] if self._met_passages else (yield Ask("search", search[:4]))
         if self._meets_passages(hits):
             if search.best > 1:
-                hits = yield from by_mean_of_best(search, self.quantized)
+                hits = yield from by_mean_of_best(search, self.quantized, self.score_tolerance)
             else:
                 hits = yield Ask("search_passages", search[:5])
         for asked in self._field_names.unknown(search.filter, hits):

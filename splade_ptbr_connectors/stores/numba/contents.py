@@ -124,6 +124,10 @@ class Buffer:
         """Of all rows."""
         return np.concatenate([np.empty(0, np.int32), *[chunk.documents.places for chunk in self.chunks]])
 
+    def places_of(self, rows: Numbers) -> Places:
+        """Of these rows."""
+        return self.places[rows]
+
     def doc_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Of these rows."""
         ends = np.cumsum([len(chunk.documents.ids) for chunk in self.chunks])

@@ -19,6 +19,7 @@ from .segment import SUFFIX, Segment, write_segment
 
 _MOSTLY_FULL = 0.75  # a segment with so many living rows is left alone
 _MOSTLY_DEAD = 0.5  # one with fewer is written anew even by itself
+Sources = list[tuple[Segment | Buffer, Numbers]]
 
 
 class Run(NamedTuple):
@@ -28,7 +29,7 @@ class Run(NamedTuple):
     for good, and a search costs by the segment.
     """
 
-    sources: list[tuple[Segment | Buffer, Numbers]]
+    sources: Sources
     rest: bool = True
 
     @property
@@ -48,9 +49,7 @@ def runs(contents: Contents, *, everything: bool) -> list[Run]:
     Args:
         everything: all that is not mostly full; otherwise the buffer with as many segments before it as keeps their number logarithmic.
     """
-    sources: list[tuple[Segment | Buffer, Numbers]] = [
-        (source, np.flatnonzero(alive)) for source, alive in zip(contents.segments, contents.alive, strict=True)
-    ]
+    sources: Sources = [(source, np.flatnonzero(alive)) for source, alive in zip(contents.segments, contents.alive, strict=True)]
     if len(contents.buffer):
         sources.append((contents.buffer, np.flatnonzero(contents.buffer.alive)))
     wanted = [_small(*source) for source in sources] if everything else _behind(sources)
@@ -63,16 +62,28 @@ def runs(contents: Contents, *, everything: bool) -> list[Run]:
 
 
 def write_run(folder: Path, run: Run, first: int, last: int, revision: int, store_id: str) -> Iterator[Registered]:
-    """Build and write segments for first < number <= last, one after the other, yet to be renamed and registered. Raises OSError."""
-    sizes = [len(living) for _, living in run.sources]
-    full, left = divmod(sum(sizes), WINDOW)
-    kept = full > 0 and run.takes_buffer and not run.rest and 0 < left <= sizes[-1]
-    count = full if kept or not left else full + 1
-    for n, documents in enumerate(itertools.islice(_windows(run), count)):
-        end = int(documents.numbers[-1]) if kept or n < count - 1 else last
+    """Build and write segments for first < number <= last, one after the other, yet to be renamed and registered. Raises OSError.
+
+    The last of them ends earlier where a rest stays in the buffer.
+    """
+    sources = run.sources if run.rest or not run.takes_buffer else _filling(run.sources)
+    count = -(-sum([len(living) for _, living in sources]) // WINDOW)
+    for n, documents in enumerate(_windows(sources)):
+        end = last if n == count - 1 and sources is run.sources else int(documents.numbers[-1])
         about = Registered(f"{end:012}-{uuid.uuid4().hex[:8]}{SUFFIX}", first, end, revision, 0)
         yield write_segment(folder, about, store_id, documents)
         first = end
+
+
+def _filling(sources: Sources) -> Sources:
+    """Without the last rows of the buffer, which fill no window behind full ones, and never with a part of a document's passages."""
+    total, (buffer, living) = sum([len(living) for _, living in sources]), sources[-1]
+    left = total % WINDOW
+    if total < WINDOW or not 0 < left <= len(living):
+        return sources
+    heads = np.flatnonzero(buffer.places_of(living) == 0)
+    start = int(heads[heads <= len(living) - left].max(initial=0))
+    return [*sources[:-1], (buffer, living[:start])] if start else sources
 
 
 def _small(source: Segment | Buffer, living: Numbers) -> bool:
@@ -96,10 +107,10 @@ def _alone(run: Run) -> bool:
     return len(run.sources) == 1 and isinstance(source, Segment) and source.written and len(living) >= _MOSTLY_DEAD * len(source)
 
 
-def _windows(run: Run) -> Iterator[Documents]:
-    """The living rows of a run, up to WINDOW of them at a time."""
+def _windows(sources: Sources) -> Iterator[Documents]:
+    """Living rows, up to WINDOW of them at a time."""
     waiting, size = list[Documents](), 0
-    for source, living in run.sources:
+    for source, living in sources:
         begin = 0
         while begin < len(living):
             rows = living[begin : begin + WINDOW - size]

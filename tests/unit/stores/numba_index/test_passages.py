@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from splade_ptbr_connectors.batches import batched
 from splade_ptbr_connectors.errors import StoreCorruptError
 from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Entry, EntryPassage, Store
+from splade_ptbr_connectors.stores.numba import merge
+from splade_ptbr_connectors.stores.numba import store as module
 from splade_ptbr_connectors.stores.numba.database import DATABASE, _connected
 from splade_ptbr_connectors.stores.numba.postings import WINDOW
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
+from tests.support.passages import PassageOracle
 
 ENCODER = HashingEncoder(vocab_size=64)
 QUERY = SparseVector(range(64), [1.0] * 64)
@@ -47,6 +53,31 @@ def test_a_document_over_the_border_of_two_segments(tmp_path: Path) -> None:
         assert [hit.doc_id for hit in store.search(QUERY, 3)] == ["border", "d00000", "d00001"]
         assert store.delete(["border"]) == 1 and store.count() == WINDOW - 4
         assert all(doc_id != "border" for doc_id, _, _ in scores(store))
+
+
+@given(
+    documents=st.lists(st.integers(1, 9), min_size=1, max_size=60),
+    batch=st.integers(1, 20),
+    window=st.sampled_from([7, 16]),
+    best=st.sampled_from([1, 2]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_document_is_found_once_wherever_a_load_has_got_to(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[int], batch: int, window: int, best: int
+) -> None:
+    """What fills no segment stays beside them, with all passages of its documents."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WINDOW", window)
+        patch.setattr(merge, "WINDOW", window)
+        oracle = PassageOracle()
+        with open_store(f"numba:{tmp_path_factory.mktemp('loads')}", encoder=ENCODER) as store:
+            for some in batched([long_document(f"d{n}", size, n) for n, size in enumerate(documents)], batch):
+                store.upsert_vectors(some)
+                oracle.upsert(some)
+                found = store.search(QUERY, 100, best=best)
+                assert [(hit.doc_id, hit.score) for hit in found] == [hit[:2] for hit in oracle.mean_of_best(QUERY, 100, best)]
+            numbers = [number for segment in store._contents.segments for number in segment.numbers.tolist()]  # type: ignore[attr-defined]
+            assert numbers == sorted(numbers) and len(store._contents.buffer) < window + 9  # type: ignore[attr-defined]
 
 
 def test_segments_are_built_again_with_their_passages(tmp_path: Path) -> None:
