@@ -94,7 +94,8 @@ def explain_words(
 ) -> WordExplanation:
     """Split the dot product of two vectors into words.
 
-    A term that is in several words goes to the one whose terms add most: a plural's ending to the plural that was asked for.
+    A term that is in several words goes to the one whose terms add most: a plural's ending to the plural that was asked for. Forms of one
+    word, all of whose terms are the same, are one match with the places of all of them.
 
     Args:
         document_vector: as the engine keeps it (Store.quantized), for the parts to add up to the engine's score.
@@ -157,17 +158,22 @@ class TextWords:
         shared = {part.term_id: part.contribution for part in parts}
         terms: dict[str, dict[int, None]] = defaultdict(dict)  # a word -> its shared terms, in their order
         places: dict[str, dict[Place, None]] = defaultdict(dict)
+        mixed = set[str]()  # words with terms that are not shared
         for term, place in _placed(text, encoder):
+            word = text[place.start : place.end].casefold()
             if term in shared:
-                word = text[place.start : place.end].casefold()
                 terms[word][term] = None
                 places[word][place] = None
+            else:
+                mixed.add(word)
         support = {word: sum(shared[term] for term in inside) for word, inside in terms.items()}
         home: dict[int, str] = {}
         for word in sorted(support, key=lambda word: -support[word]):
             for term in terms[word]:
                 home.setdefault(term, word)
-        return cls(text, {word: tuple(each) for word, each in places.items()}, home)
+        for word in terms.keys() - home.values() - mixed:  # another form of a word, such as its plural
+            places[home[max(terms[word], key=lambda term: shared[term])]].update(places[word])
+        return cls(text, {word: tuple(sorted(each)) for word, each in places.items()}, home)
 
     def word_of(self, term: int) -> str | None:
         """The word, in small letters, that the term belongs to; None: it is not in the text."""

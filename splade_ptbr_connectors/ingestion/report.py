@@ -14,7 +14,7 @@ from ..validation import Natural
 
 logger = logging.getLogger(__name__)
 MAX_KINDS = 50
-_VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\d[\d.,]*\d|\d")
+_VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|(?<!\w)(?<!\w-)(?:0x[0-9A-Fa-f]+|\d(?:[\d.,]*\d)?)(?!\w)")  # not the digits of UTF-8 and int64
 
 
 @dataclass(frozen=True)

@@ -139,3 +139,18 @@ def test_an_inflection_of_a_model_of_words_is_in_the_text() -> None:
     (word,) = encoder.explain_words("multa", text, "").words
     assert (word.word, word.source, word.query_word) == ("multas", "text", "multa")
     assert [text[place.start : place.end] for place in word.places] == ["multas"]
+
+
+@pytest.mark.parametrize("model", ["mini-lexico", "mini-bert"])
+def test_forms_of_one_word_are_one_match_with_the_places_of_all(model: str) -> None:
+    encoder = SpladeEncoder.load(model)
+    text = "recorrer da multa, das multas"
+    found = {match.word: match for match in encoder.explain_words("multa", text, "Multas").words if match.source != "expansion"}
+    (match,) = found.values()
+    assert (match.source, match.title_places) == ("text", ((0, 6),))
+    assert [text[start:end] for start, end in match.places] == ["multa", "multas"]
+
+
+def test_a_word_that_shares_only_a_piece_is_no_form_of_another() -> None:
+    words = SpladeEncoder.load("mini-bert").explain_words("desfazer", "desligar e desfazer").words
+    assert {place for match in words for place in match.places} == {(11, 19)}

@@ -85,3 +85,8 @@ def test_kinds_of_reasons_are_few() -> None:
         counts.reject("odd reason " + "x" * n)
     assert len(counts.reasons) <= MAX_KINDS + 1
     assert sum(counts.reasons.values()) == counts.rejected == 1000
+
+
+def test_a_kind_of_reason_keeps_what_is_the_same_in_all_of_them() -> None:
+    reason = "line 3 is not UTF-8 (byte 0xE3 at 1,234): iconv -f LATIN1 -t UTF-8; the field 'a b' of type int64 holds -5.5 or 2"
+    assert kind_of(reason) == "line … is not UTF-8 (byte … at …): iconv -f LATIN1 -t UTF-8; the field … of type int64 holds -… or …"
