@@ -20,7 +20,7 @@ _LETTER = r"[\w\u0300-\u036f]"  # combining accents too: they are letters of a d
 _WORD = re.compile(rf"{_LETTER}+(?:[-'’]{_LETTER}+)*|[^\w\s]")
 # a document must not command a terminal, nor turn the direction of what stands behind it
 _CONTROL = re.compile(r"[^\S\t\n ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-SHOWN_WORDS = 8  # in str() of an explanation: those after them add little, and there may be many
+SHOWN_WORDS = 8  # in str() of an explanation: there may be many, most of them the model's
 MARKS: dict[Style, tuple[str, str]] = {"plain": ("**", "**"), "ansi": ("\x1b[1;32m", "\x1b[0m")}
 
 
@@ -75,9 +75,13 @@ class WordExplanation:
         return values
 
     def __str__(self) -> str:
-        """One line: the score, the words that add most to it, each with where it is from unless from the text, and what the others add."""
-        parts = [f"{match.word}{_origin(match)} +{match.contribution:.2f}" for match in self.words[:SHOWN_WORDS]]
-        if rest := self.words[SHOWN_WORDS:]:
+        """One line: the score, up to eight words, each with where it is from unless from the text, and what the others add.
+
+        Those of the text and the title stand before what the model added.
+        """
+        words = sorted(self.words, key=lambda match: match.source == "expansion")
+        parts = [f"{match.word}{_origin(match)} +{match.contribution:.2f}" for match in words[:SHOWN_WORDS]]
+        if rest := words[SHOWN_WORDS:]:
             parts.append(f"and {len(rest)} more +{sum(match.contribution for match in rest):.2f}")
         return f"{self.score:.2f} = {', '.join(parts) or 'no word in common'}"
 

@@ -118,6 +118,11 @@ def test_a_line_names_the_largest_words_and_adds_up_to_the_score(contributions: 
     assert len(shown) <= SHOWN_WORDS + 1
 
 
+def test_a_line_begins_with_what_stands_in_the_text() -> None:
+    added, there = WordMatch("≈a·b", 3.0, "expansion", (), (), None, ()), WordMatch("c", 1.0, "text", (), (), None, ())
+    assert str(WordExplanation(4.0, (added, there))) == "4.00 = c +1.00, ≈a·b (not in the text) +3.00"
+
+
 @given(text=st.text(max_size=60), spans=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=5), start=st.integers(0, 99))
 def test_marks_change_nothing_but_control_characters(text: str, spans: list[tuple[int, int]], start: int) -> None:
     places = [(start + begin, start + begin + size) for begin, size in spans]
