@@ -135,13 +135,27 @@ def explain_hits(
 
     Args:
         vector: of a query that is a text and was encoded for the search; None encodes it.
+
+    Raises:
+        ConfigError: not a store, or not a list of hits.
     """
-    return _all_explained(store, query, hits, store.get([hit.doc_id for hit in hits]), vector)
+    doc_ids = _ids(store, hits)
+    return _all_explained(store, query, hits, store.get(doc_ids), vector)
 
 
 async def aexplain_hits(store: Store, query: str | SparseVector, hits: Sequence[Hit]) -> list[WordExplanation | None]:
     """explain_hits() without blocking the event loop."""
-    return await asyncio.to_thread(_all_explained, store, query, hits, await store.aget([hit.doc_id for hit in hits]))
+    doc_ids = _ids(store, hits)
+    return await asyncio.to_thread(_all_explained, store, query, hits, await store.aget(doc_ids))
+
+
+def _ids(store: Store, hits: Sequence[Hit]) -> list[str]:
+    from .stores.base import Hit, check_is_store
+
+    check_is_store(store)
+    if not isinstance(hits, list | tuple) or isinstance(hits, Hit) or not all([isinstance(hit, Hit) for hit in hits]):
+        raise ConfigError(f"hits is {hits!r:.80}: it must be a list of hits, such as store.search(query) gives.")
+    return [hit.doc_id for hit in hits]
 
 
 def words_metadata(store: Store, query: str, hits: Sequence[Hit], explain: bool) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors import SparseVector, SpladeEncoder, explain_hits, ingest, open_store
 from splade_ptbr_connectors.demo.sample import read_corpus
 from splade_ptbr_connectors.encoding.explain_words import marked
+from splade_ptbr_connectors.errors import ConfigError
 from splade_ptbr_connectors.stores.base import Hit, Store
 
 pytest.importorskip("numba")
@@ -71,3 +72,12 @@ def test_weights_are_those_that_the_engine_keeps(store: Store, monkeypatch: pyte
     [halved] = explain_hits(store, "prazo da vacina", hits)
     assert whole is not None and halved is not None and whole.score > 0
     assert halved.score == pytest.approx(whole.score / 2)
+
+
+def test_arguments_in_another_order_or_form_are_named(store: Store) -> None:
+    hits = store.search("multas", top_k=2)
+    with pytest.raises(ConfigError, match="store is 'multas': it must be an open store"):
+        explain_hits("multas", store, hits)  # type: ignore[arg-type]
+    for wrong in (hits[0], [hit.doc_id for hit in hits], "multas"):
+        with pytest.raises(ConfigError, match="must be a list of hits"):
+            explain_hits(store, "multas", wrong)  # type: ignore[arg-type]
