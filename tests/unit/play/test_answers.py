@@ -57,12 +57,14 @@ def test_hits_are_the_stores_and_their_words_add_up(store: Store, query: str) ->
     answer = answers.search(store, query, 3)
     found = store.search(query, 3)
     assert [(hit["doc_id"], hit["score"]) for hit in answer["hits"]] == [(printable(hit.doc_id), hit.score) for hit in found]
-    for hit, explanation in zip(answer["hits"], explain_hits(store, query, found), strict=True):
+    for hit, whole, explanation in zip(answer["hits"], found, explain_hits(store, query, found), strict=True):
         assert explanation is not None
         assert [word["word"] for word in hit["words"]] == [match.word for match in explanation.words]
         assert sum(word["contribution"] for word in hit["words"]) == pytest.approx(hit["score"], rel=1e-5)
         marked = [(piece, word) for piece, word in [*hit["title"], *hit["text"]] if word is not None]
-        assert all(piece.casefold() == hit["words"][word]["word"].casefold() for piece, word in marked)
+        text, title = whole.payload["text"], whole.payload.get("title", "")
+        forms = [{text[a:b] for a, b in match.places} | {title[a:b] for a, b in match.title_places} for match in explanation.words]
+        assert all(piece in forms[word] for piece, word in marked)
         assert {word for _, word in marked} >= {n for n, word in enumerate(hit["words"]) if word["source"] == "title"}
     json.dumps(answer, allow_nan=False)
 
