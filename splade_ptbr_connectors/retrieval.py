@@ -6,7 +6,6 @@ No ranking happens here: a retriever returns what its store returns, in the same
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from .encoding.explain_words import WordExplanation, explain_words
 from .errors import ConfigError
 from .filters import parse_filter, shown_within
 from .stores.payloads import NODE_FIELD
+from .strict import did_you_mean
 from .validation import Natural, check
 from .vectors import SparseVector
 
@@ -61,9 +61,8 @@ def check_arguments(face: str, given: Mapping[str, Any], known: Collection[str])
     """Raise ConfigError for an argument that a face does not have, with the one that is meant, if it is close to a known one."""
     unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
-        near = [name for name in NUMBERS if unknown in NUMBERS and name in known] or difflib.get_close_matches(unknown, known, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ConfigError(f"unknown argument {unknown!r} of {face}{hint}; known: {', '.join(known)}.")
+        meant = next((name for name in NUMBERS if unknown in NUMBERS and name in known), unknown)
+        raise ConfigError(f"unknown argument {unknown!r} of {face}{did_you_mean(meant, known)}; known: {', '.join(known)}.")
 
 
 CONTENTS = ("passage", "document", "neighbours")

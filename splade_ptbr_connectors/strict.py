@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,11 +40,15 @@ class Strict(BaseModel):
     def _message(cls, wrong: ErrorDetails) -> str:
         name = str(wrong["loc"][0])
         if wrong["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, cls.model_fields, 1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            return f"unknown {cls.noun} {name!r}{hint}; known: {', '.join(cls.model_fields) or 'none'}."
+            return f"unknown {cls.noun} {name!r}{did_you_mean(name, cls.model_fields)}; known: {', '.join(cls.model_fields) or 'none'}."
         accepted = _accepted(cls.model_json_schema(by_alias=False)["properties"][name])
         return f"{cls.noun} {name} is {wrong['input']!r:.80}: it must be {accepted}{of_numpy(wrong['input'])}."
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a message adds on an unknown name that is close to a known one."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def of_numpy(value: Any) -> str:

@@ -10,7 +10,6 @@ rerank:NAME            the first hits of any of these, rescored by a cross-encod
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from typing import cast
@@ -19,6 +18,7 @@ from benchmarks.engines.base import Engine, Settings
 from benchmarks.workloads.workload import Workload
 from splade_ptbr_connectors.errors import ConfigError, MissingExtraError
 from splade_ptbr_connectors.extras import EXTRA_OF
+from splade_ptbr_connectors.strict import did_you_mean
 
 RERANK = "rerank:"
 # name -> module of this package and class in it, loaded at first use
@@ -67,8 +67,7 @@ def check_engine(name: str) -> None:
 def _entry(name: str) -> str:
     if name in ENGINES:
         return ENGINES[name]
-    near = difflib.get_close_matches(name, [*ENGINES, RERANK], 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hint = did_you_mean(name, [*ENGINES, RERANK])
     raise ConfigError(f"unknown engine {name!r}{hint}; known: {', '.join(ENGINES)}, and {RERANK}NAME of any of these.")
 
 

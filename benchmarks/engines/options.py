@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.strict import did_you_mean
 
 
 class Options(BaseModel):
@@ -39,8 +39,7 @@ def read_options(kind: type[AnyOptions], engine: str, given: Mapping[str, str]) 
 def _wrong(kind: type[Options], engine: str, name: str, value: str, reason: str) -> str:
     if name in kind.model_fields:
         return f"the option {engine}.{name} is {value!r}: {reason[:1].lower()}{reason[1:]}"
-    near = difflib.get_close_matches(name, kind.model_fields, 1)
-    return f"the engine {engine} has no option {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    return f"the engine {engine} has no option {name!r}{did_you_mean(name, kind.model_fields)}"
 
 
 def _accepted(kind: type[Options], engine: str) -> str:

@@ -56,10 +56,11 @@ def growth(
         speed = _bytes_per_second()
         rows = []
         for size in sizes:
-            row = _measured(windows, size, asked, rounds, speed)
+            index = _first(windows, size)
+            row = _measured(index, asked, rounds, speed)
             if size <= rivals_up_to:
                 for name in filter(None, rivals.split(",")):
-                    row |= _rival(name, Path(temporary) / f"{name}-{size}", windows, size, asked, rounds)
+                    row |= _rival(name, Path(temporary) / f"{name}-{size}", index, asked, rounds)
             rows.append(row)
     facts = built | {"memory read, GiB/s": speed / GIB} | _exponents(rows)
     if picture is not None:
@@ -120,29 +121,30 @@ class _Clock:
 # -- measurements ----------------------------------------------------------------------------------------------------------
 
 
-def _measured(windows: Sequence[Any], size: int, asked: list[SparseVector], rounds: int, speed: float) -> Row:
+def _first(windows: Sequence[Any], size: int) -> Any:
+    """The index of the first windows, as many as hold so many documents."""
     from splade_ptbr_connectors.stores.numba import ImpactIndex
     from splade_ptbr_connectors.stores.numba.postings import WINDOW
 
-    first = windows[: -(-size // WINDOW)]
-    index = ImpactIndex(Path(), first, exact=True)
-    found = sum(len(window) for window in first)
-    touched = _touched_bytes(first, asked)
-    row: Row = {"documents": found, "postings read, MB a query": touched / 1e6, "at least, ms": touched / speed * 1000}
+    return ImpactIndex(Path(), windows[: -(-size // WINDOW)], exact=True)
+
+
+def _measured(index: Any, asked: list[SparseVector], rounds: int, speed: float) -> Row:
+    touched = _touched_bytes(index.searcher().windows, asked)
+    row: Row = {"documents": len(index), "postings read, MB a query": touched / 1e6, "at least, ms": touched / speed * 1000}
     for top_k in TOP_KS:
         row[f"top {top_k}, ms"] = _mean_ms(index.search, top_k, asked, rounds)
     return row | {"top 10, by the least": row["top 10, ms"] / row["at least, ms"]}
 
 
-def _rival(name: str, folder: Path, windows: Sequence[Any], size: int, asked: list[SparseVector], rounds: int) -> Row:
+def _rival(name: str, folder: Path, exact: Any, asked: list[SparseVector], rounds: int) -> Row:
     """Another engine with the same documents and queries."""
-    from splade_ptbr_connectors.stores.numba import ImpactIndex
     from splade_ptbr_connectors.stores.numba.index import joined
-    from splade_ptbr_connectors.stores.numba.postings import WINDOW
 
-    first = windows[: -(-size // WINDOW)]
-    made = lambda: (joined([window.batch() for window in first]), SparseBatch.from_vectors(asked))  # noqa: E731
-    workload = write_ready(folder / "workload", f"synthetic, {size:,} documents", made)
+    def made() -> tuple[SparseBatch, SparseBatch]:
+        return joined([window.batch() for window in exact.searcher().windows]), SparseBatch.from_vectors(asked)
+
+    workload = write_ready(folder / "workload", f"synthetic, {len(exact):,} documents", made)
     engine = open_engine(name, workload, folder / "index", Settings({}, {}, {}))
     engine.home.mkdir()
     started = time.perf_counter()
@@ -150,7 +152,6 @@ def _rival(name: str, folder: Path, windows: Sequence[Any], size: int, asked: li
     row: Row = {f"{name}: built, documents/s": len(workload.documents) / (time.perf_counter() - started)}
     row[f"{name}: bytes a document"] = (engine.bytes_on_disk() or 0) / len(workload.documents)
     engine.open()
-    exact = ImpactIndex(Path(), first, exact=True)
 
     def search(query: SparseVector, top_k: int) -> Hits:
         return engine.search(Query("", "", query), top_k)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..atomic import write_atomically
 from ..errors import ModelFormatError
 from ..json_values import parse_json
+from ..strict import did_you_mean
 from ..text import TextRule
 
 FILE_NAME = "splade.json"
@@ -39,9 +39,7 @@ class ModelFile(BaseModel):
 
     @classmethod
     def _unknown(cls, key: str) -> str:
-        near = difflib.get_close_matches(key, cls.model_fields, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        return f"not a setting that this version knows{hint}, and it may change vectors"
+        return f"not a setting that this version knows{did_you_mean(key, cls.model_fields)}, and it may change vectors"
 
 
 class TextSettings(ModelFile):

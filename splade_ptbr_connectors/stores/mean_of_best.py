@@ -52,21 +52,24 @@ def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance) -> Asking
         found: list[Hit] = yield Ask("search_passages", (search.query, depth, search.filter, False, True))
         times = Counter(hit.doc_id for hit in found)
         other |= {doc_id for doc_id, count in times.items() if count > 1}
-        for some in batched([hit for hit in found if hit.doc_id not in seen], READ_AT_ONCE):
-            if _settled(ranked, search.top_k, some[0].score + slack):
+        fresh = dict[str, float]()
+        for hit in found:
+            if hit.doc_id not in seen:
+                fresh.setdefault(hit.doc_id, hit.score)
+        for doc_ids in batched(fresh, READ_AT_ONCE):
+            if _settled(ranked, search.top_k, fresh[doc_ids[0]] + slack):
                 return ranked, other
-            entries = yield Ask("get", ([hit.doc_id for hit in some],))
-            other |= {hit.doc_id for hit in some} - entries.keys()
-            scores = {hit.doc_id: hit.score for hit in reversed(some)}
+            entries = yield Ask("get", (doc_ids,))
+            other |= set(doc_ids) - entries.keys()
             for entry in entries.values():
-                hit, best, vector = _scored(entry, search, quantized)
+                read, best, vector = _scored(entry, search, quantized)
                 slack = max(slack, off := tolerance(search.query, vector))
-                if abs(best - scores[entry.doc_id]) > off:
+                if abs(best - fresh[entry.doc_id]) > off:
                     other.add(entry.doc_id)
-                if hit.score and entry.doc_id not in seen:
-                    ranked.append(hit)
+                if read.score:
+                    ranked.append(read)
             ranked = sorted(ranked, key=lambda hit: (-hit.score, hit.doc_id))[: search.top_k]
-            seen.update(scores)
+            seen.update(doc_ids)
         if len(found) < depth or _settled(ranked, search.top_k, found[-1].score + slack):
             return ranked, other
         depth *= 2
