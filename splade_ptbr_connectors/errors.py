@@ -47,7 +47,8 @@ class MissingExtraError(SpladeConnectorsError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f'{feature} needs an optional dependency. Install it with: pip install "splade-ptbr-connectors[{extra}]"')
+        command = f'pip install "splade-ptbr-connectors[{extra}]", or in a clone pip install ".[{extra}]"'
+        super().__init__(f"{feature} needs an optional dependency. Install it with: {command}")
 
 
 class InputError(SpladeConnectorsError):

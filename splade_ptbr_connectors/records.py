@@ -130,6 +130,11 @@ class EncodedRecord:
         return cls(doc_id, vector, payload, read_dense(raw.get(DENSE_FIELD), doc_id), passages if len(passages) > 1 else ())
 
     @property
+    def vectors(self) -> list[SparseVector]:
+        """Of all passages."""
+        return [vector for _, _, vector in self.passages] or [self.vector]
+
+    @property
     def content_hash(self) -> str:
         """32 hex digits over id, payload and vectors: equal hashes mean that nothing needs to be written again."""
         return _content_hash(self.doc_id, self.payload, self.vector, self.dense, self.passages)
@@ -216,7 +221,8 @@ def _content_hash(
 def check_doc_id(doc_id: object) -> str:
     """Return a usable document id, or raise RecordError or TextError."""
     if not isinstance(doc_id, str):
-        raise RecordError(f"document id {doc_id!r} is {type(doc_id).__name__}: ids are strings.")
+        stored = f"; ingest stores this one as {str(doc_id)!r}" if type(doc_id) is int else ""
+        raise RecordError(f"document id {doc_id!r} is {type(doc_id).__name__}: ids are strings{stored}.")
     check_text(doc_id, "document id")
     if not doc_id.strip():
         raise RecordError("document id is blank: give each document an id of its own.")

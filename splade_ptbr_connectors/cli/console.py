@@ -64,6 +64,11 @@ def spoken(part: str) -> dict[str, Any]:
     return words
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of them: "1 document", "1,000 documents"; `many` is the plural where it has no -s."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def speak_as(wording: Wording) -> None:
     """From now on show messages of the package in the words of the command that runs."""
     _wording[:] = [wording]

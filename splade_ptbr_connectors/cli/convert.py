@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError
-from .console import emit
+from .console import counted, emit
 from .options import PREFIX, Json, load_encoder
 
 if TYPE_CHECKING:
@@ -112,13 +112,14 @@ def _document(report: Report) -> dict[str, Any]:
 
 def _render(document: dict[str, Any], console: Console) -> None:
     line = (
-        f"{document['documents']:,} documents, {document['postings']:,} postings converted from {document['source']} ({document['from']}) "
-        f"to {document['target']} ({document['to']}), {document['seconds']:.1f} s; terms: {document['terms']}"
+        f"{counted(document['documents'], 'document')}, {counted(document['postings'], 'posting')} converted "
+        f"from {document['source']} ({document['from']}) to {document['target']} ({document['to']}), {document['seconds']:.1f} s; "
+        f"terms: {document['terms']}"
     )
     if document["quantisation"]:
         line += f"; weights times {document['quantisation']}, {document['dropped']:,} rounded to 0 and dropped"
     if document["pruning"] != "none":
         line += f"; pruned with {document['pruning']}"
     if document["empty"]:
-        line += f"; {document['empty']:,} documents have no postings left"
+        line += f"; {counted(document['empty'], 'document')} have no postings left"
     console.print(line, markup=False)

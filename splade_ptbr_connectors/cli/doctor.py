@@ -12,7 +12,7 @@ import typer
 
 from .. import __version__
 from ..errors import ConfigError, ModelError, SpladeConnectorsError
-from .console import emit, show_table
+from .console import counted, emit, show_table
 from .exit_codes import exit_code_of
 from .options import PREFIX, Json, load_encoder
 
@@ -126,11 +126,17 @@ def _render(document: dict[str, Any], console: Console) -> None:
     console.print(f"splade-ptbr-connectors {document['version']}, Python {document['python']}, {document['platform']}")
     rows = [(library["name"], library["version"] or "missing", _needs(library)) for library in document["libraries"]]
     show_table(console, ("library", "version", "needed for"), rows)
+    if missing := document["missing_extras"]:
+        extra = f"[{missing[0]}]"
+        console.print(
+            f'an extra is installed by name: pip install "{DISTRIBUTION}{extra}", or in a clone pip install ".{extra}"', markup=False
+        )
     console.print("runtimes: " + ", ".join(name for name, there in document["runtimes"].items() if there))
     for model in document["models"]:
         _line(console, f"model {model['name']}", model, "{runtime}, {vocabulary:,} terms, fingerprint {fingerprint:.12}")
     if store := document["store"]:
-        _line(console, f"store {store['name']}", store, "{documents:,} documents, model {model}")
+        held = counted(store.get("documents", 0), "document")
+        _line(console, f"store {store['name']}", store, held + ", model {model}")
         for name, value in _flat(store.get("info", {})):
             console.print(f"  {name}: {value}", markup=False)
         for missing in store.get("lacks", ()):
@@ -156,4 +162,4 @@ def _line(console: Console, what: str, part: dict[str, Any], pattern: str) -> No
 def _needs(library: dict[str, Any]) -> str:
     if library["extra"] == BASE:
         return "everything"
-    return f"[{library['extra']}]" if library["version"] else f'pip install "splade-ptbr-connectors[{library["extra"]}]"'
+    return f"[{library['extra']}]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .console import emit, note, show_table
+from .console import counted, emit, note, show_table
 from .exit_codes import exit_code_of
 from .options import PREFIX, Best, Json, OpenSettings, StoreModel, StoreUrl, Tenant, open_filled_store
 
@@ -63,9 +63,11 @@ def _failure(path: Path, run: Run) -> InputError | None:
 def _render(document: dict[str, Any], console: Console) -> None:
     rows = [(name, f"{value:.4f}") for name, value in document["measures"].items()]
     show_table(console, ("measure", "mean"), rows, numeric=(1,))
-    console.print(f"over {document['queries']:,} judged queries, {document['unanswered']:,} of them without a hit")
+    console.print(
+        f"over {counted(document['queries'], 'judged query', 'judged queries')}, {document['unanswered']:,} of them without a hit"
+    )
     if document["missing_relevant_documents"]:
-        console.print(f"[yellow]{document['missing_relevant_documents']:,} relevant documents are not in the store[/yellow]")
+        console.print(f"not in the store: {counted(document['missing_relevant_documents'], 'relevant document')}", style="yellow")
     console.print(
         f"{document['mean_latency_ms']:.1f} ms and {document['mean_terms_per_query']:.1f} terms a query, model {document['model']}",
         markup=False,

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import ConfigError
 from ..stores import engine_of
-from .console import emit, note, worded
+from .console import counted, emit, note, worded
 from .exit_codes import exit_if_rejected
 from .options import (
     PREFIX,
@@ -200,7 +200,7 @@ def ingest_to_dict(report: IngestReport, url: str, encoder: SpladeEncoder, docum
 
 def show_ingest(document: dict[str, Any], console: Console) -> None:
     """The report of an ingest for people."""
-    console.print(f"{document['read']:,} records read", markup=False)
+    console.print(f"{counted(document['read'], 'record')} read", markup=False)
     if document["resumed_at"]:
         console.print(
             f"resumed after record {document['resumed_at']:,}, the last in the checkpoint; what the interrupted run stored after it "
@@ -214,12 +214,14 @@ def show_ingest(document: dict[str, Any], console: Console) -> None:
         console.print(f"{count:>16,} {worded(reason)}", markup=False)
     encoding = document["encoding"] or {}
     if encoding.get("truncated"):
-        console.print(f"{encoding['truncated']:,} texts were cut ({encoding['tokens_cut']:,} tokens): see --on-long", markup=False)
+        console.print(
+            f"{counted(encoding['truncated'], 'text')} cut ({counted(encoding['tokens_cut'], 'token')}): see --on-long", markup=False
+        )
     if checked := document["reconciled"]:
         console.print(_checked(checked), style=None if checked["ok"] else "yellow", markup=False)
     console.print(
         f"{document['seconds']:.1f} s, {_rate(document['documents_per_second'])} records a second; "
-        f"{document['store']} holds {document['documents']:,} documents, model {document['model']}",
+        f"{document['store']} holds {counted(document['documents'], 'document')}, model {document['model']}",
         markup=False,
     )
 
@@ -232,5 +234,7 @@ def _rate(a_second: float) -> str:
 def _checked(checked: Mapping[str, Any]) -> str:
     """The check of the store after the run, in one line."""
     found = "all there" if not checked["changed"] else f"{checked['changed']:,} of them overwritten by somebody else since"
-    count = "" if checked["count_found"] == checked["count_expected"] else f"; expected {checked['count_expected']:,} documents in all"
-    return f"checked: {checked['sampled']:,} written documents read back, {found}{count}"
+    count = (
+        "" if checked["count_found"] == checked["count_expected"] else f"; expected {counted(checked['count_expected'], 'document')} in all"
+    )
+    return f"checked: {counted(checked['sampled'], 'written document')} read back, {found}{count}"

@@ -60,7 +60,8 @@ def search(
         if explain:
             add_words(hits, found, query, opened, vector)
         empty = not hits and opened.count() == 0
-        document = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "latency_ms": latency_ms, "hits": hits}
+        asked = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "best": best}
+    document = {**asked, "latency_ms": latency_ms, "hits": hits}
     emit(document, partial(_render, lines=lines, tenant=tenant, empty=empty), as_json=as_json)
 
 
@@ -72,6 +73,8 @@ def _render(document: dict[str, Any], console: Console, *, lines: int | None, te
         console.print(told, markup=False, soft_wrap=True)
         return
     show_hits(console, document["hits"], lines=lines)
+    if document["best"] > 1 and any("words" in hit for hit in document["hits"]):
+        console.print(say["mean"].format(n=document["best"]), style="dim", markup=False)
     count = len(document["hits"])
     found = fill(say["found"]["one" if count == 1 else "other"], n=count, ms=document["latency_ms"], model=document["model"])
     console.print(f"\n{found}", style="dim", markup=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import emit, show_table
+from .console import counted, emit, show_table
 from .exit_codes import ExitCode
 from .options import Json, OpenSettings, StoreModel, StoreUrl, Tenant, load_encoder, read_settings
 
@@ -64,8 +64,8 @@ def show_differences(console: Console, verified: Mapping[str, Any]) -> None:
 
 def _render(document: dict[str, Any], console: Console) -> None:
     console.print(
-        f"{document['store']} holds {document['documents']:,} documents, the input asks for {document['records']:,} "
-        f"({document['rejected']:,} records would be rejected), model {document['model']}",
+        f"{document['store']} holds {counted(document['documents'], 'document')}, the input asks for {document['records']:,} "
+        f"({counted(document['rejected'], 'record')} would be rejected), model {document['model']}",
         markup=False,
     )
     if document["filled_with"] is None:

@@ -153,11 +153,11 @@ class SpladeEncoder:
     @_IN_TURN
     def encode_query(self, text: str) -> SparseVector:
         """Encode one query."""
-        return next(self.encode_queries([text]))
+        return self._encode_one(text, "query")
 
     def encode_document(self, text: str) -> SparseVector:
         """Encode one document."""
-        return next(self.encode_documents([text]))
+        return self._encode_one(text, "document")
 
     def encode_queries(self, texts: Iterable[str]) -> Iterator[SparseVector]:
         """Encode a stream of queries: one vector per text, in order, reading at most 16 batches ahead.
@@ -289,10 +289,13 @@ class SpladeEncoder:
             raise TextError(f"expected an iterable of texts, got one {type(texts).__name__}: use encode_{side}() for a single text.")
         return self._encode_stream(iter(texts), side)
 
+    def _encode_one(self, text: str, side: Side) -> SparseVector:
+        return self._encode_chunk([self._rule.apply(text, side)], side)[0]
+
     def _encode_stream(self, texts: Iterator[str], side: Side) -> Iterator[SparseVector]:
         done = 0
         for chunk in batched(texts, self.batch_size * LOOKAHEAD):
-            normalized = [self._rule.apply(text, f"text {done + n}") for n, text in enumerate(chunk)]
+            normalized = [self._rule.apply(text, f"{side} {done + n}") for n, text in enumerate(chunk)]
             yield from self._encode_chunk(normalized, side)
             done += len(chunk)
 

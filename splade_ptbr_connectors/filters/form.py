@@ -21,6 +21,7 @@ MAX_NESTED = 10  # OpenSearch takes 20 queries within one another, of which a co
 BOUNDS = ("gt", "gte", "lt", "lte")
 KEYS = (*BOUNDS, "not", "all", "exists")
 COMBINING = ("$and", "$or", "$not")
+MEANT = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte", "ne": "not", "neq": "not", "!=": "not", "nin": "not"}  # as others call them
 
 
 def parse_filter(filter: Mapping[str, Any]) -> tuple[Condition, ...]:
@@ -104,8 +105,8 @@ def _on_field(field: object, wanted: object) -> list[Condition]:
         return [_equals(field, wanted)]
     unknown = [key for key in wanted if key not in KEYS]
     if unknown or not wanted:
-        near = difflib.get_close_matches(str(unknown[0])[:40].lstrip("$") if unknown else "", KEYS, 1)
-        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{_did_you_mean(near)}; equal to a value is the value alone, or a list of some"
+        hint = _did_you_mean(_meant_key(str(unknown[0])) if unknown else [])
+        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{hint}; equal to a value is the value alone, or a list of some"
         raise ConfigError(f"filter on {field!r} has the condition {_shown(wanted)}: {accepted}.")
     conditions = _ranges(field, {key: wanted[key] for key in BOUNDS if key in wanted})
     if "not" in wanted:
@@ -115,6 +116,12 @@ def _on_field(field: object, wanted: object) -> list[Condition]:
     if "exists" in wanted:
         conditions.append(_exists(field, plain(wanted["exists"])))
     return conditions
+
+
+def _meant_key(unknown: str) -> list[str]:
+    """The key that is meant by another one, if it is close to one or called so elsewhere."""
+    name = unknown[:40].lstrip("$").lower()
+    return [MEANT[name]] if name in MEANT else difflib.get_close_matches(name, KEYS, 1)
 
 
 def _each(field: str, wanted: object) -> list[Condition]:
@@ -147,8 +154,9 @@ def _equal(field: str, value: object) -> Condition:
         return Period(field, gte=found, lte=found)
     if isinstance(value, float) and math.isfinite(value):
         return Range(field, gte=value, lte=value)
-    near = difflib.get_close_matches(field[:40], COMBINING, 1) if field.startswith("$") else []
-    hint = f"; filters are combined by $and, $or and $not{_did_you_mean(near)}" if field.startswith("$") else ""
+    combines = field.startswith("$") or f"${field.lower()}" in COMBINING
+    near = difflib.get_close_matches(f"${field[:40].lower().lstrip('$')}", COMBINING, 1)
+    hint = f"; filters are combined by $and, $or and $not{_did_you_mean(near)}" if combines else ""
     raise ConfigError(
         f"filter on {field!r} compares with {_shown(value)}: strings, finite numbers, booleans, dates, date-times and None can be "
         f"compared{hint}."

@@ -66,7 +66,7 @@ class IngestReport:
     dead_letter: str | None = None
     resumed_at: int = 0
     reconciled: Reconciled | None = None
-    rejections: tuple[Mapping[str, Any], ...] = ()
+    rejections: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

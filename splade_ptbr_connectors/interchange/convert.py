@@ -13,7 +13,7 @@ from ..errors import ConfigError, InputFileError, ModelMismatchError, RecordErro
 from ..ingestion.seen_ids import SeenIds
 from ..pruning import Combined, Pruning
 from ..records import EncodedRecord, check_doc_id
-from ..vectors import SparseBatch, SparseVector
+from ..vectors import SparseBatch
 from . import jsonl
 from .formats import Format
 from .manifest import Manifest, manifest_path, read_manifest, total_size
@@ -154,7 +154,7 @@ class Conversion:
         for record in records:
             if self.encoder is not None:
                 try:
-                    for vector in _vectors(record):
+                    for vector in record.vectors:
                         vector.check_vocabulary(self.encoder.vocab_size)
                 except VectorError as error:
                     raise VectorError(f"document {record.doc_id!r}: {error}") from error
@@ -206,12 +206,8 @@ def pruned(records: Iterable[EncodedRecord], pruning: Pruning) -> Iterator[Encod
         yield from records
         return
     for batch in [list(records)] if pruning.needs_collection else batched(records, BATCH):
-        vectors = iter(pruning.apply(SparseBatch.from_vectors(vector for record in batch for vector in _vectors(record))))
+        vectors = iter(pruning.apply(SparseBatch.from_vectors(vector for record in batch for vector in record.vectors)))
         for record in batch:
-            kept = [next(vectors) for _ in _vectors(record)]
+            kept = [next(vectors) for _ in record.vectors]
             passages = tuple([(start, end, vector) for (start, end, _), vector in zip(record.passages, kept, strict=False)])
             yield EncodedRecord(record.doc_id, kept[0], record.payload, record.dense, passages)
-
-
-def _vectors(record: EncodedRecord) -> list[SparseVector]:
-    return [vector for _, _, vector in record.passages] or [record.vector]

@@ -190,7 +190,7 @@ class VectorEncoding:
 def counted(records: Iterable[EncodedRecord], counts: WriteCounts) -> Iterator[EncodedRecord]:
     """The records, counted."""
     for record in records:
-        counts.add(len(record.vector))
+        counts.add(sum(map(len, record.vectors)))
         yield record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -54,6 +55,11 @@ class Hit(NamedTuple):
     score: float
     payload: Mapping[str, Any]
     place: Place | None = None
+
+    def __repr__(self) -> str:
+        """Short, whatever the payload holds."""
+        parts = repr(self.doc_id), repr(self.score), reprlib.repr(self.payload), reprlib.repr(self.place)
+        return f"Hit({', '.join(f'{name}={part}' for name, part in zip(self._fields, parts, strict=True))})"
 
     @property
     def passage(self) -> Passage:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,13 @@ def test_bad_input_is_one_clear_error(collection: Path, tmp_path: Path, argument
     given = ["run", "--collection", str(collection), "--out", str(tmp_path), *arguments]
     with pytest.raises(SpladeConnectorsError, match=told):
         CliRunner().invoke(program.app, given, catch_exceptions=False)
+
+
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it() -> None:
+    code = "import runpy, sys; sys.modules['scipy'] = None; runpy.run_module('benchmarks', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: not installed: scipy.") and "--group bench" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_unknown_pruning_is_refused_before_anything_is_encoded(collection: Path, tmp_path: Path) -> None:

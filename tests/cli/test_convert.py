@@ -74,6 +74,16 @@ def test_quantisation_and_pruning_are_reported(cli: Command, encoded: str) -> No
     assert f"{len(DOCUMENTS)} documents have no postings left" in " ".join(outcome.out.split())
 
 
+def test_every_passage_is_counted(cli: Command, tmp_path: Path) -> None:
+    text = " ".join(f"Frase número {n} trata do prazo e de mais nada que importe aqui." for n in range(200))
+    (tmp_path / "long.jsonl").write_text(json.dumps({"_id": "lei", "text": text}) + "\n")
+    assert cli("encode", "long.jsonl", "v.jsonl", "--with-record", "--passages", "passage_tokens=100").code == 0
+    passages = json.loads((tmp_path / "v.jsonl").read_text())["passages"]
+    document = cli("convert", "v.jsonl", "w.jsonl", "--from", "jsonl", "--to", "jsonl", "--json").json
+    assert len(passages) > 5 and document["postings"] == sum(len(passage["vector"]) for passage in passages)
+    assert cli("convert", "v.jsonl", "w.jsonl", "--from", "jsonl", "--to", "jsonl").out.startswith("1 document, ")
+
+
 def test_a_folder_of_anserinis(cli: Command, encoded: str) -> None:
     assert cli("convert", encoded, "folder", "--from", "jsonl", "--to", "anserini", "--documents-per-file", "3").code == 0
     assert len(list(Path("folder").iterdir())) == 2

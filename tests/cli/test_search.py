@@ -151,6 +151,9 @@ def test_passages_as_hits_of_their_own(cli: Command, tmp_path: Path) -> None:
     assert out.count("(lei, passage ") == len(expected)
     [mean] = cli("search", "prazo1", "--store", "edge:m", "--best", 3, "--json").json["hits"]
     assert mean == {**grouped, "score": pytest.approx(sum(hit.score for hit in expected[:3]) / 3)}
+    told = "the score is the mean of a document's 3 best passages"  # the words add up to something else
+    for best, explain, says in ((3, ["--explain"], True), (3, [], False), (1, ["--explain"], False)):
+        assert (told in cli("search", "prazo1", "--store", "edge:m", "--best", best, *explain).out) is says
     assert_fails(cli("search", "prazo1", "--store", "edge:m", "--best", 0), 2, "--best is 0")
     assert_fails(cli("search", "prazo1", "--store", "edge:m", "--best", 2, "--each-passage"), 2, "--best is 2", "hits of their own")
 

@@ -231,8 +231,10 @@ def test_decode_names_the_tokens(encoder: SpladeEncoder) -> None:
 
 @pytest.mark.parametrize("bad", [None, 1, b"bytes", float("nan"), "\ud800", "a\0b", "x" * 1_000_001])
 def test_bad_texts_are_refused_and_named(encoder: SpladeEncoder, bad: object) -> None:
-    with pytest.raises(TextError, match="text 1"):
+    with pytest.raises(TextError, match="document 1"):
         list(encoder.encode_documents(["bom", bad]))  # type: ignore[list-item]
+    with pytest.raises(TextError, match=r"^query (is|has)"):
+        encoder.encode_query(bad)  # type: ignore[arg-type]
 
 
 def test_a_single_text_is_no_stream(encoder: SpladeEncoder) -> None:

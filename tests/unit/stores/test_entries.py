@@ -9,7 +9,7 @@ import pytest
 
 from splade_ptbr_connectors.errors import InputError, RecordError, VectorError
 from splade_ptbr_connectors.ingestion.engine import ingest
-from splade_ptbr_connectors.stores.base import CheckedEntry, Entry, EntryPassage
+from splade_ptbr_connectors.stores.base import CheckedEntry, Entry, EntryPassage, Hit, Place
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.stores import MemoryStore
@@ -71,3 +71,14 @@ def test_no_passages_are_none_however_they_are_written() -> None:
     for passages in (None, (), [], [FIRST], (FIRST,)):
         store.load([Entry("a", VECTOR, {}, None, None, passages)])  # type: ignore[arg-type]
         assert store.entries["a"].passages == ()
+
+
+def test_an_integer_is_told_under_which_id_it_is_stored() -> None:
+    store = MemoryStore(HashingEncoder())
+    with pytest.raises(RecordError, match="ids are strings; ingest stores this one as '1'"):
+        store.get([1])  # type: ignore[list-item]
+
+
+def test_a_hit_is_printed_in_one_short_line() -> None:
+    hit = Hit("a" * 512, 1.5, {"title": "Lei\n", "text": "palavra " * 10_000}, Place(3, [(0, 1)] * 1000))
+    assert f"doc_id='{'a' * 512}', score=1.5" in repr(hit) and len(repr(hit)) < 800 and "\n" not in str(hit)
