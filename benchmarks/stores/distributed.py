@@ -22,7 +22,7 @@ from benchmarks.harness.rounds import Rates, Ratio, compare, measure, show
 from benchmarks.stores.ingest import sample_records
 from benchmarks.stores.load import NullStore, fresh_index, own_opensearch
 from splade_ptbr_connectors import SpladeEncoder, open_store
-from splade_ptbr_connectors.distributed.ray_engine import MAX_BATCH_DOCUMENTS, _outcomes, _quiet, _Reader, _resources, ingest_with_ray
+from splade_ptbr_connectors.distributed.ray_engine import MAX_BATCH_DOCUMENTS, Reader, ingest_with_ray, outcomes, quiet, resources
 from splade_ptbr_connectors.distributed.rows import batches
 from splade_ptbr_connectors.errors import SpladeConnectorsError
 from splade_ptbr_connectors.extras import require
@@ -151,8 +151,8 @@ def _against(rates: Rates) -> list[Ratio]:
 def _own_ray(ray: Any, cpus: int) -> Iterator[None]:
     # Ray's workers let everything else go first (nice 15): beside one process that does not, the neighbours would be measured
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    ray.init(num_cpus=cpus, _node_ip_address="127.0.0.1", **quiet)
+    settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    ray.init(num_cpus=cpus, _node_ip_address="127.0.0.1", **settings)
     try:
         yield
     finally:
@@ -189,8 +189,8 @@ def _encoding(ray: Any, task: Task, workers: int) -> dict[str, Run]:
 
     def with_ray(count: int) -> Pace:
         pace, done = Pace(task.documents), 0
-        reader = _Reader(task.source, task.ready, MAX_BATCH_DOCUMENTS)
-        for outcome in _outcomes(ray, reader, partial(Nowhere, task.model), _resources(ray, count, 1.0, 0.0)):
+        reader = Reader(task.source, task.ready, MAX_BATCH_DOCUMENTS)
+        for outcome in outcomes(ray, reader, partial(Nowhere, task.model), resources(ray, count, 1.0, 0.0)):
             outcome.raise_error()
             done += outcome.written
             pace.done(done)
@@ -295,8 +295,8 @@ def _reading(ray: Any, task: Task, home: Path, count: int) -> Sides:
         return _rate(batches(open_source(path), task.ready, MAX_BATCH_DOCUMENTS), count, time.process_time)
 
     def handed_over(path: Path) -> float:
-        reader = _Reader(open_source(path), task.ready, MAX_BATCH_DOCUMENTS)
-        with _quiet(ray):
+        reader = Reader(open_source(path), task.ready, MAX_BATCH_DOCUMENTS)
+        with quiet(ray):
             read = ray.data.from_items([0]).map_batches(reader, batch_size=None, num_cpus=0)
             return _rate(read.iter_rows(), count, time.perf_counter)
 

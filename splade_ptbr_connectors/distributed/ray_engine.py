@@ -100,8 +100,8 @@ def ingest_with_ray(
     with contextlib.closing(_Tally(rejected, Display(progress, None), started)) as tally:
         with opened(create=True, preload=False, passages=passages) as store, _cluster(ray, ray_address):
             ready = ReadyVectors(store.encoder.vocab_size, store.encoder.fingerprint, whole=store.passage_settings is None)
-            reader, worker = _Reader(source, ready, batch_documents), _resources(ray, workers, cpus_per_worker, gpus_per_worker)
-            reconciled = _load(store, _outcomes(ray, reader, partial(opened, create=False), worker), tally)
+            reader, worker = Reader(source, ready, batch_documents), resources(ray, workers, cpus_per_worker, gpus_per_worker)
+            reconciled = _load(store, outcomes(ray, reader, partial(opened, create=False), worker), tally)
     return tally.report(store.url, reconciled)
 
 
@@ -117,16 +117,16 @@ def _load(store: Store, outcomes: Iterator[Outcome], tally: _Tally) -> Reconcile
     return tally.reconcile(store, before)
 
 
-def _resources(ray: Any, workers: int | None, cpus: float, gpus: float) -> dict[str, Any]:
+def resources(ray: Any, workers: int | None, cpus: float, gpus: float) -> dict[str, Any]:
     """How many workers Ray Data runs, and what each is given."""
     size = workers or _workers(ray, cpus, gpus)
     return {"num_cpus": cpus, "num_gpus": gpus, "compute": ray.data.ActorPoolStrategy(size=size)}
 
 
-def _outcomes(ray: Any, reader: _Reader, opened: partial[Store], worker: Mapping[str, Any]) -> Iterator[Outcome]:
+def outcomes(ray: Any, reader: Reader, opened: partial[Store], worker: Mapping[str, Any]) -> Iterator[Outcome]:
     """The outcomes of all batches, in the order of the input, while later ones are still worked on."""
     here = {f"node:{ray.util.get_node_ip_address()}": 0.001}  # the input is a file of this machine
-    with _quiet(ray):
+    with quiet(ray):
         # the reader takes no CPU from the workers: with all of them taken it would never begin
         read = ray.data.from_items([0]).map_batches(reader, batch_size=None, num_cpus=0, resources=here)
         done = read.map_batches(Worker, fn_constructor_args=(opened,), batch_size=1, **worker)
@@ -198,7 +198,7 @@ class _Tally:
             self._sample.offer((written[0], written[1]))
 
 
-class _Reader:
+class Reader:
     """Reads the whole source in one task that gives tables out as it goes."""
 
     def __init__(self, source: Source, ready: ReadyVectors, size: int) -> None:
@@ -287,7 +287,7 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet(ray: Any) -> Iterator[None]:
+def quiet(ray: Any) -> Iterator[None]:
     """Ray Data's settings during a run: a batch per table, in order, and nothing of its own on stderr but errors."""
     context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     options = context.execution_options
