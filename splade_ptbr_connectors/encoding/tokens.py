@@ -21,6 +21,10 @@ BETWEEN_WORDS = r"[^\p{L}\p{N}\p{M}]+"
 """What models of words are split at."""
 _WORD_BY_WORD = ("BertPreTokenizer()", f'Split(pattern=Regex("{BETWEEN_WORDS}"), behavior=Removed, invert=False)')
 """What keeps the words between blanks apart whatever stands beside them, so that tokens can be counted word by word."""
+_BLANK = "▁"  # in the pieces of unigram models; a text that has one itself is counted whole
+_PIECES = f'Metaspace(replacement="{_BLANK}", prepend_scheme=always, split=True)'
+_ONE_BLANK = r'Sequence(normalizers=[NFKC(), Replace(pattern=Regex("\s+"), content=" "), Strip(strip_left=True, strip_right=True)])'
+"""With this normalizer pieces keep words apart as well."""
 _PADDING_TOKENS = ("[PAD]", "<pad>", "<|padding|>")
 
 
@@ -64,7 +68,7 @@ class TextTokenizer:
             beside = "the special tokens and the prompt" if prompt else "the special tokens"
             raise ConfigError(f"a maximum length of {max_length} tokens leaves no room for text beside {beside}.")
         self._overlap = min(int(self.room * OVERLAP), self.room - 1)
-        self._word_by_word = repr(tokenizer.pre_tokenizer) in _WORD_BY_WORD
+        self._word_by_word = _keeps_words_apart(tokenizer)
         self._known: dict[str, int] = {}  # tokens of words met: texts are counted again and again, and have few words
         self.max_length = max_length
         self.on_long = on_long
@@ -84,7 +88,7 @@ class TextTokenizer:
 
     def count(self, texts: list[str]) -> list[int]:
         """How many tokens each text has without special ones and the prompt; `room` of them are one window."""
-        if not self._word_by_word:
+        if not self._word_by_word or any(_BLANK in text for text in texts):
             return self._counted(texts)
         if len(self._known) > MAX_KNOWN_WORDS:
             self._known = {}
@@ -123,6 +127,11 @@ class TextTokenizer:
         starts = range(head, tail - self._overlap, step) if self.on_long == "windows" else [head]
         windows = [ids[:head] + ids[start : min(start + self.room, tail)] + ids[tail:] for start in starts]
         return TokenizedText(windows, 0 if self.on_long == "windows" else len(ids) - self.max_length)
+
+
+def _keeps_words_apart(tokenizer: Tokenizer) -> bool:
+    pre_tokenizer = repr(tokenizer.pre_tokenizer)
+    return pre_tokenizer in _WORD_BY_WORD or (pre_tokenizer == _PIECES and repr(tokenizer.normalizer) == _ONE_BLANK)
 
 
 def _words(text: str) -> list[str]:

@@ -125,12 +125,14 @@ class TestVocabulary:
 
 WORDPIECE = load_tokenizer(find_model("mini-bert").path, 29_794)
 WORDS = load_tokenizer(find_model("mini-lexico").path, find_model("mini-lexico").config.vocab_size)
+PIECES = load_tokenizer(find_model("mini").path / "concepts", 20_000)
 any_text = st.lists(
-    st.text(max_size=8) | st.sampled_from(["[CLS]", "[UNK]x", "guarda-chuva", "x" * 101, "\xa0", "\x1c", "\u200b", " "])
+    st.text(max_size=8)
+    | st.sampled_from(["[CLS]", "[UNK]x", "guarda-chuva", "x" * 101, "\xa0", "\x1c", "\u200b", " ", "▁", "▁x", "\u0301", "´x", "<s>", "ﷺ"])
 ).map(" ".join)
 
 
-@pytest.fixture(scope="module", params=[WORDPIECE, WORDS, *TOKENIZERS.values()], ids=["wordpiece", "words", *TOKENIZERS])
+@pytest.fixture(scope="module", params=[WORDPIECE, WORDS, PIECES, *TOKENIZERS.values()], ids=["wordpiece", "words", "pieces", *TOKENIZERS])
 def twins(request: pytest.FixtureRequest) -> tuple[Tokenizer, Tokenizer]:
     """A tokenizer and a copy for a counter, which changes it; a copy of a large one takes a tenth of a second."""
     return request.param, Tokenizer.from_str(request.param.to_str())
@@ -152,7 +154,7 @@ def test_words_are_what_stands_between_blanks(text: str) -> None:
     assert tokens._words(text) == re.findall(r"[^ \t\r\n]+", text)
 
 
-@pytest.mark.parametrize("tokenizer", [WORDPIECE, WORDS], ids=["wordpiece", "words"])
+@pytest.mark.parametrize("tokenizer", [WORDPIECE, WORDS, PIECES], ids=["wordpiece", "words", "pieces"])
 def test_the_shipped_tokenizers_are_counted_word_by_word(tokenizer: Tokenizer) -> None:
     counter = TextTokenizer(Tokenizer.from_str(tokenizer.to_str()), 40, "windows")
     counter.count(["prazo de recurso", "o recurso"])
