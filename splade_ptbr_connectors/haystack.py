@@ -76,6 +76,8 @@ class SpladeDocumentEmbedder:
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
         """{"documents": copies of the documents, each with its `sparse_embedding`}. Raises ConfigError, TextError."""
+        if not isinstance(documents, list):
+            raise ConfigError(f"documents is {documents!r:.80}: it must be a list of Haystack documents; SpladeTextEmbedder takes a text.")
         vectors = list(self.encoder.encode_documents([self._text(document) for document in documents]))
         embedded = [replace(document, sparse_embedding=_embedding(vector)) for document, vector in zip(documents, vectors, strict=True)]
         return {"documents": embedded}

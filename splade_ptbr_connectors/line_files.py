@@ -19,7 +19,7 @@ from .errors import InputFileError
 
 MAX_LINE_BYTES = 64 * 2**20
 TOO_LONG = f"the line has more than {MAX_LINE_BYTES // 2**20} MiB"
-_UTF8_BOM = b"\xef\xbb\xbf"
+UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
@@ -57,7 +57,7 @@ def opened(name: str, path: Path | None) -> Iterator[IO[bytes]]:
         if packed is not None:
             raise InputFileError(f"{name} is packed as {packed}: unpack it, or pack its text with gzip.")
         stream: Any = stack.enter_context(gzip.GzipFile(fileobj=raw)) if head.startswith(_GZIP) else raw
-        if _peeked(stream).startswith(_UTF16_BOMS):
+        if peeked(stream).startswith(_UTF16_BOMS):
             raise InputFileError(f"{name} is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8.")
         yield stream
 
@@ -74,7 +74,7 @@ def unreadable(name: str, error: Exception) -> InputFileError:
 def first_bytes(stream: IO[bytes], size: int) -> bytes:
     """Up to so many bytes, without a byte order mark; nothing of a damaged file, which is reported with its line when it is read."""
     try:
-        return stream.read(size).removeprefix(_UTF8_BOM)
+        return stream.read(size).removeprefix(UTF8_BOM)
     except (EOFError, OSError, zlib.error):
         return b""
 
@@ -88,7 +88,7 @@ def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     with _line_reader(stream) as (read, end):
         number = 1
         while line := _read(read, number):
-            yield number, line.removeprefix(_UTF8_BOM) if number == 1 else line
+            yield number, line.removeprefix(UTF8_BOM) if number == 1 else line
             while len(line) > MAX_LINE_BYTES and not line.endswith(end):
                 line = _read(read, number)
             number += 1
@@ -96,7 +96,7 @@ def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _read(read: Callable[[int], bytes], number: int) -> bytes:
     try:
-        return read(MAX_LINE_BYTES + len(_UTF8_BOM) + 1)
+        return read(MAX_LINE_BYTES + len(UTF8_BOM) + 1)
     except EOFError as error:
         raise DamagedError(number, "the compressed data ends early (a truncated file)") from error
     except (OSError, zlib.error) as error:
@@ -106,7 +106,7 @@ def _read(read: Callable[[int], bytes], number: int) -> bytes:
 @contextlib.contextmanager
 def _line_reader(stream: IO[bytes]) -> Iterator[tuple[Callable[[int], bytes], bytes]]:
     """What reads a line of at most so many bytes, and how lines end."""
-    if not _ends_in_cr(_peeked(stream)):
+    if not _ends_in_cr(peeked(stream)):
         yield stream.readline, b"\n"
         return
     text = io.TextIOWrapper(stream, encoding="latin-1", newline="\r")  # a character a byte: for its line ends alone
@@ -123,7 +123,7 @@ def _ends_in_cr(head: bytes) -> bool:
     return end is not None and b"\n" not in end.group() and end.end() < len(head)
 
 
-def _peeked(stream: Any) -> bytes:
+def peeked(stream: Any) -> bytes:
     """What is buffered already, or a first part; nothing where it cannot be read, which is reported with its line later."""
     try:
         found: bytes = stream.peek(1)

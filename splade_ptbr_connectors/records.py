@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import RecordError, VectorError
 from .json_values import checked_copy
+from .strict import of_numpy
 from .text import check_text
 from .vectors import SparseVector
 
@@ -222,7 +223,7 @@ def check_doc_id(doc_id: object) -> str:
     """Return a usable document id, or raise RecordError or TextError."""
     if not isinstance(doc_id, str):
         stored = f"; ingest stores this one as {str(doc_id)!r}" if type(doc_id) is int else ""
-        raise RecordError(f"document id {doc_id!r} is {type(doc_id).__name__}: ids are strings{stored}.")
+        raise RecordError(f"document id {doc_id!r} is {type(doc_id).__name__}: ids are strings{stored}{of_numpy(doc_id)}.")
     check_text(doc_id, "document id")
     if not doc_id.strip():
         raise RecordError("document id is blank: give each document an id of its own.")
@@ -244,7 +245,7 @@ def _title(value: object, doc_id: str) -> str:
 def _text(raw: Mapping[str, Any], doc_id: str) -> str:
     value = raw.get("text")
     if value is None:
-        raise RecordError(f'no "text" in the record {doc_id!r}.')
+        raise RecordError(f'no "text" in the record {doc_id!r} (fields: {_names(raw)}).')
     return _checked(value, "text", doc_id)
 
 

@@ -54,6 +54,7 @@ def combine_filters(fixed: Any | None, narrowing: Any | None) -> Any | None:
     return first + second
 
 
+CALL_ARGUMENTS = ("k", "filter", "min_score")  # of LangChain's faces, for one search
 NUMBERS = ("k", "top_k", "similarity_top_k")  # what one face or another calls the number of hits
 
 
@@ -92,15 +93,16 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     payload = dict(hit.payload)
     if payload and content_key not in payload:
         raise ConfigError(f"document {hit.doc_id!r} has no {content_key!r} field: set content_key to one of {', '.join(payload)}.")
-    text = payload.pop(content_key, "")
+    text = payload.pop(content_key, None)
+    text = "" if text is None else str(text)
     payload.pop(NODE_FIELD, None)
     nested = payload.get("metadata")
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}
     metadata.update({name: value for name, value in payload.items() if value != "" or name not in ("title", *metadata)})
     if part := shown_part(hit, content_key, content, neighbours):
         start, end = part
-        return str(text)[start:end], metadata | {"passage_number": hit.passage.number, "passage_start": start, "passage_end": end}
-    return str(text), metadata
+        return text[start:end], metadata | {"passage_number": hit.passage.number, "passage_start": start, "passage_end": end}
+    return text, metadata
 
 
 def shown_part(hit: Hit, content_key: str, content: str, neighbours: int) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from . import line_files
 from .errors import ConfigError, InputFileError
-from .line_files import DamagedError, first_bytes, numbered_lines, opened, unreadable
+from .line_files import UTF8_BOM, DamagedError, first_bytes, numbered_lines, opened, peeked, unreadable
 from .records import ID_FIELDS, shown_names
 
 FORMATS = ("jsonl", "csv", "tsv")
@@ -47,10 +47,10 @@ class Source:
     Attributes:
         name: the path as given, "stdin" for "-".
         path: None for stdin.
-        format: "jsonl", "csv" or "tsv".
+        format: "jsonl", "csv" or "tsv"; None for a stream whose first bytes say it when it is read.
     """
 
-    def __init__(self, name: str, path: Path | None, format: str) -> None:
+    def __init__(self, name: str, path: Path | None, format: str | None) -> None:
         self.name = name
         self.path = path
         self.format = format
@@ -67,15 +67,16 @@ class Source:
         """Raises InputFileError when the file is empty or ends within its compressed data."""
         nothing = True
         with opened(self.name, self.path) as stream:
+            format = self.format or _recognised(peeked(stream)) or "jsonl"
             try:
-                for row in _READERS[self.format](numbered_lines(stream), self.name):
+                for row in _READERS[format](numbered_lines(stream), self.name):
                     nothing = False
                     yield row
             except DamagedError as error:
                 yield Broken(error.line, error.reason)
                 raise InputFileError(f"{self.name}, line {error.line}: {error.reason}; fetch the file again.") from error
         if nothing:
-            raise InputFileError(f"{self.name} holds no records: expected {_EXPECTED[self.format]}.")
+            raise InputFileError(f"{self.name} holds no records: expected {_EXPECTED[format]}.")
 
     def __repr__(self) -> str:
         return f"Source({self.name!r}, format={self.format!r})"
@@ -87,7 +88,7 @@ def open_source(path: str | Path, *, format: str | None = None) -> Source:
     Args:
         path: a file, plain or gzip.
         format: "jsonl", "csv" (commas, semicolons or tabs, with quoting) or "tsv" (tabs, no quoting); by default the
-            extension decides, then the content, and for stdin it is "jsonl".
+            extension decides, then the content.
 
     Raises:
         InputFileError: no such file, a directory, no permission, an empty file, an unknown format.
@@ -95,7 +96,7 @@ def open_source(path: str | Path, *, format: str | None = None) -> Source:
     if format is not None and format not in FORMATS:
         raise ConfigError(f"format is {format!r}: it must be one of {', '.join(FORMATS)}.")
     if str(path) == "-":
-        return Source("stdin", None, format or "jsonl")
+        return Source("stdin", None, format)
     try:
         file = Path(path).expanduser()
     except RuntimeError as error:  # ~somebody
@@ -140,15 +141,21 @@ def _by_extension(file: Path) -> str | None:
 
 
 def _by_content(head: bytes, file: Path) -> str:
-    if head.lstrip().startswith(b"{"):
+    found = _recognised(head)
+    if found is None:
+        raise InputFileError(
+            f"{file} is neither JSONL nor CSV nor TSV, by name and by content: name it .jsonl, .csv or .tsv (in Python, pass format=)."
+        )
+    return found
+
+
+def _recognised(head: bytes) -> str | None:
+    """By the first character, else by what stands between the columns of the first line."""
+    head = head.removeprefix(UTF8_BOM).lstrip(b"\r\n")
+    if head.lstrip().startswith((b"{", b"[")):
         return "jsonl"
-    first = re.split(rb"[\r\n]", head.lstrip(b"\r\n"), maxsplit=1)[0]
-    for mark, format in ((b"\t", "tsv"), (b",", "csv"), (b";", "csv")):
-        if mark in first:
-            return format
-    raise InputFileError(
-        f"{file} is neither JSONL nor CSV nor TSV, by name and by content: name it .jsonl, .csv or .tsv (in Python, pass format=)."
-    )
+    first = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    return next((format for mark, format in ((b"\t", "tsv"), (b",", "csv"), (b";", "csv")) if mark in first), None)
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------

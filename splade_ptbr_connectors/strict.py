@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
 
+_SHOWN_BITS = 128
 _KINDS = {"integer": "an integer", "number": "a finite number", "boolean": "true or false", "string": "a string", "null": "none"}
 
 
@@ -42,13 +43,18 @@ class Strict(BaseModel):
         if wrong["type"] == "extra_forbidden":
             return f"unknown {cls.noun} {name!r}{did_you_mean(name, cls.model_fields)}; known: {', '.join(cls.model_fields) or 'none'}."
         accepted = _accepted(cls.model_json_schema(by_alias=False)["properties"][name])
-        return f"{cls.noun} {name} is {wrong['input']!r:.80}: it must be {accepted}{of_numpy(wrong['input'])}."
+        return f"{cls.noun} {name} is {shown(wrong['input'])}: it must be {accepted}{of_numpy(wrong['input'])}."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What a message adds on an unknown name that is close to a known one."""
     near = difflib.get_close_matches(name, list(known), 1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def shown(value: object) -> str:
+    """A value for a message, short; Python refuses to write out an integer of many thousand digits."""
+    return f"an integer of {value.bit_length():,} bits" if isinstance(value, int) and value.bit_length() > _SHOWN_BITS else f"{value!r:.80}"
 
 
 def of_numpy(value: Any) -> str:

@@ -18,7 +18,9 @@ def check_text(text: object, what: str = "text", *, max_characters: int = MAX_CH
     if not isinstance(text, str):
         raise TextError(f"{what} is {type(text).__name__}: it must be a string.")
     if len(text) > max_characters:
-        raise TextError(f"{what} has {len(text):,} characters: at most {max_characters:,} are accepted; split the document into parts.")
+        raise TextError(
+            f"{what} has {len(text):,} characters: at most {max_characters:,} are accepted; shorten it, or split the document into parts."
+        )
     if text.isascii() and "\0" not in text:  # most ids and names: nothing below can be wrong
         return text
     nul = text.find("\0")

@@ -137,10 +137,14 @@ def log_to_stderr(*, debug: bool) -> None:
 # -- hits and tables ---------------------------------------------------------------------------------------------------
 
 
-def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, lines: int | None = None) -> None:
-    """One block per hit: rank, score, title and id, so many lines of text (0: all), and the words that made it match if they are there."""
+def show_hits(console: Console, hits: Sequence[Mapping[str, Any]], *, lines: int | None = None, otherwise: str | None = None) -> None:
+    """One block per hit: rank, score, title and id, so many lines of text (0: all), and the words that made it match if they are there.
+
+    Args:
+        otherwise: what is said where there are none.
+    """
     if not hits:
-        console.print(INDENT + spoken("hits")["nothing"], style="dim")
+        console.print(INDENT + (otherwise or spoken("hits")["nothing"]), style="dim", markup=False)
     for rank, hit in enumerate(hits, 1):
         _show_heading(console, rank, hit)
         width = min(console.width, TEXT_WIDTH) - len(INDENT)

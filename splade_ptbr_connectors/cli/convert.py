@@ -121,5 +121,5 @@ def _render(document: dict[str, Any], console: Console) -> None:
     if document["pruning"] != "none":
         line += f"; pruned with {document['pruning']}"
     if document["empty"]:
-        line += f"; {counted(document['empty'], 'document')} have no postings left"
+        line += f"; {counted(document['empty'], 'document')} left without a posting"
     console.print(line, markup=False)

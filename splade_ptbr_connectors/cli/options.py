@@ -57,7 +57,7 @@ Settings = Annotated[
 OpenSettings = Annotated[
     list[str] | None,
     typer.Option(
-        "--setting", metavar="NAME=VALUE", help="A setting of the engine to open the store with, e.g. read_only=true; repeatable."
+        "--setting", metavar="NAME=VALUE", help="A setting of the engine to open the store with, e.g. read_only=true of numba:; repeatable."
     ),
 ]
 Passages = Annotated[

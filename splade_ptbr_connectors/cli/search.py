@@ -60,19 +60,20 @@ def search(
         if explain:
             add_words(hits, found, query, opened, vector)
         empty = not hits and opened.count() == 0
+        why = "no_words" if not len(vector) else "nothing" if min_score is None else "below"
         asked = {"query": query, "store": opened.url, "model": opened.encoder.name, "k": k, "best": best}
     document = {**asked, "latency_ms": latency_ms, "hits": hits}
-    emit(document, partial(_render, lines=lines, tenant=tenant, empty=empty), as_json=as_json)
+    emit(document, partial(_render, lines=lines, tenant=tenant, empty=empty, why=why), as_json=as_json)
 
 
-def _render(document: dict[str, Any], console: Console, *, lines: int | None, tenant: str | None, empty: bool) -> None:
+def _render(document: dict[str, Any], console: Console, *, lines: int | None, tenant: str | None, empty: bool, why: str) -> None:
     say, url = spoken("hits"), document["store"]
     if empty:
         options = shlex.join([url, *(() if tenant is None else ("--tenant", tenant))])
         told = say["empty" if tenant is None else "empty_of_tenant"].format(store=url, tenant=tenant, options=options)
         console.print(told, markup=False, soft_wrap=True)
         return
-    show_hits(console, document["hits"], lines=lines)
+    show_hits(console, document["hits"], lines=lines, otherwise=say[why])
     if document["best"] > 1 and any("words" in hit for hit in document["hits"]):
         console.print(say["mean"].format(n=document["best"]), style="dim", markup=False)
     count = len(document["hits"])

@@ -62,7 +62,7 @@ class Concepts:
 
     def tokenize(self, texts: list[str], side: Side) -> list[TokenizedText]:
         """As the network is given them, without windows that hold no known token. Raises TextError, ModelFormatError; see TextTokenizer."""
-        prompt, tokenized = self._prompts[side], self._tokenizers[side].tokenize(texts)
+        prompt, tokenized = self._prompts[side], self._tokenizers[side].tokenize([text if _says(text) else "" for text in texts])
         return [replace(text, windows=[ids for ids in text.windows if self._known(ids) != prompt]) for text in tokenized]
 
     def _known(self, ids: list[int]) -> list[int]:
@@ -74,6 +74,11 @@ class Concepts:
         found = self._passes.vectors(texts, _Headed(self._network(), head), batch_size)
         joined = [_mean(windows, text.windows).prune(max_terms=head.top) for windows, text in zip(found, texts, strict=True)]
         return [SparseVector(vector.term_ids + np.uint32(self._first_term), vector.weights) for vector in joined]
+
+
+def _says(text: str) -> bool:
+    """Whether it has a letter or a digit: punctuation alone is about nothing, and would be a bit like everything."""
+    return any(map(str.isalnum, text))
 
 
 class _Headed:

@@ -130,7 +130,7 @@ def _always(condition: Condition) -> bool | None:
 
 
 def shown_within(conditions: tuple[Condition, ...], within: str) -> tuple[Condition, ...]:
-    """The same, each field sought also within the field `within`; but for those that are named by it, or by a name with an underscore."""
+    """The same, each field sought also within the field `within`, but for those that are named by it."""
     return tuple([_shown_within(condition, within) for condition in conditions])
 
 
@@ -140,4 +140,4 @@ def _shown_within(condition: Condition, within: str) -> Condition:
     if isinstance(condition, And | Or):
         return type(condition)(shown_within(condition.parts, within))
     first = field_path(condition.field)[0].name
-    return condition if first == within or first.startswith("_") else dataclasses.replace(condition, within=within)
+    return condition if first == within else dataclasses.replace(condition, within=within)

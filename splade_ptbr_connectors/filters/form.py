@@ -105,8 +105,10 @@ def _on_field(field: object, wanted: object) -> list[Condition]:
         return [_equals(field, wanted)]
     unknown = [key for key in wanted if key not in KEYS]
     if unknown or not wanted:
-        hint = _did_you_mean(_meant_key(str(unknown[0])) if unknown else [])
-        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{hint}; equal to a value is the value alone, or a list of some"
+        near = _meant_key(str(unknown[0])) if unknown else []
+        accepted = f"use {', '.join(KEYS[:-1])} or {KEYS[-1]}{_did_you_mean(near)}; equal to a value is the value alone, or a list of some"
+        if unknown and not near:
+            accepted += f"; a field within it is named by its path, {f'{field}.{unknown[0]}'!r:.80}"
         raise ConfigError(f"filter on {field!r} has the condition {_shown(wanted)}: {accepted}.")
     conditions = _ranges(field, {key: wanted[key] for key in BOUNDS if key in wanted})
     if "not" in wanted:

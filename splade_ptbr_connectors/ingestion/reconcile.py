@@ -18,6 +18,7 @@ from .seen_ids import SeenIds
 logger = logging.getLogger(__name__)
 QUERY_TERMS = 16
 TOP_K = 10
+OFF_AT_MOST = 0.1  # of a score, where weights that are gone may have widened the steps of the index
 SHOWN = 5
 SEED = 0
 
@@ -142,6 +143,8 @@ def _searched(store: Store, doc_id: str, vectors: list[SparseVector]) -> Verdict
         return Verdict.sound
     score = max(map(query.dot, kept))
     tolerance = max([store.score_tolerance(query, vector) for vector in vectors])
+    if not store.knows_tolerance:
+        tolerance = max(tolerance, OFF_AT_MOST * score)
     hits = store.search(query, TOP_K, with_payload=False)
     mine = next((hit.score for hit in hits if hit.doc_id == doc_id), None)
     if mine is not None:

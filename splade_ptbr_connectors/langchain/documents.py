@@ -48,6 +48,19 @@ class View:
         return Document(id=hit.doc_id, page_content=front + text, metadata=metadata)
 
 
+def check_documents(documents: object) -> list[Document]:
+    """The documents as a list. Raises ConfigError for anything else."""
+    several = isinstance(documents, Iterable) and not isinstance(documents, str | Mapping | Document)
+    found: list[Any] = list(documents) if several else [documents]  # type: ignore[call-overload]
+    wrong = [each for each in found if not (several and isinstance(each, Document))]
+    if wrong:
+        raise ConfigError(
+            f"documents is or holds {wrong[0]!r:.80}: it must be a list of LangChain documents, such as [Document(page_content='...')]; "
+            "add_texts() takes texts."
+        )
+    return found
+
+
 def to_records(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | None, ids: Sequence[str | None] | None) -> list[Record]:
     """Each text with its metadata as a record, all checked; a "title" among the metadata is encoded in front of the text.
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ..filters import parse_filter
 from ..hybrid import Searcher, check_is_model
-from ..retrieval import awords_metadata, check_arguments, check_content, combine_filters, words_metadata
+from ..retrieval import CALL_ARGUMENTS, awords_metadata, check_arguments, check_content, combine_filters, words_metadata
 from ..stores.base import Hit, Store, check_is_store, check_top_k
 from ..stores.fusion import check_fusion
 from ..stores.search import check_best, check_min_score
@@ -152,7 +152,9 @@ class SpladeRetriever(BaseRetriever):
         k: int | None = None,
         filter: Any | None = None,
         min_score: float | None = None,
+        **unknown: Any,
     ) -> list[Document]:
+        check_arguments("invoke()", unknown, CALL_ARGUMENTS)
         return [document for document, _ in self.search_with_scores(query, k, filter, min_score)]
 
     # The base class would drop k and filter of ainvoke(): both methods must name them.
@@ -164,7 +166,9 @@ class SpladeRetriever(BaseRetriever):
         k: int | None = None,
         filter: Any | None = None,
         min_score: float | None = None,
+        **unknown: Any,
     ) -> list[Document]:
+        check_arguments("ainvoke()", unknown, CALL_ARGUMENTS)
         return [document for document, _ in await self.asearch_with_scores(query, k, filter, min_score)]
 
     def _hits(self, query: str, k: int, filter: Any | None, min_score: float | None) -> list[Hit]:

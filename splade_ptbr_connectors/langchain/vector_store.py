@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -16,11 +17,14 @@ from ..errors import ConfigError
 from ..hybrid import Searcher, check_is_model
 from ..ingestion.add import aadd, add
 from ..records import unique
-from ..retrieval import visible_filter
+from ..retrieval import CALL_ARGUMENTS, check_arguments, visible_filter
 from ..stores import open_store
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
+from ..strict import shown
 from .diversity import check_lambda, diverse
-from .documents import View, to_records
+from .documents import View, check_documents, to_records
+
+LARGEST = sys.float_info.max
 
 
 class SpladeVectorStore(VectorStore):
@@ -64,8 +68,8 @@ class SpladeVectorStore(VectorStore):
     ) -> None:
         check_is_store(store)
         check_is_model(dense, Embeddings, "LangChain", "E5Embeddings()")
-        if isinstance(relevance_pivot, bool) or not isinstance(relevance_pivot, int | float) or not 0 < relevance_pivot < float("inf"):
-            raise ConfigError(f"relevance_pivot is {relevance_pivot!r:.80}: it must be a positive number.")
+        if isinstance(relevance_pivot, bool) or not isinstance(relevance_pivot, int | float) or not 0 < relevance_pivot <= LARGEST:
+            raise ConfigError(f"relevance_pivot is {shown(relevance_pivot)}: it must be a positive number.")
         self.store = store
         self.relevance_pivot = relevance_pivot
         self._view = View(content_key, content, neighbours)
@@ -113,6 +117,14 @@ class SpladeVectorStore(VectorStore):
         records = await asyncio.to_thread(to_records, texts, metadatas, ids)
         await aadd(await self._searcher.aembedded(unique(records)), self.store)
         return [record.doc_id for record in records]
+
+    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """add_texts() of documents with their metadata and ids. Raises ConfigError for what is no list of documents."""
+        return super().add_documents(check_documents(documents), **kwargs)
+
+    async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
+        """add_documents() without blocking the event loop."""
+        return await super().aadd_documents(check_documents(documents), **kwargs)
 
     def delete(self, ids: Sequence[str] | None = None) -> bool:  # type: ignore[override]
         """Delete documents by id, as LangChain wants it all of them without ids; ids that are not stored are not an error. Returns True."""
@@ -173,7 +185,9 @@ class SpladeVectorStore(VectorStore):
         """get_by_ids() without blocking the event loop."""
         return _whole(ids, await self.store.aget(ids), self._view)
 
-    def similarity_search(self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None) -> list[Document]:  # type: ignore[override]
+    def similarity_search(
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None, **unknown: Any
+    ) -> list[Document]:
         """The k best documents, in the store's order.
 
         Args:
@@ -181,47 +195,56 @@ class SpladeVectorStore(VectorStore):
             filter: see `splade_ptbr_connectors.filters`; its names are those of `metadata`.
             min_score: documents with a smaller score are left out.
         """
-        return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter, min_score=min_score)]
+        return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter, min_score=min_score, **unknown)]
 
-    async def asimilarity_search(  # type: ignore[override]
-        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
+    async def asimilarity_search(
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None, **unknown: Any
     ) -> list[Document]:
         """similarity_search() without blocking the event loop."""
-        return [document for document, _ in await self.asimilarity_search_with_score(query, k, filter=filter, min_score=min_score)]
+        found = await self.asimilarity_search_with_score(query, k, filter=filter, min_score=min_score, **unknown)
+        return [document for document, _ in found]
 
     def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None, **unknown: Any
     ) -> list[tuple[Document, float]]:
         """similarity_search() with the store's scores: plain dot products, of a hybrid search the fused scores; larger is better."""
+        check_arguments("the search", unknown, CALL_ARGUMENTS)
         return self._scored(self._searcher.hits(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
 
     async def asimilarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None
+        self, query: str, k: int = 4, *, filter: Any | None = None, min_score: float | None = None, **unknown: Any
     ) -> list[tuple[Document, float]]:
         """similarity_search_with_score() without blocking the event loop."""
+        check_arguments("the search", unknown, CALL_ARGUMENTS)
         return self._scored(await self._searcher.ahits(query, check_top_k("k", k), filter=visible_filter(filter), min_score=min_score))
 
-    def max_marginal_relevance_search(  # type: ignore[override]
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None, **unknown: Any
     ) -> list[Document]:
         """Of the `fetch_k` best documents k whose terms are not all alike; see diversity.py. Costs one more read of them from the store.
 
         Args:
             lambda_mult: from 0 (as different as can be) to 1 (by score alone, as similarity_search() gives them).
         """
+        check_arguments("the search", unknown, ("k", "fetch_k", "lambda_mult", "filter"))
         check_top_k("k", k), check_lambda(lambda_mult)
         hits = self._searcher.hits(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = self.store.get([hit.doc_id for hit in hits])
         return [self._view.document(hit) for hit in _diverse(hits, entries, k, lambda_mult)]
 
-    async def amax_marginal_relevance_search(  # type: ignore[override]
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None
+    async def amax_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None, **unknown: Any
     ) -> list[Document]:
         """max_marginal_relevance_search() without blocking the event loop."""
+        check_arguments("the search", unknown, ("k", "fetch_k", "lambda_mult", "filter"))
         check_top_k("k", k), check_lambda(lambda_mult)
         hits = await self._searcher.ahits(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = await self.store.aget([hit.doc_id for hit in hits])
         return [self._view.document(hit) for hit in _diverse(hits, entries, k, lambda_mult)]
+
+    def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+        """There is none by a dense vector. Raises ConfigError."""
+        raise ConfigError("a SpladeVectorStore searches by texts: call similarity_search(query), or store.search() with a SparseVector.")
 
     def __repr__(self) -> str:
         return f"SpladeVectorStore({self.store!r})"

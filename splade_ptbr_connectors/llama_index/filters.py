@@ -31,6 +31,8 @@ def translate_filters(filters: MetadataFilters | Mapping[str, Any] | Any | None)
     """
     if isinstance(filters, MetadataFilter):
         raise ConfigError(f"filters is one MetadataFilter, on {filters.key!r}: put it into a list, MetadataFilters(filters=[...]).")
+    if isinstance(filters, list):
+        raise ConfigError(f"filters is the list {filters!r:.80}: put it into MetadataFilters(filters=[...]).")
     return visible_filter(_combined(filters, 0) if isinstance(filters, MetadataFilters) else filters)
 
 

@@ -25,6 +25,7 @@ from ..records import Record, check_doc_id
 from ..retrieval import combine_filters
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
 from ..stores.entries import parsed
+from ..stores.payloads import NODE_FIELD
 from ..stores.predicates import checked, test_of
 from .dense_embedding import ByLangChainsNames
 from .filters import translate_filters
@@ -124,8 +125,10 @@ class SpladeVectorStore(BasePydanticVectorStore):
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str) -> None:  # type: ignore[override]
-        """Delete the nodes of a document, one that was added whole included; none is not an error."""
+        """Delete the nodes of a document, one that was added whole or by ingest() included; none is not an error."""
         self.store.delete_where({REF_FIELD: check_doc_id(ref_doc_id)})
+        if any(NODE_FIELD not in entry.payload for entry in self.store.get([ref_doc_id]).values()):
+            self.store.delete([ref_doc_id])
 
     async def adelete(self, ref_doc_id: str) -> None:  # type: ignore[override]
         """delete() without blocking the event loop."""
@@ -133,12 +136,16 @@ class SpladeVectorStore(BasePydanticVectorStore):
 
     def delete_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> None:  # type: ignore[override]
         """Delete nodes by id, by filter, or those of these ids that a filter lets pass; ids that are not stored are not an error."""
-        if filters is None and node_ids is not None:
-            self.store.delete(node_ids)
-        elif filters is not None and (node_ids is None or node_ids):
-            self.store.delete_where(_narrowed(filters, {ID_PATH: node_ids}) or {})
-        elif filters is None:
+        if filters is None and node_ids is None:
             raise ConfigError("delete_nodes() was given neither node_ids nor filters: name the nodes to delete, or call clear().")
+        if node_ids is not None:
+            passing = _test_of(filters)
+            self.store.delete([doc_id for doc_id, entry in self.store.get(node_ids).items() if passing(entry.payload)])
+            return
+        conditions = translate_filters(filters)
+        if not conditions:
+            raise ConfigError("delete_nodes() was given filters that let every node pass: name the nodes to delete, or call clear().")
+        self.store.delete_where(conditions)
 
     async def adelete_nodes(  # type: ignore[override]
         self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None

@@ -19,6 +19,7 @@ from ..errors import ConfigError, InputError, SpladeConnectorsError, TextError
 from ..extras import require
 from ..filters import read_filter
 from ..numerals import integer
+from ..retrieval import check_arguments
 from ..stores.base import Store
 from ..stores.entries import ParsedFilter, parsed
 from . import answers
@@ -42,6 +43,7 @@ from .protocol import MAX_REQUEST_BYTES, Protocol  # noqa: E402
 STATIC = Path(__file__).parent / "static"
 WORDS = STATIC / "words.json"  # what the page and its command say, in Portuguese and English
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+PARAMETERS = ("q", "k", "store", "filter")  # of a search
 MOST_CHARACTERS = 10_000  # of a query: a pasted chapter would keep a core for minutes
 GRACE_S = 5  # that requests under way are given when the server ends
 HEADERS = {
@@ -64,6 +66,7 @@ def application(stores: Sequence[Store], host: str = "127.0.0.1") -> Starlette:
         return JSONResponse([answers.about(store) for store in stores])
 
     def search(request: Request) -> JSONResponse:
+        check_arguments("/api/search", request.query_params, PARAMETERS)
         store, query = _chosen(stores, request), request.query_params.get("q", "")
         if len(query) > MOST_CHARACTERS:
             return _as_json(
@@ -138,7 +141,7 @@ def _is_wildcard(host: str) -> bool:
 def _chosen(stores: Sequence[Store], request: Request) -> Store:
     number = _number(request, "store", 0)
     if not 0 <= number < len(stores):
-        raise ConfigError(f"store is {number}: it must be one of 0 to {len(stores) - 1}.")
+        raise ConfigError(f"store is {number}: it must be the number of a store, from 0 to {len(stores) - 1}.")
     return stores[number]
 
 

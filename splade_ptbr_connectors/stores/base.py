@@ -177,7 +177,7 @@ class Store(Handle):
         hits = [] if self._met_passages else (yield Ask("search", search[:4]))
         if self._meets_passages(hits):
             if search.best > 1:
-                hits = yield from by_mean_of_best(search, self.quantized, self.score_tolerance)
+                hits = yield from by_mean_of_best(search, self.quantized, self.score_tolerance, by_score=self.knows_tolerance)
             else:
                 hits = yield Ask("search_passages", search[:5])
         for asked in self._field_names.unknown(search.filter, hits):
@@ -297,6 +297,11 @@ class Store(Handle):
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
         """How far search() may score this document from `query.dot(quantized(vector))`: what adding up and rounding take."""
         return SCORE_TOLERANCE * query.dot(self.quantized(vector))
+
+    @property
+    def knows_tolerance(self) -> bool:
+        """Whether score_tolerance() holds whatever has been deleted; under uint8 an index keeps the range of weights that are gone."""
+        return True
 
     def info(self) -> dict[str, Any]:
         """What `splade-ptbr doctor` says about the store: engine, version, settings, what it lacks. JSON values, no secrets.

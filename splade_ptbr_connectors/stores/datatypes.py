@@ -35,7 +35,7 @@ def score_tolerance(query: SparseVector, vector: SparseVector, datatype: str, la
 
     Rounding to the nearest of 256 steps is off by half a step, (largest - smallest) / 510. Allowed is a whole step of the
     largest weight, since the index keeps the range that it was built with: documents deleted since may have had weights of up
-    to twice the largest that is left.
+    to twice the largest that is left. Those of larger ones leave scores further off, until the index is built anew.
 
     Args:
         largest_weights: the largest weight in the collection of each of these terms; asked only under uint8.

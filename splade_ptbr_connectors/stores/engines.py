@@ -72,6 +72,8 @@ def _scheme(url: object) -> str:
     scheme, shown = without_login(scheme), without_login(url)  # a password may stand anywhere in what is not a URL
     if not colon or os.sep in scheme:
         raise ConfigError(f"store URL {shown!r} has no scheme: write it as 'edge:{shown}' (known schemes: {known}).")
+    if scheme in ("http", "https"):
+        raise ConfigError(f"store URL {shown!r} does not say its engine: write it as 'qdrant+{shown}' or 'opensearch+{shown}'.")
     near = difflib.get_close_matches(scheme, ENGINES, 1)
     hint = f" (did you mean {near[0] + ':'!r}?)" if near else ""
     raise ConfigError(f"unknown store scheme {scheme + ':'!r}{hint}; known schemes: {known}.")

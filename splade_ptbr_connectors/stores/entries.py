@@ -12,7 +12,7 @@ from ..errors import ConfigError, RecordError, VectorError
 from ..filters import Condition, parse_filter
 from ..records import check_doc_id
 from ..splitting import Passage
-from ..strict import of_numpy
+from ..strict import of_numpy, shown
 from ..text import MAX_CHARACTERS, check_text
 from ..validation import Natural, check
 from ..vectors import SparseVector
@@ -256,7 +256,7 @@ def check_prefetch(top_k: int, prefetch: int | None) -> int:
 def check_top_k(name: str, value: object) -> int:
     """Return `value` if a store can be asked for so many hits, else raise ConfigError; `name` is what the caller calls it."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
-        raise ConfigError(f"{name} is {value!r}: it must be an integer from 1 to {MAX_TOP_K:,}{of_numpy(value)}.")
+        raise ConfigError(f"{name} is {shown(value)}: it must be an integer from 1 to {MAX_TOP_K:,}{of_numpy(value)}.")
     return value
 
 

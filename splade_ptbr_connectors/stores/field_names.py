@@ -15,10 +15,11 @@ from ..errors import StoreError
 from ..filters import And, AnyOf, Condition, Exists, Not, Or, Period, Range, field_path, leaves
 from ..filters.dates import EARLIEST, LATEST
 from .entries import EngineFilter, Hit, ParsedFilter
+from .payloads import NODE_FIELD
 from .predicates import test_of
 
 logger = logging.getLogger(__name__)
-OWN_FIELDS = ("ref_doc_id",)  # what the faces of frameworks filter by themselves; so are names with an underscore
+OWN_FIELDS = ("ref_doc_id", NODE_FIELD)  # what the faces of frameworks filter by themselves
 MAX_QUESTIONS = 100  # a program that makes names up, such as "readers.ana", is not followed further
 MAX_AT_ONCE = 4  # of one search, which waits for them
 
@@ -116,7 +117,7 @@ class FieldNames:
 def _questions(leaf: AnyOf | Range | Period | Exists) -> tuple[Question, ...]:
     """Whether the field is there, and then whether it has values of the kind that it is compared with."""
     first = field_path(leaf.field)[0].name
-    if first in OWN_FIELDS or first.startswith("_"):
+    if first in OWN_FIELDS:
         return ()
     there, kinds = Question(leaf.field, leaf.within), _kinds(leaf)
     return (there, there._replace(kind=kinds.pop())) if len(kinds) == 1 else (there,)

@@ -23,6 +23,11 @@ class WeightedSum(NamedTuple):
 
     dense_weight: float = DENSE_WEIGHT
 
+    @property
+    def largest(self) -> float:
+        """A score that no document exceeds."""
+        return 1.0
+
     def parts(self, sparse: Sequence[float], dense: Sequence[float], depth: int) -> list[float]:
         """What every hit adds to the score of its document: those of the sparse search, then those of the dense one.
 
@@ -39,6 +44,11 @@ class ReciprocalRanks(NamedTuple):
     """score = sum of 1 / (k + rank), ranks from 1 (Cormack, Clarke and Büttcher 2009)."""
 
     k: int
+
+    @property
+    def largest(self) -> float:
+        """As of WeightedSum."""
+        return 2 / (self.k + 1)
 
     def parts(self, sparse: Sequence[float], dense: Sequence[float], depth: int) -> list[float]:
         """As of WeightedSum."""

@@ -22,20 +22,21 @@ Quantize = Callable[[SparseVector], SparseVector]
 Tolerance = Callable[[SparseVector, SparseVector], float]
 
 
-def by_mean_of_best(search: Search, quantized: Quantize, tolerance: Tolerance) -> Asking[list[Hit]]:
+def by_mean_of_best(search: Search, quantized: Quantize, tolerance: Tolerance, *, by_score: bool) -> Asking[list[Hit]]:
     """The top_k documents by the mean of their `search.best` best passages that share a term with the query, ties by document id.
 
     The scores are those of the vectors as the engine keeps them: dot products in float64, whatever it adds up in itself.
 
     Args:
         quantized, tolerance: Store.quantized() and Store.score_tolerance().
+        by_score: the tolerance holds, so that a document with another score is another document.
 
     Raises:
         ConfigError: documents of tenants are found and cannot be read, since the store was opened for none.
     """
     always = set[str]()
     for attempt in range(ATTEMPTS):
-        ranked, other = yield from _ranked(search, quantized, tolerance)
+        ranked, other = yield from _ranked(search, quantized, tolerance, by_score)
         always = always & other if attempt else other
         if not always:
             return ranked
@@ -45,7 +46,7 @@ def by_mean_of_best(search: Search, quantized: Quantize, tolerance: Tolerance) -
     )
 
 
-def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance) -> Asking[tuple[list[Hit], set[str]]]:
+def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance, by_score: bool) -> Asking[tuple[list[Hit], set[str]]]:
     """The documents as they are read, and ids of those that the search has found otherwise: replaced or deleted since, or of a tenant."""
     ranked, seen, other, depth, slack = list[Hit](), set[str](), set[str](), 2 * search.top_k, 0.0
     while True:
@@ -63,9 +64,10 @@ def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance) -> Asking
             other |= set(doc_ids) - entries.keys()
             for entry in entries.values():
                 read, best, vector = _scored(entry, search, quantized)
-                slack = max(slack, off := tolerance(search.query, vector))
-                if abs(best - fresh[entry.doc_id]) > off:
+                off, allowed = abs(best - fresh[entry.doc_id]), tolerance(search.query, vector)
+                if by_score and off > allowed:
                     other.add(entry.doc_id)
+                slack = max(slack, allowed if by_score else max(allowed, off))
                 if read.score:
                     ranked.append(read)
             ranked = sorted(ranked, key=lambda hit: (-hit.score, hit.doc_id))[: search.top_k]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from ..errors import ConfigError
-from ..strict import of_numpy
+from ..strict import of_numpy, shown
 from ..validation import check
 from ..vectors import SparseVector
 from .entries import Filter, Hit, HybridSearch, ParsedFilter, Search, check_dense, check_prefetch, check_top_k, parsed
@@ -19,6 +19,7 @@ from .passages import TEXT_FIELD, asks_for_text
 if TYPE_CHECKING:
     from ..encoding.protocol import Encoder
 
+LARGEST = sys.float_info.max
 Best = Annotated[int, Field(ge=1, le=100, strict=True)]
 
 
@@ -59,6 +60,11 @@ def checked_hybrid(
     """The same of a hybrid search."""
     sparse = checked_search(encoder, query, top_k, filter, min_score)
     depth, fusion = check_prefetch(top_k, prefetch), check_fusion(dense_weight, rrf_k)
+    if min_score is not None and min_score > fusion.largest:
+        raise ConfigError(
+            f"min_score is {min_score!r}: no score of this hybrid search is above {fusion.largest:.3g}; give less. "
+            "Those of a sparse search are dot products, and go further."
+        )
     return HybridSearch(sparse.query, check_dense(dense), top_k, depth, fusion, sparse.filter)
 
 
@@ -81,8 +87,8 @@ def check_min_score(min_score: object) -> None:
     """Raise ConfigError for what no score can be compared with."""
     if min_score is None:
         return
-    if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not math.isfinite(min_score):
-        raise ConfigError(f"min_score is {min_score!r:.80}: it must be a finite number, or None for no limit{of_numpy(min_score)}.")
+    if isinstance(min_score, bool) or not isinstance(min_score, int | float) or not -LARGEST <= min_score <= LARGEST:
+        raise ConfigError(f"min_score is {shown(min_score)}: it must be a finite number, or None for no limit{of_numpy(min_score)}.")
 
 
 def at_least(hits: list[Hit], min_score: float | None) -> list[Hit]:

@@ -31,8 +31,19 @@ SAME_IN_THE_SHELL = {
     "name", "value", "file", "folder",  # "name=value" and the like
     *EdgeSettings.model_fields, *QdrantSettings.model_fields, *OpenSearchSettings.model_fields,  # --setting NAME=VALUE
 }  # fmt: skip
-NOT_IN_MESSAGES = {"pattern", "behavior", "invert", "fingerprint"}  # of a tokenizer, of repr()
-NOT_OF_A_COMMAND = {"queries_from", "format", "filters"}  # the benchmarks' own; said to be of Python where it stands; LlamaIndex's
+NOT_IN_MESSAGES = {
+    "pattern",
+    "behavior",
+    "invert",
+    "fingerprint",
+    "normalizers",
+    "content",
+    "strip_left",
+    "strip_right",
+    "prepend_scheme",
+    "split",
+}  # of a tokenizer, of repr()
+NOT_OF_A_COMMAND = {"queries_from", "format", "filters", "page_content"}  # the benchmarks' own; of Python; LlamaIndex's; LangChain's
 KEYWORD = re.compile(r"(?<![\w.?&{])([a-z_]+)=(?!=)")
 
 

@@ -58,6 +58,8 @@ def test_filters_and_nothing_found(cli: Command, filled: str) -> None:
     hits = cli("search", "gripe e", "--store", filled, "--filter", '{"metadata.subject": "culinária"}', "--json").json["hits"]
     assert hits == []
     assert "no document shares a term" in cli("search", "desconhecida", "--store", filled).out
+    assert "has the score that --min-score asks for" in cli("search", "gripe", "--store", filled, "--min-score", 500).out
+    assert "no word that the model knows" in cli("search", "", "--store", filled).out
     assert cli("search", "", "--store", filled, "--json").json["hits"] == []
 
 

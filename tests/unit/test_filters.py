@@ -89,6 +89,7 @@ def test_meaning(filter: dict[str, Any], conditions: tuple[Any, ...]) -> None:
         ({"$nor": [{"a": 1}]}, "filters are combined by $and, $or and $not"),
         ({"a": {"gtee": 1}}, "did you mean 'gte'"),
         ({"a": {">=": 1}}, "did you mean 'gte'"),
+        ({"metadata": {"orgao": "MS"}}, "a field within it is named by its path, 'metadata.orgao'"),
         ({"a": {"$ne": 1}}, "did you mean 'not'"),
         ({"and": [{"a": 1}]}, "did you mean '$and'"),
         ({"OR": [{"a": 1}]}, "did you mean '$or'"),

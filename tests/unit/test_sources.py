@@ -272,6 +272,11 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(source) == [Row(1, {"_id": "1"})]
     feed(gzip.compress(b"id\ttext\n1\ta\n"))
     assert list(open_source("-", format="tsv")) == [Row(2, {"id": "1", "text": "a"})]
+    for content in (b"id,text\n1,a\n", b"\xef\xbb\xbfid;text\n1;a\n", gzip.compress(b"id\ttext\n1\ta\n")):  # by what it begins with
+        feed(content)
+        assert list(open_source("-")) == [Row(2, {"id": "1", "text": "a"})]
+    feed(b'["1", {"7": 0.5}]\n')  # an entry
+    assert list(open_source("-")) == [Row(1, ["1", {"7": 0.5}])]
     feed(b"")
     with pytest.raises(InputFileError, match="stdin holds no records"):
         list(open_source("-"))

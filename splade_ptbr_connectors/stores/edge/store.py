@@ -127,6 +127,10 @@ class EdgeStore(Store):
     def quantized(self, vector: SparseVector) -> SparseVector:
         return datatypes.quantized(vector, self.settings.datatype)
 
+    @property
+    def knows_tolerance(self) -> bool:
+        return self.settings.datatype != "uint8"
+
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
         return datatypes.score_tolerance(query, vector, self.settings.datatype, self._largest_weights)
 

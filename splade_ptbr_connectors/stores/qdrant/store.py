@@ -114,6 +114,10 @@ class QdrantStore(RemoteStore[Writes]):
     def quantized(self, vector: SparseVector) -> SparseVector:
         return datatypes.quantized(vector, self.settings.datatype)
 
+    @property
+    def knows_tolerance(self) -> bool:
+        return self.settings.datatype != "uint8"
+
     def score_tolerance(self, query: SparseVector, vector: SparseVector) -> float:
         def largest(term_ids: list[int]) -> list[float]:
             return self._run(self._operations.largest_weights(term_ids))

@@ -83,7 +83,7 @@ def test_a_long_text_has_the_mean_concepts_of_its_windows(tmp_path: Path) -> Non
     assert split(encoder.encode_document(start + end).to_dict())[1] == pytest.approx(wanted, rel=1e-4)
 
 
-@pytest.mark.parametrize("unknown", ["\U0001f600", "\u200b", "\U0001f600 \U0001f600 \x01", "\U0001f600 " * 200])
+@pytest.mark.parametrize("unknown", ["?!", "... --- ...", "\U0001f600", "\u200b", "\U0001f600 \U0001f600 \x01", "\U0001f600 " * 200])
 def test_a_text_without_a_known_token_has_no_concepts(encoder: SpladeEncoder, unknown: str) -> None:
     assert len(encoder.encode_query(unknown)) == len(encoder.encode_document(unknown)) == 0
     assert split(encoder.encode_document(f"noite {unknown}").to_dict())[1]

@@ -327,7 +327,7 @@ def test_progress_hook_and_bar(store: Store, capsys: pytest.CaptureFixture[str])
 def test_report_as_json(store: Store) -> None:
     report = ingest([*documents(3), {"_id": "x"}], store)
     content = json.loads(json.dumps(report.to_dict()))
-    assert content["reasons"] == {'no "text" in the record ….': 1}
+    assert content["reasons"] == {'no "text" in the record … (fields: _id).': 1}
     assert content["documents_per_second"] > 0
 
 

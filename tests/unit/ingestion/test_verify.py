@@ -50,7 +50,7 @@ def test_each_kind_of_difference_is_named(store: Store) -> None:
     assert (report.missing.first, report.extra.first, sorted(report.changed.first)) == (["d7", "d8"], ["extra"], ["d11", "d9"])
     assert _counts(report) == {"missing": 2, "extra": 1, "changed": 2}
     assert (report.records, report.documents, report.rejected) == (100, 99, 2)
-    assert report.reasons == {'no "text" in the record ….': 1, "duplicate _id …, first on line ….": 1}
+    assert report.reasons == {'no "text" in the record … (fields: _id).': 1, "duplicate _id …, first on line ….": 1}
     content = json.loads(json.dumps(report.to_dict()))
     assert content["ok"] is False and content["missing"] == {"count": 2, "first": ["d7", "d8"]}
 

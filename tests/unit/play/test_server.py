@@ -95,6 +95,7 @@ def test_the_name_that_is_listened_on_is_answered(store: MemoryStore) -> None:
         ({"q": "a", "k": "0"}, "ConfigError", "1 to 10,000"),
         ({"q": "a", "k": "dez"}, "ConfigError", "'dez'"),
         ({"q": "a", "k": "1" * 3000}, "ConfigError", "whole number"),
+        ({"q": "a", "top_k": "3"}, "ConfigError", "unknown argument 'top_k' of /api/search (did you mean 'k'?)"),
         ({"q": "a", "store": "1"}, "ConfigError", "store is 1"),
         ({"q": "a", "store": "-1"}, "ConfigError", "store is -1"),
     ],

@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
 from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.hits import hit_to_dict
 from splade_ptbr_connectors.langchain import SpladeRetriever, SpladeVectorStore
 from splade_ptbr_connectors.llama_index import SpladeRetriever as LlamaIndexRetriever
 from splade_ptbr_connectors.llama_index import SpladeVectorStore as LlamaIndexVectorStore
@@ -21,6 +22,7 @@ from splade_ptbr_connectors.stores import open_store
 from splade_ptbr_connectors.stores.base import Store
 from tests.support.encoders import HashingEncoder
 from tests.support.qdrant_server import stand_in
+from tests.support.stores import MemoryStore
 
 from .conftest import QUERIES, make_store
 
@@ -78,3 +80,12 @@ def test_an_unknown_argument_is_one_line_that_names_the_one_that_is_meant(face: 
     hint = "" if meant is None else f" (did you mean {meant!r}?)"
     assert str(refused.value).startswith(f"unknown argument {argument!r} of SpladeRetriever{hint}; known: ")
     assert "\n" not in str(refused.value)
+
+
+def test_a_title_or_text_of_null_is_shown_as_none_at_all() -> None:
+    store = MemoryStore(HashingEncoder())
+    store.upsert_vectors([("1", store.encoder.encode_query("prazo"), {"title": None, "text": None, "year": 2024})])
+    [document] = SpladeRetriever(store=store, title=True).invoke("prazo")
+    [found] = LlamaIndexRetriever(store).retrieve("prazo")
+    shown = hit_to_dict(store.search("prazo")[0])
+    assert (document.page_content, found.node.get_content(), shown["title"], shown["text"]) == ("", "", "", "")

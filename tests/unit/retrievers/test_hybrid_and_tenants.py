@@ -48,6 +48,15 @@ async def test_langchain_asks_the_store_for_a_hybrid_search_with_its_settings() 
     assert dense.calls[:2] == ["embed_query", "aembed_query"]
 
 
+def test_a_score_that_no_document_can_have_is_refused() -> None:
+    store, dense = Recording(), LetterEmbeddings()
+    for fused, above, most in (({}, 1.01, "1"), ({"rrf_k": 60}, 0.04, "0.0328"), ({"rrf_k": 1}, 5.0, "1")):
+        with pytest.raises(ConfigError, match=f"min_score is {above}: no score of this hybrid search is above {most};"):
+            LangChainRetriever(store=store, dense=dense, min_score=above, **fused).invoke("café")  # type: ignore[arg-type]
+    assert len(LangChainRetriever(store=store, dense=dense, min_score=0.5).invoke("café")) == 1
+    assert LangChainRetriever(store=store, dense=dense, min_score=1).invoke("café") == []
+
+
 async def test_llama_index_asks_the_store_for_a_hybrid_search_with_its_settings() -> None:
     store = Recording()
     retriever = LlamaIndexRetriever(store, 2, dense=LetterEmbedding(), prefetch=7, rrf_k=11)

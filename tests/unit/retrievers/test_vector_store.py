@@ -222,7 +222,8 @@ async def test_texts_that_the_encoder_refuses_are_named_and_the_others_are_store
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"content": "page"}, {"neighbours": -1}, *({"relevance_pivot": pivot} for pivot in (0, True, float("inf")))]
+    "arguments",
+    [{"content": "page"}, {"neighbours": -1}, *({"relevance_pivot": pivot} for pivot in (0, True, float("inf"), 10**400, 10**5000))],
 )
 def test_bad_settings_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(arguments))):
@@ -242,6 +243,26 @@ async def test_bad_arguments_of_a_search_are_refused(how: str, bad: dict[str, An
         getattr(vectors, how)("prazo", **bad)
     with pytest.raises(ConfigError, match=f"{next(iter(bad))} is"):
         await getattr(vectors, f"a{how}")("prazo", **bad)
+
+
+@pytest.mark.parametrize("how", ["similarity_search", "similarity_search_with_score", "max_marginal_relevance_search"])
+async def test_unknown_arguments_of_a_search_are_named(how: str) -> None:
+    vectors = SpladeVectorStore(make_store())
+    with pytest.raises(ConfigError, match=r"unknown argument 'filters' of the search \(did you mean 'filter'\?\)"):
+        getattr(vectors, how)("prazo", filters={})
+    with pytest.raises(ConfigError, match=r"unknown argument 'top_k' of the search \(did you mean 'k'\?\)"):
+        await getattr(vectors, f"a{how}")("prazo", top_k=3)
+    with pytest.raises(ConfigError, match="searches by texts"):
+        vectors.similarity_search_by_vector([0.5])
+
+
+@pytest.mark.parametrize("given", [[{"page_content": "x"}], ["x"], "x", Document(page_content="x"), None])
+async def test_what_is_no_list_of_documents_is_told(given: Any) -> None:
+    vectors = SpladeVectorStore(MemoryStore(HashingEncoder()))
+    with pytest.raises(ConfigError, match="must be a list of LangChain documents"):
+        vectors.add_documents(given)
+    with pytest.raises(ConfigError, match="must be a list of LangChain documents"):
+        await vectors.aadd_documents(given)
 
 
 # -- ways of searching -------------------------------------------------------------------------------------------------
@@ -275,7 +296,7 @@ async def test_as_a_retriever_it_takes_settings_and_a_call_may_change_them() -> 
     expected = SpladeRetriever(store=store, k=12, filter={"metadata.subject": "saúde"}).invoke("vacina bolo café")
     assert len(expected) > 2 and retriever.invoke("vacina bolo café") == expected[:2]
     assert retriever.invoke("vacina bolo café", k=3) == await retriever.ainvoke("vacina bolo café", k=3) == expected[:3]
-    with pytest.raises(TypeError, match="top_k"):
+    with pytest.raises(ConfigError, match="top_k"):
         retriever.invoke("vacina", top_k=3)
 
 

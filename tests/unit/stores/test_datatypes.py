@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from splade_ptbr_connectors import errors
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores import datatypes, open_store
-from splade_ptbr_connectors.stores.base import SCORE_TOLERANCE, Hit
+from splade_ptbr_connectors.stores.base import SCORE_TOLERANCE, Entry, EntryPassage, Hit
 from splade_ptbr_connectors.stores.edge import EdgeStore
 from splade_ptbr_connectors.stores.edge.settings import DATATYPES as EDGE_DATATYPES
 from splade_ptbr_connectors.stores.edge.settings import VECTOR, EdgeSettings
@@ -95,6 +95,28 @@ def test_deleted_documents_may_have_widened_the_range(tmp_path: Path) -> None:
         for query in list(documents.values())[:20]:
             for hit in store.search(query, 100):
                 assert abs(hit.score - query.dot(documents[hit.doc_id])) <= store.score_tolerance(query, documents[hit.doc_id])
+
+
+def test_heavier_ones_that_are_gone_leave_an_index_that_is_searched_and_loaded(tmp_path: Path) -> None:
+    """Their weights were more than twice the largest that is left: scores are further off than the tolerance, and nothing else is wrong."""
+    documents = collection()
+    entries = [
+        Entry(doc_id, vector, {"text": "ab"}, passages=(EntryPassage(0, 0, 1, vector), EntryPassage(1, 1, 2, documents[f"d{n // 2}"])))
+        for n, (doc_id, vector) in enumerate(documents.items())
+    ]
+    heavy = {"heavy": SparseVector(range(VOCABULARY), [12.0] * VOCABULARY)}
+    with opened(tmp_path, "uint8") as store:
+        ingest([*entries, *heavy.items()], store, vectors=True)
+        store.delete(heavy)
+        query = SparseVector(range(VOCABULARY), [1.0] * VOCABULARY)
+        off = [abs(hit.score - query.dot(store.get([hit.doc_id])[hit.doc_id].vectors[hit.passage.number])) for hit in store.search(query)]
+        assert max(off) > 0  # else the index was not built
+        for doc_id in list(documents)[:20]:
+            single = SparseVector(documents[doc_id].term_ids[:1], [1.0])
+            scores = {entry.doc_id: [score for score in map(single.dot, entry.vectors) if score > 0] for entry in entries}
+            hits = store.search(single, 5, best=2)
+            assert len(hits) == 5 and all(hit.score == pytest.approx(np.mean(scores[hit.doc_id])) for hit in hits)
+        assert ingest([("new", documents["d1"])], store, vectors=True).written == 1
 
 
 @pytest.mark.parametrize("tenant", [None, "A"])

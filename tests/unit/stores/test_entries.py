@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from splade_ptbr_connectors.errors import InputError, RecordError, VectorError
+from splade_ptbr_connectors.errors import ConfigError, InputError, RecordError, VectorError
 from splade_ptbr_connectors.ingestion.engine import ingest
 from splade_ptbr_connectors.stores.base import CheckedEntry, Entry, EntryPassage, Hit, Place
 from splade_ptbr_connectors.vectors import SparseVector
@@ -77,6 +77,19 @@ def test_an_integer_is_told_under_which_id_it_is_stored() -> None:
     store = MemoryStore(HashingEncoder())
     with pytest.raises(RecordError, match="ids are strings; ingest stores this one as '1'"):
         store.get([1])  # type: ignore[list-item]
+
+
+def test_numbers_too_long_to_be_written_out_are_refused_as_others_are() -> None:
+    store = MemoryStore(HashingEncoder())
+    for arguments in (
+        {"top_k": 10**5000},
+        {"best": 10**5000},
+        {"min_score": 10**5000},
+        {"min_score": 10**400},
+        {"min_score": float("nan")},
+    ):
+        with pytest.raises(ConfigError, match=next(iter(arguments))):
+            store.search("prazo", **arguments)  # type: ignore[arg-type]
 
 
 def test_a_hit_is_printed_in_one_short_line() -> None:

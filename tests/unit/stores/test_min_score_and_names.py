@@ -148,6 +148,9 @@ def test_a_name_that_frameworks_show_is_known_wherever_it_lies(store: Store, cap
     fill(store)
     assert warned(store, caplog, shown_within(parse_filter({"year": 99, "n": 99}), "metadata")) == 0
     assert warned(store, caplog, shown_within(parse_filter({"yeer": 1}), "metadata")) == 1
+    assert warned(store, caplog, shown_within(parse_filter({"_yeer": 1}), "metadata")) == 1
+    store.upsert_vectors([("_s", QUERY, {"metadata": {"_source": "a.pdf"}})])
+    assert [hit.doc_id for hit in store.search(QUERY, filter=shown_within(parse_filter({"_source": "a.pdf"}), "metadata"))] == ["_s"]
     assert [hit.doc_id for hit in store.search(QUERY, filter=shown_within(parse_filter({"year": 3}), "metadata"))] == ["d3"]
 
 

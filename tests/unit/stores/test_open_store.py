@@ -26,6 +26,7 @@ VECTOR = SparseVector([1], [1.0])
         ("./index", "write it as 'edge:./index'"),
         ("index", "write it as 'edge:index'"),
         ("egde:index", "did you mean 'edge:'"),
+        ("http://host:6333/leis", "does not say its engine: write it as 'qdrant"),
         ("mysql://user:secret@host/x", "unknown store scheme 'mysql:'; known schemes: edge:"),
         ("qdrant//user:secret?x@host/c", "has no scheme"),
         ("opensearch+http//user:secret?x%40host/c", "has no scheme|colon"),
