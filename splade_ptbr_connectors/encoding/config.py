@@ -104,12 +104,16 @@ class LexicalSettings(ModelFile):
 
 
 class WordSettings(ModelFile):
-    """Documents without a network: words.py. `average_length` is in terms; the tensor `terms` [V] of `file` says which a token has."""
+    """Documents without a network: words.py. `average_length` is in terms; the tensor `terms` [V] of `file` says which a token has.
+
+    With `inflections` an unknown form of a known word has its term: inflections.py.
+    """
 
     file: str = "words.safetensors"
     k1: float = Field(0.9, gt=0)
     b: float = Field(0.6, ge=0, le=1)
     average_length: float = Field(gt=0)
+    inflections: bool = False
 
 
 class ConceptSettings(ModelFile):
@@ -203,6 +207,8 @@ class EncoderConfig(ModelFile):
         for channel in ("words", "concepts"):
             if values[channel] is None:
                 del values[channel]
+        if self.words and not self.words.inflections:
+            del values["words"]["inflections"]
         if self.query.onnx is None:
             del values["query"]["onnx"]
         for graph in (values["onnx"], values["query"].get("onnx"), values.get("concepts", {}).get("onnx")):

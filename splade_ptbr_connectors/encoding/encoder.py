@@ -204,9 +204,9 @@ class SpladeEncoder:
         """(term id, start, end) of every token of a text that has a term, in characters of the text as it was given. Raises TextError."""
         places, words = self._rule.places(text), self._without_network.get("document")
         found = self._tokenizers["document"].pieces(self._rule.apply(text))
-        terms = words.term_of if isinstance(words, Words) else int
-        pieces = [(terms(token), places[start][0], places[end - 1][1]) for token, start, end in found if start < end]
-        return [piece for piece in pieces if piece[0] >= 0]
+        if isinstance(words, Words):
+            found = words.pieces(found)
+        return [(term, places[start][0], places[end - 1][1]) for term, start, end in found if start < end and term >= 0]
 
     def added_by(self, term_id: int) -> Addition:
         """What gives this term to a query without a word that has it: the thesaurus, the concepts, or the network of other models."""
@@ -342,7 +342,7 @@ class _WithoutNetwork(Protocol):
 
 def _without_network(folder: ModelFolder, vocabulary: Tokenizer) -> dict[Side, _WithoutNetwork]:
     """What encodes the sides that need no network."""
-    words = Words.read(folder, folder.config.words) if folder.config.words else None
+    words = Words.read(folder, folder.config.words, vocabulary) if folder.config.words else None
     sides: dict[Side, _WithoutNetwork] = {"document": words} if words else {}
     if folder.config.query.kind == "table":
         sides["query"] = QueryTable.read(folder, vocabulary, words)

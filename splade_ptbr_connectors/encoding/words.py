@@ -6,6 +6,7 @@ The table of terms is computed when the model is made (folded stems of whole wor
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,12 @@ from ..errors import ModelFormatError
 from ..vectors import SparseVector
 from .config import WordSettings
 from .folder import ModelFolder
+from .inflections import Inflections
 from .tensors import read_tensors
 from .tokens import TokenizedText
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TermIds = NDArray[np.int64]
 
@@ -27,28 +32,33 @@ class Words:
 
     Args:
         terms: [V] the term of each token, -1 for none.
+        tokenizer: for settings with inflections.
     """
 
-    def __init__(self, terms: NDArray[np.int32], settings: WordSettings) -> None:
+    def __init__(self, terms: NDArray[np.int32], settings: WordSettings, tokenizer: Tokenizer | None = None) -> None:
         self._terms = terms.astype(np.int64)
         self._settings = settings
+        self._inflections = Inflections(tokenizer, self._terms) if settings.inflections and tokenizer else None
 
     @classmethod
-    def read(cls, folder: ModelFolder, settings: WordSettings) -> Words:
+    def read(cls, folder: ModelFolder, settings: WordSettings, tokenizer: Tokenizer) -> Words:
         """Read a folder's table of terms. Raises ModelFormatError."""
         path, size, end = folder.path / settings.file, folder.config.vocab_size, folder.config.word_terms
         terms = read_tensors(path).get("terms")
         if terms is None or terms.shape != (size,) or terms.dtype.kind != "i" or terms.min(initial=0) < -1 or terms.max(initial=0) >= end:
             raise ModelFormatError(f"{path} must hold one tensor 'terms' of {size:,} whole numbers from -1 to {end - 1:,}.")
-        return cls(terms, settings)
+        return cls(terms, settings, tokenizer)
 
-    def term_of(self, token_id: int) -> int:
-        """The term of a token, -1 for none."""
-        return int(self._terms[token_id])
+    def pieces(self, found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+        """The (token, start, end) of a text as (term, start, end); the term is -1 for none."""
+        if self._inflections:
+            return self._inflections.pieces(found)
+        return [(int(self._terms[token]), start, end) for token, start, end in found]
 
     def terms(self, token_ids: list[int]) -> TermIds:
         """The terms of a text in its order; tokens without one are left out."""
-        terms = self._terms[np.asarray(token_ids, np.int64)]
+        ids = np.asarray(token_ids, np.int64)
+        terms = self._inflections.terms(ids) if self._inflections else self._terms[ids]
         return terms[terms >= 0]
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:

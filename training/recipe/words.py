@@ -44,6 +44,8 @@ class WordsModel(Section):
     b: Number = 0.6
     average_length: Positive = 110.0
     """In terms, stop words left out."""
+    inflections: bool = True
+    """An unknown form of a known word has its term."""
     max_terms_query: Count = 40
     min_weight_query: NotNegative = 0.2
 

@@ -21,7 +21,7 @@ from splade_ptbr_connectors.evaluation.qrels import Qrels
 from splade_ptbr_connectors.sources import Broken, open_source
 from training.data.held_out import split_train
 from training.data.vocabulary import read_vocabulary
-from training.recipe.words import WordsData, WordsRecipe
+from training.recipe.words import WordsData, WordsModel, WordsRecipe
 from training.words.counts import as_int8, idf, read_paragraphs, term_matrix, word_vectors
 from training.words.thesaurus import Line, build_thesaurus, read_thesaurus
 from training.words.vocabulary import Vocabulary, build_vocabulary, words_of
@@ -73,8 +73,8 @@ def gather(recipe: WordsRecipe, data_dir: Path) -> Material:
     paragraphs = read_paragraphs(data_dir / recipe.data.texts, recipe.data.paragraphs)
     passages = list(dict.fromkeys(text for one in collections for text in _passages(one)))
     vocabulary = _vocabulary(recipe, data_dir, [*paragraphs, *passages], lines, collections)
-    settings = WordSettings(k1=section.k1, b=section.b, average_length=section.average_length)
-    words, tokenizer = Words(np.array(vocabulary.terms, np.int32), settings), vocabulary.tokenizer()
+    tokenizer = vocabulary.tokenizer()
+    words = Words(np.array(vocabulary.terms, np.int32), word_settings(section), tokenizer)
     logger.info("vocabulary of %d tokens, %d terms", len(vocabulary.tokens), len(set(vocabulary.terms)) - 1)
 
     def terms(texts: Sequence[str]) -> list[Integers]:
@@ -89,6 +89,11 @@ def gather(recipe: WordsRecipe, data_dir: Path) -> Material:
     thesaurus = build_thesaurus(lines, terms, size)
     logger.info("thesaurus of %d expressions in %d senses", len(thesaurus.expressions.sizes), len(thesaurus.senses.sizes))
     return Material(vocabulary, tokenizer, words, weights, vectors, thesaurus, collections)
+
+
+def word_settings(section: WordsModel) -> WordSettings:
+    """As the model has them."""
+    return WordSettings(k1=section.k1, b=section.b, average_length=section.average_length, inflections=section.inflections)
 
 
 def _vectors(counted: object, entries: object, size: int, seed: int) -> NDArray[np.int8]:

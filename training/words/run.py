@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from splade_ptbr_connectors.cores import cores
-from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings, WordSettings
+from splade_ptbr_connectors.encoding.config import EncoderConfig, QuerySettings
 from splade_ptbr_connectors.encoding.edge_features import Describer
 from splade_ptbr_connectors.encoding.encoder import SpladeEncoder
 from splade_ptbr_connectors.encoding.folder import CONCEPTS_FOLDER
@@ -38,7 +38,7 @@ from training.runlog.surroundings import surroundings
 from training.words.concepts.learn import Learned, learn_concepts
 from training.words.fit import Epoch, fit, searched, word_scores
 from training.words.gate import Gate, Tables, blind_gate
-from training.words.material import Material, gather
+from training.words.material import Material, gather, word_settings
 from training.words.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: P
         shutil.copytree(learned.folder, partial / CONCEPTS_FOLDER, dirs_exist_ok=True)
         vocabulary = Vocabulary([*vocabulary.tokens, *learned.names], [*vocabulary.terms, *[-1] * len(learned.names)])
         weights = np.append(weights, np.zeros(len(learned.names), np.float32))
-    settings = WordSettings(k1=recipe.model.k1, b=recipe.model.b, average_length=recipe.model.average_length)
+    settings = word_settings(recipe.model)
     config = EncoderConfig(
         vocab_size=len(vocabulary.tokens),
         max_length_query=MAX_CHARACTERS,

@@ -1,0 +1,124 @@
+"""Forms of Portuguese words that no vocabulary lists: "murchando" has the term of "murchar", "furinhos" that of "furo".
+
+A vocabulary has the forms of its texts; verbs, plurals and diminutives have many more, and the word pieces that an unknown form would
+be read in ("mur", "##chan", "##do") mean something else. Names and foreign words, which are forms of nothing, stay in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    Ids = NDArray[np.int64]
+    Piece = tuple[int, int, int]
+
+PART = "##"  # begins a piece that goes on with a word
+MAX_KNOWN = 100_000  # words that are remembered
+LETTERS, OF_LONG_ENDINGS = 3, 2  # of a root at least; of one in front of three letters or more
+_VERBS = {
+    "ar": "ar ando ei ou aram ava avam avas avamos asse assem asses assemos aria ariam ariamos arei ara arao aremos arem ares armos"
+    " ado ada ados adas o e em es amos emos as am a",
+    "er": "er endo i eu eram ia iam ias iamos esse essem esses essemos eria eriam eriamos erei era erao eremos erem eres ermos"
+    " ido ida idos idas o a am as e em es emos amos",
+    "ir": "ir indo i iu iram ia iam ias iamos isse issem isses issemos iria iriam iriamos irei ira irao iremos irem ires irmos"
+    " ido ida idos idas o a am as e em es imos amos",
+}
+_LISTED = {"ar": ("ou", "a", "ando", "ado"), "er": ("eu", "endo", "ido"), "ir": ("iu", "indo", "ido")}  # forms that texts have
+_NOUNS = (
+    dict.fromkeys(("zinho", "zinha", "zinhos", "zinhas"), ("",))
+    | dict.fromkeys(("inho", "inhos", "issimo"), ("o", "e", "", "a"))
+    | dict.fromkeys(("inha", "inhas", "issima"), ("a", "e", "", "o"))
+    | {"oes": ("ao",), "aes": ("ao",), "ais": ("al",), "eis": ("el",), "is": ("il",), "ns": ("m",)}
+    | {"mente": ("", "o"), "a": ("o",), "as": ("o",)}
+)
+_KINDS = {ending: [kind for kind, endings in _VERBS.items() if ending in endings.split()] for ending in " ".join(_VERBS.values()).split()}
+_LONGEST = max(map(len, (*_KINDS, *_NOUNS)))
+
+
+def other_forms(word: str) -> Iterator[str]:
+    """Words that this one, without case and accents, may be a form of, the likelier ones first."""
+    if word.endswith("s") and len(word) > LETTERS:
+        yield word[:-1]
+        if word.endswith(("res", "zes", "ses", "nes")) and len(word) > LETTERS + 1:
+            yield word[:-2]
+    for size in range(min(_LONGEST, len(word) - OF_LONG_ENDINGS), 0, -1):
+        root, ending = word[:-size], word[-size:]
+        if len(root) < (OF_LONG_ENDINGS if size >= LETTERS else LETTERS):
+            continue
+        kinds = _KINDS.get(ending, [])
+        for other in (*_NOUNS.get(ending, ()), *kinds, *(form for kind in kinds for form in _LISTED[kind])):
+            yield from (spelt + other for spelt in _spellings(root, ending, other))
+
+
+def _spellings(root: str, ending: str, other: str) -> Iterator[str]:
+    """The root as it is spelt before the other ending: "estragu|ei" and "estrag|ar", "corrij|o" and "corrig|ir"."""
+    yield root
+    if ending[0] in "ei" and other[:1] in ("", "a", "o"):
+        if root.endswith("qu"):
+            yield root[:-2] + "c"
+        elif root.endswith("gu"):
+            yield root[:-1]
+    elif ending[0] in "ao" and other[:1] in ("e", "i") and root.endswith("j"):
+        yield root[:-1] + "g"
+
+
+class Inflections:
+    """Gives unknown forms of known words the terms of these.
+
+    Args:
+        tokenizer: of whole words, and word pieces for what it does not know.
+        terms: [V] the term of each token, -1 for none.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, terms: Ids) -> None:
+        self._tokenizer, self._terms = tokenizer, terms
+        self._known: dict[str, int] = {}
+
+    def terms(self, ids: Ids) -> Ids:
+        """[N] the terms of a text's tokens: of an unknown form its first piece has the term, the others have none."""
+        terms = self._terms[ids]
+        if self._parts[ids].any():
+            for start, end in self._unknown(ids):
+                if (term := self._term(ids[start:end])) >= 0:
+                    terms[start], terms[start + 1 : end] = term, -1
+        return terms
+
+    def pieces(self, found: list[Piece]) -> list[Piece]:
+        """The (token, start, end) of a text as (term, start, end), an unknown form as one."""
+        ids = np.array([token for token, _, _ in found], np.int64)
+        terms, ends = self.terms(ids), [end for _, _, end in found]
+        for start, end in self._unknown(ids):
+            if (terms[start + 1 : end] < 0).all():
+                ends[start] = ends[end - 1]
+        return [(term, start, end) for term, (_, start, _), end in zip(terms.tolist(), found, ends, strict=True)]
+
+    @cached_property
+    def _parts(self) -> NDArray[np.bool_]:
+        """[V] whether a token goes on with a word."""
+        parts = np.zeros(len(self._terms), np.bool_)
+        parts[[token for word, token in self._tokenizer.get_vocab().items() if word.startswith(PART)]] = True
+        return parts
+
+    def _unknown(self, ids: Ids) -> Iterator[tuple[int, int]]:
+        """Where the words that are in pieces begin and end."""
+        parts = np.concatenate([[False], self._parts[ids], [False]])
+        edges = np.flatnonzero(parts[1:] != parts[:-1]).tolist()
+        for first, end in zip(edges[::2], edges[1::2], strict=True):
+            yield max(first - 1, 0), end
+
+    def _term(self, ids: Ids) -> int:
+        word = "".join([str(self._tokenizer.id_to_token(token)).removeprefix(PART) for token in ids.tolist()])
+        if (known := self._known.get(word)) is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known = {}
+            tokens = map(self._tokenizer.token_to_id, other_forms(word))
+            known = next((int(self._terms[token]) for token in tokens if token is not None and self._terms[token] >= 0), -1)
+            self._known[word] = known
+        return known
