@@ -19,7 +19,9 @@ from .errors import InputFileError
 
 MAX_LINE_BYTES = 64 * 2**20
 TOO_LONG = f"the line has more than {MAX_LINE_BYTES // 2**20} MiB"
+FIRST_BYTES = 2**16  # that say what a file is
 UTF8_BOM = b"\xef\xbb\xbf"
+_BLANK = UTF8_BOM + b"\r\n\t ,;"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
@@ -50,7 +52,9 @@ def opened(name: str, path: Path | None) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack:
         try:
             raw: Any = sys.stdin.buffer if path is None else stack.enter_context(open(path, "rb"))
-            head = raw.peek(10)
+            steady = path is not None and path.is_file()
+            head = raw.peek(10) if steady else raw.read(10)  # a pipe gives what has been written so far, which may be a byte
+            raw = raw if steady else _continued(head, raw)
         except (OSError, ValueError) as error:
             raise unreadable(name, error) from error
         packed = next((kind for kind, mark in _FOREIGN.items() if mark.match(head)), None)
@@ -59,7 +63,40 @@ def opened(name: str, path: Path | None) -> Iterator[IO[bytes]]:
         stream: Any = stack.enter_context(gzip.GzipFile(fileobj=raw)) if head.startswith(_GZIP) else raw
         if peeked(stream).startswith(_UTF16_BOMS):
             raise InputFileError(f"{name} is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8.")
-        yield stream
+        yield stream if steady else _continued(_first_line(stream), stream)
+
+
+def _first_line(stream: IO[bytes]) -> bytes:
+    """The first line that is not blank, and those before it; a first part of a longer one, nothing more of a damaged stream."""
+    head = b""
+    try:
+        while not head.strip(_BLANK) and len(head) < FIRST_BYTES and (line := stream.readline(FIRST_BYTES)):
+            head += line
+    except (EOFError, OSError, zlib.error):
+        return head
+    return head
+
+
+class _Rest(io.RawIOBase):
+    """A stream whose first bytes have been read: these, and what comes after them."""
+
+    def __init__(self, head: bytes, stream: IO[bytes]) -> None:
+        self._head, self._stream = head, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        if not found:
+            found = self._stream.read1(len(buffer))  # type: ignore[attr-defined]
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def _continued(head: bytes, stream: IO[bytes]) -> io.BufferedReader:
+    """The whole stream, of which these bytes have been read."""
+    return io.BufferedReader(_Rest(head, stream), FIRST_BYTES)
 
 
 def unreadable(name: str, error: Exception) -> InputFileError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import RecordError, VectorError
 from .json_values import checked_copy
-from .strict import of_numpy
+from .strict import of_numpy, shown
 from .text import check_text
 from .vectors import SparseVector
 
@@ -222,8 +222,8 @@ def _content_hash(
 def check_doc_id(doc_id: object) -> str:
     """Return a usable document id, or raise RecordError or TextError."""
     if not isinstance(doc_id, str):
-        stored = f"; ingest stores this one as {str(doc_id)!r}" if type(doc_id) is int else ""
-        raise RecordError(f"document id {doc_id!r} is {type(doc_id).__name__}: ids are strings{stored}{of_numpy(doc_id)}.")
+        stored = f"; ingest stores this one as {str(doc_id)!r}" if type(doc_id) is int and doc_id.bit_length() < 64 else ""
+        raise RecordError(f"document id {shown(doc_id)} is {type(doc_id).__name__}: ids are strings{stored}{of_numpy(doc_id)}.")
     check_text(doc_id, "document id")
     if not doc_id.strip():
         raise RecordError("document id is blank: give each document an id of its own.")
@@ -233,7 +233,7 @@ def check_doc_id(doc_id: object) -> str:
 
 
 def _doc_id(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 8 * MAX_ID_BYTES:
         value = str(value)  # a CSV or JSON file with plain numbers as ids
     return check_doc_id(value)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from . import line_files
 from .errors import ConfigError, InputFileError
-from .line_files import UTF8_BOM, DamagedError, first_bytes, numbered_lines, opened, peeked, unreadable
+from .line_files import FIRST_BYTES, UTF8_BOM, DamagedError, first_bytes, numbered_lines, opened, peeked, unreadable
 from .records import ID_FIELDS, shown_names
 
 FORMATS = ("jsonl", "csv", "tsv")
@@ -101,8 +101,8 @@ def open_source(path: str | Path, *, format: str | None = None) -> Source:
         file = Path(path).expanduser()
     except RuntimeError as error:  # ~somebody
         raise InputFileError(f"no such file: {path} ({error}).") from error
-    head = _head(file)
-    return Source(str(path), file, format or _by_extension(file) or _by_content(head, file))
+    head, known = _head(file), format or _by_extension(file)
+    return Source(str(path), file, known or (None if head is None else _by_content(head, file)))
 
 
 def as_source(records: Iterable[Any] | str | Path) -> Iterable[Any]:
@@ -114,8 +114,8 @@ def as_source(records: Iterable[Any] | str | Path) -> Iterable[Any]:
     return records
 
 
-def _head(file: Path) -> bytes:
-    """The first bytes, unpacked; nothing for a pipe, where they could not be read twice."""
+def _head(file: Path) -> bytes | None:
+    """The first bytes, unpacked; None for a pipe, where they could not be read twice."""
     try:
         if file.is_dir():
             raise InputFileError(f"{file} is a directory: give a file, or read its files one after the other.")
@@ -123,11 +123,11 @@ def _head(file: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise unreadable(str(file), error) from error
     if not stat.S_ISREG(found.st_mode):
-        return b""
+        return None
     if found.st_size == 0:
         raise InputFileError(f"{file} is empty: expected records.")
     with opened(str(file), file) as stream:
-        return first_bytes(stream, 2**16)
+        return first_bytes(stream, FIRST_BYTES)
 
 
 # -- which format ----------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def _checked_columns(columns: list[str], name: str) -> list[str]:
     if len(set(columns)) < len(columns) or "" in columns:
         raise InputFileError(f"{name}: the header has blank or repeated column names: {shown_names(columns)}.")
     if not _has_needed(columns):
-        raise InputFileError(f'{name}: the header must name "_id" and "text", it has: {shown_names(columns)}.')
+        raise InputFileError(f'{name}: the header must name "_id" (or "id") and "text", it has: {shown_names(columns)}.')
     return columns
 
 
@@ -314,7 +314,7 @@ def _broken(number: int, reason: str, line: bytes) -> Broken:
 
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
-_NOT_UTF8 = "not UTF-8 (byte 0x{:02X}): convert the file, for example with iconv -f LATIN1 -t UTF-8"
+_NOT_UTF8 = "not UTF-8 (byte 0x{:02X}): convert the file, for example with iconv -f CP1252 -t UTF-8"
 _READERS: dict[str, Callable[[Iterable[tuple[int, bytes]], str], Iterator[Row | Broken]]] = {"jsonl": _jsonl, "csv": _csv, "tsv": _tsv}
 _EXPECTED = {
     "jsonl": "one JSON object per line",

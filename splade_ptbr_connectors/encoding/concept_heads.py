@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelFormatError
 from .config import ConceptSettings
-from .tensors import read_tensors, unit_vectors
+from .tensors import product, read_tensors, unit_vectors
 
 Side = Literal["query", "document"]
 Floats = NDArray[np.float32]
@@ -56,7 +56,7 @@ class DocumentHead:
 
     def activations(self, embeddings: Floats) -> Floats:
         """See Head."""
-        found = np.maximum(unit_vectors(unit_vectors(embeddings) - self.centre) @ self.directions.T + self.bias, 0)
+        found = np.maximum(product(unit_vectors(unit_vectors(embeddings) - self.centre), self.directions.T) + self.bias, 0)
         if self.top < found.shape[1]:
             least = np.partition(found, -self.top, axis=1)[:, -self.top, None]
             found[found < least] = 0
@@ -76,7 +76,7 @@ class QueryHead:
 
     def activations(self, embeddings: Floats) -> Floats:
         """See Head."""
-        wanted = unit_vectors(unit_vectors(embeddings) - self.centre) @ self.with_similarity.T
+        wanted = product(unit_vectors(unit_vectors(embeddings) - self.centre), self.with_similarity.T)
         weights = np.zeros_like(wanted)
         for row, towards in zip(weights, wanted, strict=True):
             chosen, found = pursued(self.ridged, towards, self.top)

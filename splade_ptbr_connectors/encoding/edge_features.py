@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .tensors import product
 from .thesaurus import KINDS, Edges, Integers, Rows, Thesaurus
 
 Floats = NDArray[np.float32]
@@ -87,7 +88,7 @@ class Describer:
         vectors = self.expressions[edges.target]
         others, whole = self._others(edges, vectors), _unit(words.sum(axis=0))
         directions = np.concatenate([rests, self.expressions[edges.sources], others, whole[None]])
-        cosines, count, row = vectors @ directions.T, len(edges.sources), np.arange(len(edges))  # far fewer directions than edges
+        cosines, count, row = product(vectors, directions.T), len(edges.sources), np.arange(len(edges))  # far fewer directions than edges
         weight, own = self._weight_means[edges.target], self._weight_means[edges.sources]
         senses = self._thesaurus.memberships.sizes[edges.target]
         sizes = self._thesaurus.expressions.sizes[edges.target]

@@ -16,7 +16,7 @@ from ..errors import ModelFormatError
 from ..vectors import SMALLEST_WEIGHT, SparseVector
 from .edge_features import EDGE_FEATURES, WORD_FEATURES, Described, Describer, Floats
 from .folder import ModelFolder
-from .tensors import read_tensors, unit_vectors
+from .tensors import product, read_tensors, unit_vectors
 from .thesaurus import Integers, Thesaurus
 from .tokens import TokenizedText
 from .words import Words
@@ -142,5 +142,5 @@ def _outputs(features: Floats, layers: Layers) -> Floats:
     """[N] outputs of a gate."""
     (last, bias), hidden = layers[-1], features
     for weight, offset in layers[:-1]:
-        hidden = np.maximum(hidden @ weight.T + offset, 0)
+        hidden = np.maximum(product(hidden, weight.T) + offset, 0)
     return np.asarray(hidden @ last[0] + bias[0], np.float32)

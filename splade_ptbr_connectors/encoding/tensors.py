@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import ModelFormatError
 
+ON_ONE_THREAD = 260_000  # multiplications
+
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """The tensors of a file by name. Raises ModelFormatError when it is missing or broken."""
@@ -21,6 +23,18 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
         return load_file(path)
     except Exception as error:  # safetensors' own errors, and those of numpy for types that it has not
         raise ModelFormatError(f"{path} is broken or incomplete ({error}): download or export the model again.") from error
+
+
+def product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The product of [N, K] and [K, M], in blocks of rows that BLAS multiplies on the thread that asks.
+
+    OpenBLAS wakes its other threads from some 260,000 multiplications on. For a query they take longer, and then they spin for a while,
+    on cores that the network has something to do for.
+    """
+    rows = max(1, ON_ONE_THREAD // max(1, right.size))
+    if len(left) <= rows:
+        return left @ right
+    return np.concatenate([left[start : start + rows] @ right for start in range(0, len(left), rows)])
 
 
 def unit_vectors(rows: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ConfigError
+from ..strict import shown
 from ..vectors import SparseVector
 
 
 def check_lambda(lambda_mult: object) -> float:
     """Return a usable weight of relevance, or raise ConfigError."""
     if isinstance(lambda_mult, bool) or not isinstance(lambda_mult, int | float) or not 0 <= lambda_mult <= 1:
-        raise ConfigError(f"lambda_mult is {lambda_mult!r:.80}: it must be a number from 0 (as different as can be) to 1 (by score alone).")
+        raise ConfigError(
+            f"lambda_mult is {shown(lambda_mult)}: it must be a number from 0 (as different as can be) to 1 (by score alone)."
+        )
     return float(lambda_mult)
 
 

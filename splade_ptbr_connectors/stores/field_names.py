@@ -25,7 +25,8 @@ MAX_AT_ONCE = 4  # of one search, which waits for them
 
 Kind = Literal["a number", "a boolean", "a date", "a text"]
 _OTHERWISE: dict[Kind, str] = {
-    "a number": "no document has a number there: all values of CSV and TSV files are texts; compare with '2024', or load numbers",
+    "a number": "no document has a number there: all values of CSV and TSV files are texts; compare with '2024', or load JSON lines with "
+    "numbers",
     "a boolean": "no document has true or false there: all values of CSV and TSV files are texts; compare with 'true', or load booleans",
     "a date": "no document has a date there: dates are texts such as '2024-03-01' and '2024-03-01T14:30:00-03:00'; load them in this form",
     "a text": "every document that has the field has a number or a boolean there: compare with one, such as 2024 in place of '2024'",

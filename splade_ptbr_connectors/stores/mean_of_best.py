@@ -29,7 +29,7 @@ def by_mean_of_best(search: Search, quantized: Quantize, tolerance: Tolerance, *
 
     Args:
         quantized, tolerance: Store.quantized() and Store.score_tolerance().
-        by_score: the tolerance holds, so that a document with another score is another document.
+        by_score: the tolerance holds, so that a document with another score is another one; else one with another payload is.
 
     Raises:
         ConfigError: documents of tenants are found and cannot be read, since the store was opened for none.
@@ -50,22 +50,23 @@ def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance, by_score:
     """The documents as they are read, and ids of those that the search has found otherwise: replaced or deleted since, or of a tenant."""
     ranked, seen, other, depth, slack = list[Hit](), set[str](), set[str](), 2 * search.top_k, 0.0
     while True:
-        found: list[Hit] = yield Ask("search_passages", (search.query, depth, search.filter, False, True))
+        found: list[Hit] = yield Ask("search_passages", (search.query, depth, search.filter, not by_score, True))
         times = Counter(hit.doc_id for hit in found)
         other |= {doc_id for doc_id, count in times.items() if count > 1}
-        fresh = dict[str, float]()
+        fresh = dict[str, Hit]()
         for hit in found:
             if hit.doc_id not in seen:
-                fresh.setdefault(hit.doc_id, hit.score)
+                fresh.setdefault(hit.doc_id, hit)
         for doc_ids in batched(fresh, READ_AT_ONCE):
-            if _settled(ranked, search.top_k, fresh[doc_ids[0]] + slack):
+            if _settled(ranked, search.top_k, fresh[doc_ids[0]].score + slack):
                 return ranked, other
             entries = yield Ask("get", (doc_ids,))
             other |= set(doc_ids) - entries.keys()
             for entry in entries.values():
                 read, best, vector = _scored(entry, search, quantized)
-                off, allowed = abs(best - fresh[entry.doc_id]), tolerance(search.query, vector)
-                if by_score and off > allowed:
+                hit, allowed = fresh[entry.doc_id], tolerance(search.query, vector)
+                off = abs(best - hit.score)
+                if off > allowed if by_score else hit.payload != entry.payload:
                     other.add(entry.doc_id)
                 slack = max(slack, allowed if by_score else max(allowed, off))
                 if read.score:

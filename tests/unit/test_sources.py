@@ -204,7 +204,7 @@ def test_format_can_be_given(tmp_path: Path) -> None:
         ("a.jsonl.bz2", bz2.compress(b"{}"), "packed as bzip2"),
         ("a.xlsx", b"PK\x03\x04" + bytes(9), "packed as zip"),
         ("a.jsonl.gz", gzip.compress('{"_id": "1"}'.encode("utf-16"), mtime=0), "is UTF-16"),
-        ("a.csv", b"name,body\n1,a\n", r'must name "_id" and "text", it has: name, body'),
+        ("a.csv", b"name,body\n1,a\n", r'must name "_id" \(or "id"\) and "text", it has: name, body'),
         ("a.csv", b"id,text,text\n", "blank or repeated column names"),
         ("a.csv", b'"i\nd",text\n', "it has: i d, text"),
         ("a.jsonl", b'[\n{"_id": "1"}\n]\n', r"one JSON array.*jq"),
@@ -280,6 +280,67 @@ def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     feed(b"")
     with pytest.raises(InputFileError, match="stdin holds no records"):
         list(open_source("-"))
+
+
+class Slow(io.RawIOBase):
+    """Gives a byte at a time, as a pipe may whose writer is slow."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._content.read(1)
+        buffer[: len(found)] = found
+        return len(found)
+
+
+RECORDS = [{"id": "1", "text": "ação"}, {"id": "2", "text": "b" * 70_000}]
+TABLES = {
+    end: "".join(f"{one},{other}{end}" for one, other in [("id", "text"), *(record.values() for record in RECORDS)])
+    for end in ("\n", "\r\n", "\r")
+}
+CONTENTS = [
+    *(mark + table.encode() for mark in (b"", b"\xef\xbb\xbf") for table in TABLES.values()),
+    gzip.compress(TABLES["\n"].encode()),
+    ("\n\n" + TABLES["\n"]).encode(),
+    TABLES["\n"].replace(",", "\t").encode(),
+    TABLES["\n"].replace(",", ";").encode(),
+    ("".join(json.dumps(record) + "\n" for record in RECORDS)).encode(),
+    ("\n" * 9_000 + "".join(json.dumps(record) + "\n" for record in RECORDS)).encode(),
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
+def test_stdin_may_come_byte_by_byte(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (Slow(content), io.BytesIO(content)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(stream)))  # type: ignore[type-var]
+        assert [row.raw for row in open_source("-") if isinstance(row, Row)] == RECORDS
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"PK\x03\x04" + b"x" * 99, "packed as zip"), ("id,text".encode("utf-16"), "UTF-16")])
+def test_what_stdin_cannot_be_is_told_however_it_comes(content: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Slow(content))))
+    with pytest.raises(InputFileError, match=said):
+        list(open_source("-"))
+
+
+def test_a_header_longer_than_any_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "c" * 9_000
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Slow(f"{name},id,text\n1,2,a\n".encode()))))
+    assert list(open_source("-")) == [Row(2, {name: "1", "id": "2", "text": "a"})]
+
+
+def test_a_pipe_without_a_telling_name_is_known_by_its_content(tmp_path: Path) -> None:
+    pipe = tmp_path / "63"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"id,text\n1,a\n",))
+    source = open_source(pipe)
+    writer.start()
+    assert list(source) == [Row(2, {"id": "1", "text": "a"})]
+    writer.join()
 
 
 def test_a_pipe_is_read_once_from_its_beginning(tmp_path: Path) -> None:

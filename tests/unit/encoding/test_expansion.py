@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors import SpladeEncoder
+from splade_ptbr_connectors.encoding import tensors
 from splade_ptbr_connectors.encoding.thesaurus import HEAD, KIND, RELATED, Thesaurus
 from splade_ptbr_connectors.errors import ModelFormatError
 from tests.unit.encoding.words_model import IDS, SENSES, TERMS, TOKENS, WEIGHTS, gate, make_words_model, thesaurus
@@ -105,3 +106,12 @@ def test_the_heaviest_terms_stay_within_the_limit(tmp_path: Path) -> None:
 def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path, broken: dict[str, np.ndarray]) -> None:
     with pytest.raises(ModelFormatError, match=r"expansion\.safetensors"):
         SpladeEncoder.load(make_words_model(tmp_path / "model", expansion=broken))
+
+
+@given(rows=st.integers(0, 40), inner=st.integers(1, 12), columns=st.integers(1, 12), at_once=st.integers(1, 500))
+def test_a_product_in_blocks_is_the_product(rows: int, inner: int, columns: int, at_once: int) -> None:
+    rng = np.random.default_rng(rows)
+    left, right = (rng.normal(size=shape).astype(np.float32) for shape in ((rows, inner), (inner, columns)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors, "ON_ONE_THREAD", at_once)
+        assert tensors.product(left, right) == pytest.approx(left @ right, abs=1e-5)

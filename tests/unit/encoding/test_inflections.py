@@ -126,10 +126,5 @@ def test_words_met_are_forgotten_when_they_are_many(shipped: Shipped, monkeypatc
 @pytest.mark.parametrize("model", ["mini", "mini-lexico"])
 def test_a_query_and_a_document_meet_in_forms_that_no_text_had(model: str) -> None:
     encoder = SpladeEncoder.load(model)
-    for asked, told in (
-        ("minha planta está murchando", "A planta murcha sem água."),
-        ("molhei o tapete", "Tapetes molhados secam ao sol."),
-    ):
-        why = encoder.explain_words(asked, told)
-        words = {word.word: word for word in why.words}
-        assert any(word.startswith(("murch", "molh")) and match.query_word for word, match in words.items()), why
+    why = encoder.explain_words("minha planta está murchando", "A planta murcha sem água.")
+    assert {word.word: word.query_word for word in why.words}["murcha"] == "murchando"

@@ -116,13 +116,29 @@ class Rounding(Engine):
         answer = super().__call__(asked)
         if asked.method != "search_passages":
             return answer
-        off = [hit._replace(score=hit.score + (0.5 if int(hit.doc_id[1:]) % 2 else -0.5)) for hit in answer]
+        payloads = {hit.doc_id: self.oracle.entries[None, hit.doc_id].payload if asked.arguments[3] else {} for hit in answer}
+        off = [hit._replace(score=hit.score + (0.5 if int(hit.doc_id[1:]) % 2 else -0.5), payload=payloads[hit.doc_id]) for hit in answer]
         return sorted(off, key=lambda hit: (-hit.score, hit.doc_id))
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), max_size=40), st.integers(1, 12), st.integers(2, 4))
 def test_an_engine_that_rounds_by_what_is_gone_is_believed_less(documents: list[list[int]], top_k: int, best: int) -> None:
     Rounding(*[of_scores(f"d{n:02}", *scores) for n, scores in enumerate(documents)]).check(top_k, best)
+
+
+class Namesakes(Rounding):
+    """Found are a tenant's documents, read are others of the same ids."""
+
+    def __call__(self, asked: Ask) -> Any:
+        answer = super().__call__(asked)
+        if asked.method == "get":
+            return {doc_id: entry._replace(payload={"kind": "public"}) for doc_id, entry in answer.items()}
+        return [hit._replace(payload={"kind": "secret"}) for hit in answer] if asked.arguments[3] else answer
+
+
+def test_where_scores_do_not_tell_payloads_do() -> None:
+    with pytest.raises(ConfigError, match="read as another than it was found"):
+        Namesakes(of_scores("d0", 3, 1), of_scores("d1", 4, 4)).found(2, 2)
 
 
 # -- in stores -----------------------------------------------------------------------------------------------------------
