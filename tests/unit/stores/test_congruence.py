@@ -191,8 +191,8 @@ def test_hybrid_scores_are_those_of_the_definition(
     held = oracle.of(tenant)
     assert all(hit.payload == held[hit.doc_id][1] for hit in hits)
     least = expected[len(expected) // 2][1] if expected else 0.0
-    above = way.search_hybrid(store, query, near, 40, prefetch=prefetch, dense_weight=dense_weight, filter=filter, min_score=least + 1e-3)
-    assert {hit.doc_id for hit in above} == {doc_id for doc_id, score in expected if score >= least + 1e-3}
+    above = way.search_hybrid(store, query, near, 40, prefetch=prefetch, dense_weight=dense_weight, filter=filter, min_score=least - 1e-3)
+    assert {hit.doc_id for hit in above} == {doc_id for doc_id, score in expected if score >= least - 1e-3}
     hits = way.search_hybrid(store, query, near, top_k, prefetch=prefetch, rrf_k=rrf_k, filter=filter)
     check_fused(hits, oracle.search_hybrid(query, near, 40, prefetch, rrf_k, filter, tenant), top_k)
     assert all(hit.payload == held[hit.doc_id][1] for hit in hits)
