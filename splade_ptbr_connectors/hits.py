@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .text import shown_text
+
 if TYPE_CHECKING:
     from .stores.base import Hit, Store
     from .vectors import SparseVector
@@ -27,17 +29,13 @@ class Mark(NamedTuple):
 def hit_to_dict(hit: Hit) -> dict[str, Any]:
     """doc_id, score, title and text, and the rest of the payload under "payload"; of a long document the passage that was found."""
     payload = dict(hit.payload)
-    title, text = (_text(payload.pop(name, None)) for name in ("title", "text"))
+    title, text = (shown_text(payload.pop(name, None)) for name in ("title", "text"))
     found: dict[str, Any] = {"doc_id": hit.doc_id, "score": hit.score, "title": title, "text": text, "payload": payload}
     if hit.place is not None:
         passage = hit.passage
         found["text"] = passage.text
         found["passage"] = {"number": passage.number, "start": passage.start, "end": passage.end, "of": len(hit.place.spans)}
     return found
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def add_words(hits: list[dict[str, Any]], found: Sequence[Hit], query: str, store: Store, vector: SparseVector) -> None:

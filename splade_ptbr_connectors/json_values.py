@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from .errors import RecordError
-from .strict import of_numpy
+from .strict import integer_text, of_numpy
 from .text import MAX_CHARACTERS, check_text, is_utf8
 
 MAX_DEPTH = 20
 MAX_FILE_DEPTH = 100  # of the documents of parse_json(): none of ours is nested a tenth as deep
 _TOO_DEEP = f"nested more than {MAX_FILE_DEPTH} levels deep"
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what gRPC carries; a larger one some engine rounds or refuses
-_SHOWN_BITS = 128
 MAX_NAMES, MAX_NAME = 1000, 100  # names of fields that are remembered as checked: a collection has few, and every document has them
 _NAMES: set[str] = set()
 
@@ -80,11 +79,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, int | np.integer) and not isinstance(value, np.timedelta64):
         return int(value)
     return float(value) if isinstance(value, float | np.floating) else value
-
-
-def integer_text(value: int) -> str:
-    """An integer for a message; Python refuses to write out one of many thousand digits."""
-    return str(value) if value.bit_length() <= _SHOWN_BITS else f"of {value.bit_length():,} bits"
 
 
 def _checked_name(name: object, owner: str) -> str:

@@ -14,6 +14,7 @@ from .errors import ConfigError
 from .filters import parse_filter, shown_within
 from .stores.payloads import NODE_FIELD
 from .strict import did_you_mean
+from .text import shown_text
 from .validation import Natural, check
 from .vectors import SparseVector
 
@@ -93,8 +94,7 @@ def content_and_metadata(hit: Hit, content_key: str, content: str = "document", 
     payload = dict(hit.payload)
     if payload and content_key not in payload:
         raise ConfigError(f"document {hit.doc_id!r} has no {content_key!r} field: set content_key to one of {', '.join(payload)}.")
-    text = payload.pop(content_key, None)
-    text = "" if text is None else str(text)
+    text = shown_text(payload.pop(content_key, None))
     payload.pop(NODE_FIELD, None)
     nested = payload.get("metadata")
     metadata = dict(payload.pop("metadata")) if isinstance(nested, Mapping) else {}

@@ -52,9 +52,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def integer_text(value: int) -> str:
+    """An integer for a message; Python refuses to write out one of many thousand digits."""
+    return str(value) if value.bit_length() <= _SHOWN_BITS else f"of {value.bit_length():,} bits"
+
+
 def shown(value: object) -> str:
-    """A value for a message, short; Python refuses to write out an integer of many thousand digits."""
-    return f"an integer of {value.bit_length():,} bits" if isinstance(value, int) and value.bit_length() > _SHOWN_BITS else f"{value!r:.80}"
+    """A value for a message, short."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"an integer {integer_text(value)}"
+    return f"{value!r:.80}"
 
 
 def of_numpy(value: Any) -> str:

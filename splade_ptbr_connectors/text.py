@@ -46,6 +46,11 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+def shown_text(value: object) -> str:
+    """What a payload has for a text, as it is shown: nothing for null."""
+    return "" if value is None else str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class TextRule:
     """How a text is normalised before tokenisation. It is part of a model: training and serving use the same rule.

@@ -112,11 +112,10 @@ def _foreign(error: Exception, *, as_json: bool) -> int:
     kind = type(error).__name__
     if isinstance(error, UsageError):
         message = error.format_message()  # empty when the help was shown because there were no arguments
-        return (
-            _fail(ExitCode.USAGE, kind, f"{message}{'' if message.endswith(('.', '?')) else '.'} Try --help.", as_json=as_json)
-            if message
-            else ExitCode.USAGE
-        )
+        if not message:
+            return ExitCode.USAGE
+        end = "" if message.endswith((".", "?")) else "."
+        return _fail(ExitCode.USAGE, kind, f"{message}{end} Try --help.", as_json=as_json)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _fail(ExitCode.INPUT, kind, f"{error.filename or 'the output'} cannot be written: {error.strerror}.", as_json=as_json)
     return _fail(ExitCode.UNEXPECTED, kind, f"unexpected {kind}: {error} (for details: {PROGRAM} --debug ...)", as_json=as_json)

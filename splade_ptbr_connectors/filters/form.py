@@ -10,7 +10,8 @@ from datetime import date
 from typing import Any
 
 from ..errors import ConfigError
-from ..json_values import LARGEST_INTEGER, SMALLEST_INTEGER, integer_text, plain
+from ..json_values import LARGEST_INTEGER, SMALLEST_INTEGER, plain
+from ..strict import integer_text
 from ..text import is_utf8
 from .conditions import And, AnyOf, Condition, Exists, Not, Or, Period, Range, Scalar, leaves
 from .dates import EARLIEST, LATEST, moment, moment_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -20,11 +19,12 @@ from ..records import unique
 from ..retrieval import CALL_ARGUMENTS, check_arguments, visible_filter
 from ..stores import open_store
 from ..stores.base import Entry, Hit, Store, check_is_store, check_top_k
+from ..stores.search import LARGEST
 from ..strict import shown
 from .diversity import check_lambda, diverse
 from .documents import View, check_documents, to_records
 
-LARGEST = sys.float_info.max
+DIVERSE_ARGUMENTS = ("k", "fetch_k", "lambda_mult", "filter")  # of a search for documents that are not all alike
 
 
 class SpladeVectorStore(VectorStore):
@@ -226,7 +226,7 @@ class SpladeVectorStore(VectorStore):
         Args:
             lambda_mult: from 0 (as different as can be) to 1 (by score alone, as similarity_search() gives them).
         """
-        check_arguments("the search", unknown, ("k", "fetch_k", "lambda_mult", "filter"))
+        check_arguments("the search", unknown, DIVERSE_ARGUMENTS)
         check_top_k("k", k), check_lambda(lambda_mult)
         hits = self._searcher.hits(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = self.store.get([hit.doc_id for hit in hits])
@@ -236,7 +236,7 @@ class SpladeVectorStore(VectorStore):
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, *, filter: Any | None = None, **unknown: Any
     ) -> list[Document]:
         """max_marginal_relevance_search() without blocking the event loop."""
-        check_arguments("the search", unknown, ("k", "fetch_k", "lambda_mult", "filter"))
+        check_arguments("the search", unknown, DIVERSE_ARGUMENTS)
         check_top_k("k", k), check_lambda(lambda_mult)
         hits = await self._searcher.ahits(query, check_top_k("fetch_k", fetch_k), filter=visible_filter(filter))
         entries = await self.store.aget([hit.doc_id for hit in hits])

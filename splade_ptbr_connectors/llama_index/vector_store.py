@@ -136,16 +136,14 @@ class SpladeVectorStore(BasePydanticVectorStore):
 
     def delete_nodes(self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None) -> None:  # type: ignore[override]
         """Delete nodes by id, by filter, or those of these ids that a filter lets pass; ids that are not stored are not an error."""
-        if filters is None and node_ids is None:
-            raise ConfigError("delete_nodes() was given neither node_ids nor filters: name the nodes to delete, or call clear().")
         if node_ids is not None:
-            passing = _test_of(filters)
-            self.store.delete([doc_id for doc_id, entry in self.store.get(node_ids).items() if passing(entry.payload)])
-            return
-        conditions = translate_filters(filters)
-        if not conditions:
+            self.store.delete(node_ids if filters is None else self._passing(node_ids, filters))
+        elif filters is None:
+            raise ConfigError("delete_nodes() was given neither node_ids nor filters: name the nodes to delete, or call clear().")
+        elif conditions := translate_filters(filters):
+            self.store.delete_where(conditions)
+        else:
             raise ConfigError("delete_nodes() was given filters that let every node pass: name the nodes to delete, or call clear().")
-        self.store.delete_where(conditions)
 
     async def adelete_nodes(  # type: ignore[override]
         self, node_ids: Sequence[str] | None = None, filters: MetadataFilters | None = None
@@ -195,6 +193,10 @@ class SpladeVectorStore(BasePydanticVectorStore):
         """query() without blocking the event loop."""
         searcher, text, top_k, options = self._asked(query)
         return self._result(await searcher.ahits(text, top_k, min_score=min_score, **options))
+
+    def _passing(self, node_ids: Sequence[str], filters: MetadataFilters) -> list[str]:
+        passing = _test_of(filters)
+        return [doc_id for doc_id, entry in self.store.get(node_ids).items() if passing(entry.payload)]
 
     def _records(self, nodes: Sequence[BaseNode]) -> list[Record]:
         return to_records(nodes, with_dense=self.dense is not None)

@@ -333,23 +333,20 @@ def test_a_header_longer_than_any_buffer(monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(open_source("-")) == [Row(2, {name: "1", "id": "2", "text": "a"})]
 
 
-def test_a_pipe_without_a_telling_name_is_known_by_its_content(tmp_path: Path) -> None:
-    pipe = tmp_path / "63"
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("pipe.jsonl", b'{"_id":"1"}\n{"_id":"2"}\n', [Row(1, {"_id": "1"}), Row(2, {"_id": "2"})]),
+        ("63", b"id,text\n1,a\n", [Row(2, {"id": "1", "text": "a"})]),  # its name says nothing, its content does
+    ],
+)
+def test_a_pipe_is_read_once_from_its_beginning(tmp_path: Path, name: str, content: bytes, rows: list[Row]) -> None:
+    pipe = tmp_path / name
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(b"id,text\n1,a\n",))
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
     source = open_source(pipe)
     writer.start()
-    assert list(source) == [Row(2, {"id": "1", "text": "a"})]
-    writer.join()
-
-
-def test_a_pipe_is_read_once_from_its_beginning(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe.jsonl"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(b'{"_id":"1"}\n{"_id":"2"}\n',))
-    source = open_source(pipe)
-    writer.start()
-    assert list(source) == [Row(1, {"_id": "1"}), Row(2, {"_id": "2"})]
+    assert list(source) == rows
     writer.join()
     assert source.identity["bytes"] is None
 

@@ -54,6 +54,11 @@ class Shipped:
         found = self.inflections.terms(self.ids(text))
         return found[found >= 0].tolist()
 
+    def pieces(self, text: str) -> list[tuple[int, int, int]]:
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        found = [(token, start, end) for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+        return self.inflections.pieces(found)
+
     def as_it_stands(self, text: str) -> list[int]:
         found = self.terms[self.ids(text)]
         return found[found >= 0].tolist()
@@ -93,18 +98,14 @@ def test_a_text_is_its_words_one_by_one_and_known_words_stay(shipped: Shipped, t
 
 @given(text=texts)
 def test_pieces_have_the_same_terms_and_an_unknown_form_is_one(shipped: Shipped, text: str) -> None:
-    encoding = shipped.tokenizer.encode(text, add_special_tokens=False)
-    found = [(token, start, end) for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
-    pieces = shipped.inflections.pieces(found)
+    pieces = shipped.pieces(text)
     assert [term for term, _, _ in pieces if term >= 0] == shipped.of(text)
     assert all(0 <= start <= end <= len(text) for _, start, end in pieces)
 
 
 def test_an_unknown_form_is_marked_whole(shipped: Shipped) -> None:
     text = "a planta está murchando"
-    encoding = shipped.tokenizer.encode(text, add_special_tokens=False)
-    found = [(token, start, end) for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
-    [(start, end)] = [(start, end) for term, start, end in shipped.inflections.pieces(found) if term in shipped.as_it_stands("murchar")]
+    [(start, end)] = [(start, end) for term, start, end in shipped.pieces(text) if term in shipped.as_it_stands("murchar")]
     assert text[start:end] == "murchando"
 
 
