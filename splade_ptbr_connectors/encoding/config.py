@@ -106,7 +106,8 @@ class LexicalSettings(ModelFile):
 class WordSettings(ModelFile):
     """Documents without a network: words.py. `average_length` is in terms; the tensor `terms` [V] of `file` says which a token has.
 
-    With `inflections` an unknown form of a known word has its term: inflections.py.
+    With `inflections` an unknown form of a known word has its term: inflections.py. With `forms` as well, a word that is not the one its
+    term is called by is a further term, its own token: "imposto" finds "impostos", and "impostos" finds it better.
     """
 
     file: str = "words.safetensors"
@@ -114,6 +115,7 @@ class WordSettings(ModelFile):
     b: float = Field(0.6, ge=0, le=1)
     average_length: float = Field(gt=0)
     inflections: bool = False
+    forms: bool = False
 
 
 class ConceptSettings(ModelFile):
@@ -174,6 +176,8 @@ class EncoderConfig(ModelFile):
             raise ValueError("a model of words has no lexical channel, and its query kind is 'table' or 'expansion'")
         if self.query.kind == "expansion" and self.words is None:
             raise ValueError("query kind 'expansion' is for a model of words")
+        if self.words is not None and self.words.forms and not self.words.inflections:
+            raise ValueError("words.forms needs words.inflections")
         if self.concepts is not None and (self.words is None or self.concepts.size >= self.vocab_size):
             raise ValueError("concepts are further terms of a model of words: there are fewer of them than of all terms")
         if self.query.kind == "separate" and self.lexical is not None:
@@ -207,8 +211,9 @@ class EncoderConfig(ModelFile):
         for channel in ("words", "concepts"):
             if values[channel] is None:
                 del values[channel]
-        if self.words and not self.words.inflections:
-            del values["words"]["inflections"]
+        for name in ("inflections", "forms"):
+            if self.words and not getattr(self.words, name):
+                del values["words"][name]
         if self.query.onnx is None:
             del values["query"]["onnx"]
         for graph in (values["onnx"], values["query"].get("onnx"), values.get("concepts", {}).get("onnx")):

@@ -201,7 +201,10 @@ class SpladeEncoder:
         return explain_words(query_vector, document_vector, self, query=query, title=title, text=text, start=start)
 
     def pieces(self, text: str) -> list[tuple[int, int, int]]:
-        """(term id, start, end) of every token of a text that has a term, in characters of the text as it was given. Raises TextError."""
+        """(term id, start, end) of every token of a text that has a term, in characters of the text as it was given. Raises TextError.
+
+        A token of two terms, a word in a form that is a term too, is there twice.
+        """
         places, words = self._rule.places(text), self._without_network.get("document")
         found = self._tokenizers["document"].pieces(self._rule.apply(text))
         if isinstance(words, Words):

@@ -1,7 +1,8 @@
 """Queries that add the words the asker did not use: a thesaurus, and a gate that says how much of each of its edges is meant here.
 
 w_t = g(t) idf(t) for the query's own terms, a (1 - product over edges (1 - g(e) / sqrt(terms of e))) idf(t) for those that edges add,
-with one factor a below 1 for all of them, since what is learned adds a little too much for queries that were not seen.
+with one factor a below 1 for all of them, since what is learned adds a little too much for queries that were not seen. Forms of words
+(words.py) weigh what the table of weights says.
 The gates are small networks over counts and cosines (edge_features.py), learned from judged queries; nothing else is computed.
 """
 
@@ -105,15 +106,17 @@ class QueryExpansion:
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each query: the windows of a long one are joined."""
-        return [[self.encode(self._words.terms([i for window in text.windows for i in window]))] for text in texts]
+        queries = [[i for window in text.windows for i in window] for text in texts]
+        return [[self.encode(self._words.terms(query), self._words.forms(query))] for query in queries]
 
-    def encode(self, terms: Integers) -> SparseVector:
-        """The vector of a query that is given as its terms in their order."""
+    def encode(self, terms: Integers, forms: Integers) -> SparseVector:
+        """The vector of a query that is given as its terms in their order, and the forms that it has them in."""
         query = self._describer.describe(terms[self._weights[terms] >= SMALLEST_WEIGHT])
         own = np.exp(np.clip(_outputs(query.word_features, self._word_gate), *OWN_RANGE)) * self._weights[query.terms]
         added, share = self._added(query)
-        ids = np.concatenate([query.terms, added])
-        weights = np.concatenate([own, self._share * share * self._weights[added]]).astype(np.float32)
+        forms = np.setdiff1d(forms, added)  # of a table that has a form for a term
+        ids = np.concatenate([query.terms, added, forms])
+        weights = np.concatenate([own, self._share * share * self._weights[added], self._weights[forms]]).astype(np.float32)
         kept = weights >= SMALLEST_WEIGHT
         return SparseVector(ids[kept], weights[kept])
 

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from ..vectors import SparseVector
@@ -162,11 +163,11 @@ class TextWords:
         shared = {part.term_id: part.contribution for part in parts}
         terms: dict[str, dict[int, None]] = defaultdict(dict)  # a word -> its shared terms, in their order
         places: dict[str, dict[Place, None]] = defaultdict(dict)
-        mixed = set[str]()  # words with terms that are not shared
-        for term, place in _placed(text, encoder):
+        mixed = set[str]()  # words with pieces that have no shared term
+        for found, place in _placed(text, encoder):
             word = text[place.start : place.end].casefold()
-            if term in shared:
-                terms[word][term] = None
+            if common := [term for term in found if term in shared]:
+                terms[word].update(dict.fromkeys(common))
                 places[word][place] = None
             else:
                 mixed.add(word)
@@ -189,18 +190,18 @@ class TextWords:
         return self.text[place.start : place.end]
 
 
-def _placed(text: str, encoder: Encoder) -> Iterator[tuple[int, Place]]:
-    """Every token of the text with the word that it stands in; a piece that begins with a blank is of the word behind it."""
+def _placed(text: str, encoder: Encoder) -> Iterator[tuple[list[int], Place]]:
+    """The terms of every token of the text, and the word that it stands in; a piece that begins with a blank is of the word behind it."""
     if not isinstance(encoder, ShowsPieces):
         return
     words = [Place(*match.span()) for match in _WORD.finditer(text)]
     number = 0
-    for term, start, end in encoder.pieces(text):
+    for (start, end), pieces in groupby(encoder.pieces(text), key=lambda piece: piece[1:]):
         last = end - 1
         while number < len(words) and words[number].end <= last:
             number += 1
         inside = number < len(words) and words[number].start <= last
-        yield term, words[number] if inside else Place(start, end)
+        yield [term for term, *_ in pieces], words[number] if inside else Place(start, end)
 
 
 def _match(

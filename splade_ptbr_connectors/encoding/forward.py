@@ -141,7 +141,8 @@ class QueryTable:
 
     def encode(self, token_ids: list[int]) -> SparseVector:
         """The vector of a query: its distinct tokens (or their terms) with a weight in the table."""
-        terms = np.unique(np.asarray(self._words.terms(token_ids) if self._words else token_ids, np.uint32))
+        terms = np.concatenate([self._words.terms(token_ids), self._words.forms(token_ids)]) if self._words else token_ids
+        terms = np.unique(np.asarray(terms, np.uint32))
         weights = self._weights[terms]
         kept = weights >= SMALLEST_WEIGHT
         return SparseVector(terms[kept], weights[kept])

@@ -90,6 +90,12 @@ class Inflections:
                     terms[start], terms[start + 1 : end] = term, -1
         return terms
 
+    def are_words(self, ids: Ids) -> NDArray[np.bool_]:
+        """[N] whether a text's token is a whole word, and no piece of one."""
+        parts = self._parts[ids]
+        whole: NDArray[np.bool_] = ~(parts | np.append(parts[1:], False))
+        return whole
+
     def pieces(self, found: list[Piece]) -> list[Piece]:
         """The (token, start, end) of a text as (term, start, end), an unknown form as one."""
         ids = np.array([token for token, _, _ in found], np.int64)

@@ -69,7 +69,7 @@ class ShowsPieces(Protocol):
     """What an encoder has beside, whose scores are explained by the words of a text."""
 
     def pieces(self, text: str) -> Sequence[tuple[int, int, int]]:
-        """(term id, start, end) of every token of a text, in characters of the text as it was given."""
+        """(term id, start, end) of every token of a text, in characters of the text as it was given; one may have several terms."""
         ...
 
 

@@ -28,7 +28,8 @@ TermIds = NDArray[np.int64]
 class Words:
     """Documents as counted terms: w = n / (n + k1 (1 - b + b L / average)), the saturation of BM25.
 
-    n is how often a term occurs and L how many terms the text has, stop words left out; there is no IDF here: queries have it.
+    n is how often a term occurs and L how many terms the text has, stop words left out and forms not counted again; there is no IDF here:
+    queries have it.
 
     Args:
         terms: [V] the term of each token, -1 for none.
@@ -50,10 +51,12 @@ class Words:
         return cls(terms, settings, tokenizer)
 
     def pieces(self, found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-        """The (token, start, end) of a text as (term, start, end); the term is -1 for none."""
-        if self._inflections:
-            return self._inflections.pieces(found)
-        return [(int(self._terms[token]), start, end) for token, start, end in found]
+        """The (token, start, end) of a text as (term, start, end), its form behind it; the term is -1 for none."""
+        if not self._inflections:
+            return [(int(self._terms[token]), start, end) for token, start, end in found]
+        pieces = self._inflections.pieces(found)
+        forms = self._are_forms(np.array([token for token, _, _ in found], np.int64)).tolist()
+        return [each for piece, token, form in zip(pieces, found, forms, strict=True) for each in ((piece, token) if form else (piece,))]
 
     def terms(self, token_ids: list[int]) -> TermIds:
         """The terms of a text in its order; tokens without one are left out."""
@@ -61,16 +64,30 @@ class Words:
         terms = self._inflections.terms(ids) if self._inflections else self._terms[ids]
         return terms[terms >= 0]
 
+    def forms(self, token_ids: list[int]) -> TermIds:
+        """The further terms of a text in its order: of words in another form than the one that their term is called by, this form."""
+        ids = np.asarray(token_ids, np.int64)
+        return ids[self._are_forms(ids)]
+
+    def _are_forms(self, ids: TermIds) -> NDArray[np.bool_]:
+        if not (self._settings.forms and self._inflections):
+            return np.zeros(len(ids), np.bool_)
+        terms = self._terms[ids]
+        of_another: NDArray[np.bool_] = (terms >= 0) & (terms != ids)
+        return of_another & self._inflections.are_words(ids)
+
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each window of each text."""
         windows = [window for text in texts for window in text.windows]
-        found = iter(self.counted([self.terms(window) for window in windows]))
+        found = iter(self.counted([self.terms(window) for window in windows], [self.forms(window) for window in windows]))
         return [[next(found) for _ in text.windows] for text in texts]
 
-    def counted(self, rows: list[TermIds]) -> list[SparseVector]:
-        """The vectors of documents that are given as the terms that they have, one entry an occurrence."""
+    def counted(self, rows: list[TermIds], forms: list[TermIds] | None = None) -> list[SparseVector]:
+        """The vectors of documents that are given as the terms, and the forms, that they have, one entry an occurrence."""
         size, lengths = len(self._terms), np.array([len(row) for row in rows], np.int64)
-        keys = np.concatenate([np.zeros(0, np.int64), *rows]) + np.repeat(np.arange(len(rows)), lengths) * size
+        if forms is not None:
+            rows = [np.concatenate(parts) for parts in zip(rows, forms, strict=True)]
+        keys = np.concatenate([np.zeros(0, np.int64), *rows]) + np.repeat(np.arange(len(rows)), [len(row) for row in rows]) * size
         keys, counts = np.unique(keys, return_counts=True)
         weights = self._saturation(counts, lengths[keys // size])
         ends = np.searchsorted(keys, np.arange(len(rows) + 1) * size).tolist()

@@ -46,6 +46,8 @@ class WordsModel(Section):
     """In terms, stop words left out."""
     inflections: bool = True
     """An unknown form of a known word has its term."""
+    forms: NotNegative = 0.15
+    """What a word in another form than the one its term is called by weighs beside the term, as a share of this form's IDF; 0: nothing."""
     max_terms_query: Count = 40
     min_weight_query: NotNegative = 0.2
 
@@ -115,6 +117,8 @@ def check_words(recipe: WordsRecipe, *, where: str) -> None:
     tests = [split for split in recipe.validation.splits if split.endswith(":test")]
     if tests:
         raise ConfigError(f"{where}: validation.splits names test splits ({', '.join(tests)}): choices are made on dev splits")
+    if recipe.model.forms and not recipe.model.inflections:
+        raise ConfigError(f"{where}: model.forms needs model.inflections, which tell words from pieces of words: set forms to 0 as well")
     if (recipe.expansion is None) != (recipe.model.thesaurus is None):
         raise ConfigError(f"{where}: model.thesaurus and [expansion] go together: queries are expanded by a thesaurus, or not at all")
     if not isinstance(recipe.expansion, Gate) and recipe.data.share:

@@ -48,7 +48,7 @@ class Material:
     vocabulary: Vocabulary
     tokenizer: Tokenizer
     words: Words
-    weights: NDArray[np.float32]  # [V] IDF of terms, 0 for what queries never have
+    weights: NDArray[np.float32]  # [V] IDF of terms, a share of it of forms, 0 for what queries never have
     vectors: NDArray[np.int8]  # [W, D]
     thesaurus: Thesaurus
     collections: list[TrainCollection]
@@ -58,7 +58,8 @@ class Material:
         """How much there is of everything."""
         thesaurus = self.thesaurus
         senses, expressions = len(thesaurus.senses.sizes), len(thesaurus.expressions.sizes)
-        return {"terms": int(np.count_nonzero(self.weights)), "senses": senses, "expressions": expressions}
+        terms = int(np.count_nonzero(self.weights[self.vocabulary.are_terms]))
+        return {"terms": terms, "senses": senses, "expressions": expressions}
 
     def terms(self, texts: Sequence[str]) -> list[Integers]:
         """Terms of each text, in order."""
@@ -77,14 +78,21 @@ def gather(recipe: WordsRecipe, data_dir: Path) -> Material:
     words = Words(np.array(vocabulary.terms, np.int32), word_settings(section), tokenizer)
     logger.info("vocabulary of %d tokens, %d terms", len(vocabulary.tokens), len(set(vocabulary.terms)) - 1)
 
-    def terms(texts: Sequence[str]) -> list[Integers]:
+    def found(texts: Sequence[str]) -> tuple[list[Integers], list[Integers]]:
         parts = [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]
-        return [words.terms(e.ids) for part in parts for e in tokenizer.encode_batch_fast(list(part), add_special_tokens=False)]
+        encodings = (e for part in parts for e in tokenizer.encode_batch_fast(list(part), add_special_tokens=False))
+        pairs = [(words.terms(e.ids), words.forms(e.ids)) for e in encodings]
+        return [terms for terms, _ in pairs], [forms for _, forms in pairs]
+
+    def terms(texts: Sequence[str]) -> list[Integers]:
+        return found(texts)[0]
 
     size = len(vocabulary.tokens)
-    counted = term_matrix(terms([*paragraphs, *passages]), size)
+    of_texts, forms = found([*paragraphs, *passages])
+    counted = term_matrix(of_texts, size)
     entries = term_matrix(terms([" ".join(word for word, _ in line.members()) for line in lines]), size)
-    weights = np.where(np.array(vocabulary.terms) == np.arange(size), idf(counted), 0).astype(np.float32)
+    in_forms = section.forms * idf(term_matrix(forms, size)) if section.forms else 0
+    weights = np.where(vocabulary.are_terms, idf(counted), np.where(vocabulary.are_forms, in_forms, 0)).astype(np.float32)
     vectors = _vectors(counted, entries, section.vector_size, recipe.seed)
     thesaurus = build_thesaurus(lines, terms, size)
     logger.info("thesaurus of %d expressions in %d senses", len(thesaurus.expressions.sizes), len(thesaurus.senses.sizes))
@@ -93,7 +101,8 @@ def gather(recipe: WordsRecipe, data_dir: Path) -> Material:
 
 def word_settings(section: WordsModel) -> WordSettings:
     """As the model has them."""
-    return WordSettings(k1=section.k1, b=section.b, average_length=section.average_length, inflections=section.inflections)
+    given = {name: getattr(section, name) for name in ("k1", "b", "average_length", "inflections")}
+    return WordSettings(**given, forms=section.forms > 0)
 
 
 def _vectors(counted: object, entries: object, size: int, seed: int) -> NDArray[np.int8]:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import Stemmer
+from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -70,6 +72,16 @@ class Vocabulary:
     def ids(self) -> dict[str, int]:
         """Token -> id."""
         return {token: index for index, token in enumerate(self.tokens)}
+
+    @property
+    def are_terms(self) -> NDArray[np.bool_]:
+        """[V] tokens that stand for a term."""
+        return np.array(self.terms) == np.arange(len(self.terms))
+
+    @property
+    def are_forms(self) -> NDArray[np.bool_]:
+        """[V] tokens of a term that another one stands for."""
+        return ~self.are_terms & (np.array(self.terms) >= 0)
 
     def tokenizer(self) -> Tokenizer:
         """WordPiece over folded words; everything between words is left out, and nothing is put around a text."""

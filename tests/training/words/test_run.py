@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.errors import ConfigError
 from training.recipe.file import load_recipe
 from training.runlog import read_log
+from training.words.counts import read_paragraphs
+from training.words.material import TrainCollection, gather
 from training.words.run import train_words
 
 RECIPE = """
@@ -73,6 +76,22 @@ def test_ablations_learn_nothing(recipe: Path, data: Path, tmp_path: Path, expan
     assert ("professor" in found) == (expansion is not None) and read_log(tmp_path / "out").steps_done == 0
 
 
+def test_forms_weigh_a_share_of_their_own_idf(recipe: Path, data: Path) -> None:
+    half, none = (gather(load_recipe(recipe, [f"model.forms = {share}"]), data) for share in (0.5, 0.0))
+    terms, forms = half.vocabulary.are_terms, half.vocabulary.are_forms
+    texts = [*read_paragraphs(data / "text", 10**6), *dict.fromkeys(text for one in half.collections for text in about(one))]
+    holding = np.array([sum(token in half.tokenizer.encode(text).ids for text in texts) for token in np.flatnonzero(forms).tolist()])
+    np.testing.assert_allclose(half.weights[forms], 0.5 * np.log1p((len(texts) - holding + 0.5) / (holding + 0.5)), rtol=1e-5)
+    assert forms.any() and (none.weights[forms] == 0).all()
+    np.testing.assert_array_equal(half.weights[terms], none.weights[terms])
+    assert half.sizes == none.sizes
+
+
+def about(collection: TrainCollection) -> list[str]:
+    """The documents that training queries are about."""
+    return [collection.documents[document] for document in dict.fromkeys(d for _, relevant in collection.queries for d in relevant)]
+
+
 def test_the_folder_of_another_run_is_left_alone(recipe: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "training.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="holds a run already"):
@@ -87,6 +106,7 @@ def test_the_folder_of_another_run_is_left_alone(recipe: Path, data: Path, tmp_p
         ("data.share = {toys = 2.0}", "did you mean 'toy'"),
         ("expansion.hiden = 3", "did you mean 'hidden'"),
         ("model.k1 = 0.0", "model.k1"),
+        ("model.inflections = false", "model.forms needs model.inflections"),
     ],
 )
 def test_a_bad_recipe_is_refused(recipe: Path, change: str, message: str) -> None:
