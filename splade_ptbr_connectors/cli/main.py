@@ -20,6 +20,7 @@ from .adopt import adopt
 from .alias import alias
 from .console import PACKAGE, clean_stdout, log_to_stderr, speak_as, warnings_to_stderr, worded, write_json
 from .convert import convert
+from .delete import delete
 from .demo import demo
 from .doctor import doctor
 from .encode import encode
@@ -41,7 +42,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # typer exports it under no nam
 app = typer.Typer(name=PROGRAM, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=exit_codes.HELP)
 for command in (demo, encode, convert):
     app.command(epilog=exit_codes.HELP)(command)
-for with_store in (ingest, search, play, evaluate, verify, adopt, alias, reindex, doctor):
+for with_store in (ingest, search, play, evaluate, verify, delete, adopt, alias, reindex, doctor):
     app.command(epilog=f"{CREDENTIALS}\n\n{exit_codes.HELP}")(with_store)
 app.add_typer(export, name="export")
 

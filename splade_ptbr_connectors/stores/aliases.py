@@ -68,9 +68,9 @@ class NoModel:
         raise ConfigError("the store was opened without a model: texts cannot be encoded.")
 
 
-def open_without_model(url: str) -> Store:
-    """Open an existing store to look at it, whatever its model is. Nothing can be encoded."""
-    return open_as_it_is(url, encoder=NoModel(), allow_mismatch=True)
+def open_without_model(url: str, **options: Any) -> Store:
+    """Open an existing store whatever its model is. Nothing can be encoded."""
+    return open_as_it_is(url, encoder=NoModel(), allow_mismatch=True, **options)
 
 
 def open_as_it_is(url: str, **options: Any) -> Store:

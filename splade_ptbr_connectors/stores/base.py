@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..batches import batched
 from ..errors import ConfigError, StoreError, StoreRefusedError
-from ..filters import let_all_pass
 from ..records import check_doc_id
 from ..splitting import Splitter
 from ..validation import Positive, check
@@ -40,6 +38,7 @@ from .entries import (
     check_entry,
     check_top_k,
     parsed,
+    parsed_to_delete,
 )
 from .field_names import FieldNames
 from .handle import Handle
@@ -371,11 +370,7 @@ class Store(Handle):
             ConfigError: the filter is empty, or lets every document pass without naming a field, as {"$or": [{}]} does: name what is to go.
         """
         self._check_open()
-        conditions = parsed(filter)
-        if not isinstance(conditions, EngineFilter) and let_all_pass(conditions):
-            given = "an empty filter, which" if not conditions else f"the filter {reprlib.repr(filter)}, which"
-            raise ConfigError(f"delete_where() was given {given} is every document: name the ones to delete.")
-        return self._delete_where(conditions)
+        return self._delete_where(parsed_to_delete(filter))
 
     def sweep(self) -> int:
         """Delete passages that count no more, left by writes that were cut off: no search sees them, they cost room. Returns how many."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, RecordError, VectorError
-from ..filters import Condition, parse_filter
+from ..filters import Condition, let_all_pass, parse_filter
 from ..records import check_doc_id
 from ..splitting import Passage
 from ..strict import of_numpy, shown
@@ -245,6 +245,15 @@ def parsed(filter: Filter | None) -> ParsedFilter:
     if not isinstance(conditions, tuple):
         return EngineFilter(conditions)
     check_filtered(conditions)
+    return conditions
+
+
+def parsed_to_delete(filter: Filter | None) -> ParsedFilter:
+    """The same, of documents that are to be deleted. Raises ConfigError for a filter that is every document."""
+    conditions = parsed(filter)
+    if not isinstance(conditions, EngineFilter) and let_all_pass(conditions):
+        given = "an empty filter" if not conditions else f"the filter {reprlib.repr(filter)}"
+        raise ConfigError(f"delete_where() was given {given}, which is every document: name the ones to delete.")
     return conditions
 
 

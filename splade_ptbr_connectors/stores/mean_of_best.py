@@ -14,7 +14,8 @@ from ..batches import batched
 from ..errors import ConfigError
 from ..vectors import SparseVector
 from .engine_methods import Ask, Asking
-from .entries import Entry, Hit, Place, Search
+from .entries import EngineFilter, Entry, Hit, Place, Search
+from .predicates import test_of
 
 READ_AT_ONCE = 64  # documents, with all of their vectors
 ATTEMPTS = 5  # at a search: a document that is another when it is read each time is not only being written
@@ -49,6 +50,7 @@ def by_mean_of_best(search: Search, quantized: Quantize, tolerance: Tolerance, *
 def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance, by_score: bool) -> Asking[tuple[list[Hit], set[str]]]:
     """The documents as they are read, and ids of those that the search has found otherwise: replaced or deleted since, or of a tenant."""
     ranked, seen, other, depth, slack = list[Hit](), set[str](), set[str](), 2 * search.top_k, 0.0
+    passes = test_of(() if isinstance(search.filter, EngineFilter) else search.filter)  # an engine's own filter only the engine can ask
     while True:
         found: list[Hit] = yield Ask("search_passages", (search.query, depth, search.filter, not by_score, True))
         times = Counter(hit.doc_id for hit in found)
@@ -69,7 +71,7 @@ def _ranked(search: Search, quantized: Quantize, tolerance: Tolerance, by_score:
                 if off > allowed if by_score else hit.payload != entry.payload:
                     other.add(entry.doc_id)
                 slack = max(slack, allowed if by_score else max(allowed, off))
-                if read.score:
+                if read.score and passes(entry.payload):  # it may have been replaced since it was found
                     ranked.append(read)
             ranked = sorted(ranked, key=lambda hit: (-hit.score, hit.doc_id))[: search.top_k]
             seen.update(doc_ids)

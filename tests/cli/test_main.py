@@ -26,7 +26,7 @@ from splade_ptbr_connectors.errors import (
 
 from .conftest import Command, assert_fails
 
-COMMANDS = ("demo", "encode", "ingest", "search", "evaluate", "verify", "adopt", "alias", "reindex", "doctor", "export onnx")
+COMMANDS = ("demo", "encode", "ingest", "search", "evaluate", "verify", "delete", "adopt", "alias", "reindex", "doctor", "export onnx")
 
 
 MORE_ARGUMENTS: dict[type[Exception], tuple[object, ...]] = {MissingExtraError: ("torch",), StoreRefusedError: ([],)}

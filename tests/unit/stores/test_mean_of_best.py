@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splade_ptbr_connectors.errors import ConfigError
+from splade_ptbr_connectors.filters import AnyOf
 from splade_ptbr_connectors.retrieval import explain_hits
 from splade_ptbr_connectors.stores import mean_of_best, open_store
 from splade_ptbr_connectors.stores.base import Entry, Hit, Store
 from splade_ptbr_connectors.stores.calls import drive
 from splade_ptbr_connectors.stores.engine_methods import Ask
-from splade_ptbr_connectors.stores.entries import Search
+from splade_ptbr_connectors.stores.entries import EngineFilter, ParsedFilter, Search
 from splade_ptbr_connectors.vectors import SparseVector
 from tests.support.encoders import HashingEncoder
 from tests.support.operations import ASYNC
@@ -49,8 +50,8 @@ class Engine:
         self.read += asked.arguments[0]
         return {doc_id: self.oracle.entries[None, doc_id] for doc_id in asked.arguments[0]}
 
-    def found(self, top_k: int, best: int) -> list[tuple[str, float, int]]:
-        search = Search(QUERY, top_k, (), True, True, None, best)
+    def found(self, top_k: int, best: int, filter: ParsedFilter = ()) -> list[tuple[str, float, int]]:
+        search = Search(QUERY, top_k, filter, True, True, None, best)
         hits = drive(mean_of_best.by_mean_of_best(search, lambda vector: vector, lambda query, vector: 1e-6, by_score=self.by_score), self)
         return [(hit.doc_id, hit.score, hit.passage.number) for hit in hits]
 
@@ -105,6 +106,21 @@ class Elsewhere(Engine):
 
 def test_documents_that_change_meanwhile_are_left_out() -> None:
     assert Elsewhere(of_scores("a", 3, 1), of_scores("b", 4, 4), of_scores("c", 5, 5)).found(3, 2) == [("a", 2.0, 0)]
+
+
+class Moved(Engine):
+    """Another process gives "b" another subject after it is found and before it is read."""
+
+    def __call__(self, asked: Ask) -> Any:
+        if asked.method == "get":
+            self.oracle.upsert([of_scores("b", 4, 4)._replace(payload={"subject": "lei"})])
+        return super().__call__(asked)
+
+
+@pytest.mark.parametrize(("filter", "expected"), [((AnyOf("subject", ("saúde",)),), ["a"]), (EngineFilter("its own"), ["b", "a"])])
+def test_documents_that_the_filter_passes_no_more_are_left_out(filter: ParsedFilter, expected: list[str]) -> None:
+    entries = [of_scores(doc_id, score, score)._replace(payload={"subject": "saúde"}) for doc_id, score in (("a", 3), ("b", 4))]
+    assert [doc_id for doc_id, *_ in Moved(*entries).found(3, 2, filter)] == expected
 
 
 class Rounding(Engine):
