@@ -145,22 +145,19 @@ class Describer:
 
     def _others(self, edges: Edges, vectors: Floats) -> Floats:
         """[S, D] where the edges of all other sources lead to, on the whole; a source counts as one, however many edges it has."""
-        source = edges.source
         towards = np.zeros((len(edges.sources), self._vectors.shape[1]), np.float32)
-        order = np.argsort(source, kind="stable")
-        counts = np.bincount(source, minlength=len(edges.sources))
+        counts = np.bincount(edges.source, minlength=len(edges.sources))
         some = np.flatnonzero(counts)
-        towards[some] = np.add.reduceat(vectors[order], (np.cumsum(counts) - counts)[some])
+        towards[some] = np.add.reduceat(vectors, (np.cumsum(counts) - counts)[some])
         towards = _unit(towards)
         return _unit(towards.sum(axis=0) - towards)
 
     def _hits(self, edges: Edges, distinct: Integers) -> Floats:
         """[A] words of the query, the source's own left out, that the sense has among its members."""
         _, places = self._thesaurus.senses_of_term.places(distinct)
-        senses, counts = np.unique(self._thesaurus.senses_of_term.values[places], return_counts=True)
-        at = np.searchsorted(senses, edges.arc_sense)
+        counts = np.bincount(self._thesaurus.senses_of_term.values[places], minlength=len(self._thesaurus.senses.sizes))
         distinct_own = self._thesaurus.expressions.sizes[edges.sources][edges.arc_source]
-        return np.asarray(np.maximum(counts[at] - distinct_own, 0), np.float32)
+        return np.asarray(np.maximum(counts[edges.arc_sense] - distinct_own, 0), np.float32)
 
     # -- words ----------------------------------------------------------------------------------------------------------
 
@@ -209,7 +206,8 @@ class Describer:
 def _of_counts(edges: Edges) -> list[Column]:
     """How many sources lead to the same word, and how many edges there are."""
     source = edges.source
-    pairs = np.unique(edges.target * (len(edges.sources) + 1) + source)
+    pairs = np.sort(edges.target * (len(edges.sources) + 1) + source)  # np.unique hashes, and takes longer
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     targets, sources = np.unique(pairs // (len(edges.sources) + 1), return_counts=True)
     agreeing = sources[np.searchsorted(targets, edges.target)]
     ones, degree = np.ones(len(edges), np.float32), np.bincount(source, minlength=len(edges.sources))

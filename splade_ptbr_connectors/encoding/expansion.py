@@ -18,7 +18,7 @@ from ..vectors import SMALLEST_WEIGHT, SparseVector
 from .edge_features import EDGE_FEATURES, WORD_FEATURES, Described, Describer, Floats
 from .folder import ModelFolder
 from .tensors import product, read_tensors, unit_vectors
-from .thesaurus import Integers, Thesaurus
+from .thesaurus import Integers, Thesaurus, is_among
 from .tokens import TokenizedText
 from .words import Words
 
@@ -114,7 +114,8 @@ class QueryExpansion:
         query = self._describer.describe(terms[self._weights[terms] >= SMALLEST_WEIGHT])
         own = np.exp(np.clip(_outputs(query.word_features, self._word_gate), *OWN_RANGE)) * self._weights[query.terms]
         added, share = self._added(query)
-        forms = np.setdiff1d(forms, added)  # of a table that has a form for a term
+        forms = np.unique(forms)
+        forms = forms[~is_among(forms, added)]  # of a thesaurus that has a form for a term
         ids = np.concatenate([query.terms, added, forms])
         weights = np.concatenate([own, self._share * share * self._weights[added], self._weights[forms]]).astype(np.float32)
         kept = weights >= SMALLEST_WEIGHT
@@ -127,7 +128,7 @@ class QueryExpansion:
         terms, shares = self._thesaurus.expressions.values[places], gates / np.sqrt(self._thesaurus.expressions.sizes[query.edges.target])
         distinct, at = np.unique(terms, return_inverse=True)
         kept = np.bincount(at, np.log1p(-np.minimum(shares, 0.999))[edge], minlength=len(distinct))
-        new = ~np.isin(distinct, query.terms)
+        new = ~is_among(distinct, np.sort(query.terms))
         return distinct[new], -np.expm1(kept[new]).astype(np.float32)
 
 

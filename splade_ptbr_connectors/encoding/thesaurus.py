@@ -79,7 +79,7 @@ class Edges:
 
     @property
     def source(self) -> Integers:
-        """[E] the source of each edge."""
+        """[E] the source of each edge; edges stand in the order of their sources."""
         return self.arc_source[self.arc]
 
 
