@@ -107,7 +107,7 @@ class QueryExpansion:
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each query: the windows of a long one are joined."""
         queries = [[i for window in text.windows for i in window] for text in texts]
-        return [[self.encode(self._words.terms(query), self._words.forms(query))] for query in queries]
+        return [[self.encode(*self._words.terms_and_forms(query))] for query in queries]
 
     def encode(self, terms: Integers, forms: Integers) -> SparseVector:
         """The vector of a query that is given as its terms in their order, and the forms that it has them in."""

@@ -141,7 +141,7 @@ class QueryTable:
 
     def encode(self, token_ids: list[int]) -> SparseVector:
         """The vector of a query: its distinct tokens (or their terms) with a weight in the table."""
-        terms = np.concatenate([self._words.terms(token_ids), self._words.forms(token_ids)]) if self._words else token_ids
+        terms = np.concatenate(self._words.terms_and_forms(token_ids)) if self._words else token_ids
         terms = np.unique(np.asarray(terms, np.uint32))
         weights = self._weights[terms]
         kept = weights >= SMALLEST_WEIGHT

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PART = "##"  # begins a piece that goes on with a word
 MAX_KNOWN = 100_000  # words that are remembered
-LETTERS, OF_LONG_ENDINGS = 3, 2  # of a root at least; of one in front of three letters or more
+LETTERS, OF_LONG_ENDINGS, OF_ONE_LETTER = 3, 2, 4  # of a root at least; in front of three letters or more; in front of one
 _VERBS = {
     "ar": "ar ando ei ou aram ava avam avas avamos asse assem asses assemos aria ariam ariamos arei ara arao aremos arem ares armos"
     " ado ada ados adas o e em es amos emos as am a",
@@ -31,12 +31,14 @@ _VERBS = {
     " ido ida idos idas o a am as e em es imos amos",
 }
 _LISTED = {"ar": ("ou", "a", "ando", "ado"), "er": ("eu", "endo", "ido"), "ir": ("iu", "indo", "ido")}  # forms that texts have
+_FEMININE = {"os": "oso", "iv": "ivo", "ic": "ico", "eir": "eiro", "or": "or"}  # of all words in -a, names would be a man's: Bruna, Carla
 _NOUNS = (
     dict.fromkeys(("zinho", "zinha", "zinhos", "zinhas"), ("",))
     | dict.fromkeys(("inho", "inhos", "issimo"), ("o", "e", "", "a"))
     | dict.fromkeys(("inha", "inhas", "issima"), ("a", "e", "", "o"))
     | {"oes": ("ao",), "aes": ("ao",), "ais": ("al",), "eis": ("el",), "is": ("il",), "ns": ("m",)}
-    | {"mente": ("", "o"), "a": ("o",), "as": ("o",)}
+    | {f"{ending}a{s}": (other,) for ending, other in _FEMININE.items() for s in ("", "s")}
+    | {"mente": ("", "o")}
 )
 _KINDS = {ending: [kind for kind, endings in _VERBS.items() if ending in endings.split()] for ending in " ".join(_VERBS.values()).split()}
 _LONGEST = max(map(len, (*_KINDS, *_NOUNS)))
@@ -50,10 +52,11 @@ def other_forms(word: str) -> Iterator[str]:
             yield word[:-2]
     for size in range(min(_LONGEST, len(word) - OF_LONG_ENDINGS), 0, -1):
         root, ending = word[:-size], word[-size:]
-        if len(root) < (OF_LONG_ENDINGS if size >= LETTERS else LETTERS):
+        if len(root) < (OF_LONG_ENDINGS if size >= LETTERS else LETTERS if size > 1 else OF_ONE_LETTER):
             continue
         kinds = _KINDS.get(ending, [])
-        for other in (*_NOUNS.get(ending, ()), *kinds, *(form for kind in kinds for form in _LISTED[kind])):
+        listed = (form for kind in kinds for form in _LISTED[kind] if len(root) >= LETTERS)
+        for other in (*_NOUNS.get(ending, ()), *kinds, *listed):
             yield from (spelt + other for spelt in _spellings(root, ending, other))
 
 
@@ -70,7 +73,7 @@ def _spellings(root: str, ending: str, other: str) -> Iterator[str]:
 
 
 class Inflections:
-    """Gives unknown forms of known words the terms of these.
+    """Reads unknown forms of known words as these.
 
     Args:
         tokenizer: of whole words, and word pieces for what it does not know.
@@ -81,29 +84,29 @@ class Inflections:
         self._tokenizer, self._terms = tokenizer, terms
         self._known: dict[str, int] = {}
 
-    def terms(self, ids: Ids) -> Ids:
-        """[N] the terms of a text's tokens: of an unknown form its first piece has the term, the others have none."""
-        terms = self._terms[ids]
-        if self._parts[ids].any():
-            for start, end in self._unknown(ids):
-                if (term := self._term(ids[start:end])) >= 0:
-                    terms[start], terms[start + 1 : end] = term, -1
-        return terms
+    def words(self, ids: Ids) -> Ids:
+        """[N] a text's tokens, with a known word on the first piece of an unknown form of it, and -1 on the others."""
+        if not self._parts[ids].any():
+            return ids
+        words = ids.copy()
+        for start, end in self._unknown(ids):
+            if (word := self._word(ids[start:end])) >= 0:
+                words[start], words[start + 1 : end] = word, -1
+        return words
 
-    def are_words(self, ids: Ids) -> NDArray[np.bool_]:
-        """[N] whether a text's token is a whole word, and no piece of one."""
-        parts = self._parts[ids]
-        whole: NDArray[np.bool_] = ~(parts | np.append(parts[1:], False))
+    def are_whole(self, words: Ids) -> NDArray[np.bool_]:
+        """[N] whether what words() gave is a whole word, and no piece of one."""
+        parts = (words >= 0) & self._parts[words]
+        whole: NDArray[np.bool_] = (words >= 0) & ~parts & ~np.append(parts[1:], False)[: len(parts)]
         return whole
 
-    def pieces(self, found: list[Piece]) -> list[Piece]:
-        """The (token, start, end) of a text as (term, start, end), an unknown form as one."""
-        ids = np.array([token for token, _, _ in found], np.int64)
-        terms, ends = self.terms(ids), [end for _, _, end in found]
-        for start, end in self._unknown(ids):
-            if (terms[start + 1 : end] < 0).all():
+    def ends(self, found: list[Piece], words: Ids) -> list[int]:
+        """Where the (token, start, end) of a text end; the first piece of an unknown form where the last does."""
+        ends = [end for _, _, end in found]
+        for start, end in self._unknown(np.array([token for token, _, _ in found], np.int64)):
+            if (words[start + 1 : end] < 0).all():
                 ends[start] = ends[end - 1]
-        return [(term, start, end) for term, (_, start, _), end in zip(terms.tolist(), found, ends, strict=True)]
+        return ends
 
     @cached_property
     def _parts(self) -> NDArray[np.bool_]:
@@ -119,12 +122,12 @@ class Inflections:
         for first, end in zip(edges[::2], edges[1::2], strict=True):
             yield max(first - 1, 0), end
 
-    def _term(self, ids: Ids) -> int:
-        word = "".join([str(self._tokenizer.id_to_token(token)).removeprefix(PART) for token in ids.tolist()])
-        if (known := self._known.get(word)) is None:
+    def _word(self, ids: Ids) -> int:
+        """The token of a known word with a term; -1 for none."""
+        form = "".join([str(self._tokenizer.id_to_token(token)).removeprefix(PART) for token in ids.tolist()])
+        if (known := self._known.get(form)) is None:
             if len(self._known) >= MAX_KNOWN:
                 self._known = {}
-            tokens = map(self._tokenizer.token_to_id, other_forms(word))
-            known = next((int(self._terms[token]) for token in tokens if token is not None and self._terms[token] >= 0), -1)
-            self._known[word] = known
+            tokens = map(self._tokenizer.token_to_id, other_forms(form))
+            known = self._known[form] = next((token for token in tokens if token is not None and self._terms[token] >= 0), -1)
         return known

@@ -48,38 +48,45 @@ class Words:
         terms = read_tensors(path).get("terms")
         if terms is None or terms.shape != (size,) or terms.dtype.kind != "i" or terms.min(initial=0) < -1 or terms.max(initial=0) >= end:
             raise ModelFormatError(f"{path} must hold one tensor 'terms' of {size:,} whole numbers from -1 to {end - 1:,}.")
+        named = terms[terms >= 0]
+        if (terms[named] != named).any():
+            raise ModelFormatError(f"{path} has tokens whose term has another term: download or make the model again.")
         return cls(terms, settings, tokenizer)
 
     def pieces(self, found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
         """The (token, start, end) of a text as (term, start, end), its form behind it; the term is -1 for none."""
-        if not self._inflections:
-            return [(int(self._terms[token]), start, end) for token, start, end in found]
-        pieces = self._inflections.pieces(found)
-        forms = self._are_forms(np.array([token for token, _, _ in found], np.int64)).tolist()
-        return [each for piece, token, form in zip(pieces, found, forms, strict=True) for each in ((piece, token) if form else (piece,))]
+        words, terms, are_forms = self._read([token for token, _, _ in found])
+        ends = self._inflections.ends(found, words) if self._inflections else [end for _, _, end in found]
+        pieces = list[tuple[int, int, int]]()
+        for (_, start, _), end, word, term, form in zip(found, ends, words.tolist(), terms.tolist(), are_forms.tolist(), strict=True):
+            pieces += [(term, start, end), (word, start, end)] if form else [(term, start, end)]
+        return pieces
 
     def terms(self, token_ids: list[int]) -> TermIds:
         """The terms of a text in its order; tokens without one are left out."""
-        ids = np.asarray(token_ids, np.int64)
-        terms = self._inflections.terms(ids) if self._inflections else self._terms[ids]
+        _, terms, _ = self._read(token_ids)
         return terms[terms >= 0]
 
-    def forms(self, token_ids: list[int]) -> TermIds:
-        """The further terms of a text in its order: of words in another form than the one that their term is called by, this form."""
-        ids = np.asarray(token_ids, np.int64)
-        return ids[self._are_forms(ids)]
+    def terms_and_forms(self, token_ids: list[int]) -> tuple[TermIds, TermIds]:
+        """The terms of a text in its order, and the forms of its words that are not the word that their term is called by."""
+        words, terms, are_forms = self._read(token_ids)
+        return terms[terms >= 0], words[are_forms]
 
-    def _are_forms(self, ids: TermIds) -> NDArray[np.bool_]:
-        if not (self._settings.forms and self._inflections):
-            return np.zeros(len(ids), np.bool_)
-        terms = self._terms[ids]
-        of_another: NDArray[np.bool_] = (terms >= 0) & (terms != ids)
-        return of_another & self._inflections.are_words(ids)
+    def _read(self, token_ids: list[int]) -> tuple[TermIds, TermIds, NDArray[np.bool_]]:
+        """[N] each: the words of a text (inflections.py), their terms, and whether the word is a term of its own as well."""
+        words = np.asarray(token_ids, np.int64)
+        if not self._inflections:
+            return words, self._terms[words], np.zeros(len(words), np.bool_)
+        words = self._inflections.words(words)
+        terms = np.where(words < 0, -1, self._terms[words])
+        if not self._settings.forms:
+            return words, terms, np.zeros(len(words), np.bool_)
+        return words, terms, (terms >= 0) & (terms != words) & self._inflections.are_whole(words)
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each window of each text."""
-        windows = [window for text in texts for window in text.windows]
-        found = iter(self.counted([self.terms(window) for window in windows], [self.forms(window) for window in windows]))
+        windows = [self.terms_and_forms(window) for text in texts for window in text.windows]
+        found = iter(self.counted([terms for terms, _ in windows], [forms for _, forms in windows]))
         return [[next(found) for _ in text.windows] for text in texts]
 
     def counted(self, rows: list[TermIds], forms: list[TermIds] | None = None) -> list[SparseVector]:

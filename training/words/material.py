@@ -81,7 +81,7 @@ def gather(recipe: WordsRecipe, data_dir: Path) -> Material:
     def found(texts: Sequence[str]) -> tuple[list[Integers], list[Integers]]:
         parts = [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]
         encodings = (e for part in parts for e in tokenizer.encode_batch_fast(list(part), add_special_tokens=False))
-        pairs = [(words.terms(e.ids), words.forms(e.ids)) for e in encodings]
+        pairs = [words.terms_and_forms(e.ids) for e in encodings]
         return [terms for terms, _ in pairs], [forms for _, forms in pairs]
 
     def terms(texts: Sequence[str]) -> list[Integers]:

@@ -76,6 +76,13 @@ def test_a_piece_of_an_unknown_word_is_no_form(models: dict[str, tuple[SpladeEnc
     assert IDS["prazos"] in encoder.encode_document("prazosx prazos").to_dict()
 
 
+def test_an_unknown_form_is_the_known_word_that_it_is_a_form_of(models: dict[str, tuple[SpladeEncoder, SpladeEncoder]]) -> None:
+    _, encoder = models["table"]
+    assert encoder.encode_document("impostoss").to_dict().keys() == {IDS["imposto"], IDS["impostos"]}
+    [word] = encoder.explain_words("impostos", "Impostoss!").words
+    assert (word.word, word.places, len(word.terms)) == ("Impostoss", ((0, 9),), 2)
+
+
 def test_a_thesaurus_that_gives_a_form_for_a_term_gives_no_term_twice(tmp_path: Path) -> None:
     from tests.unit.encoding.words_model import thesaurus
 
