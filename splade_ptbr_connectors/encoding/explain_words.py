@@ -17,8 +17,8 @@ Source = Literal["text", "title", "expansion", "term"]
 Style = Literal["plain", "ansi"]
 T = TypeVar("T")
 
-_LETTER = r"[\w\u0300-\u036f]"  # combining accents too: they are letters of a decomposed text
-_WORD = re.compile(rf"{_LETTER}+(?:[-'’]{_LETTER}+)*|[^\w\s]")
+# combining accents too, which are letters of a decomposed text, and what is in a word and shows nothing, such as a soft hyphen
+_WORD = re.compile(r"[\w\u0300-\u036f\u00ad\u200b-\u200d\u2060\ufeff]+|[^\w\s]")
 # a document must not command a terminal, nor turn the direction of what stands behind it
 _CONTROL = re.compile(r"[^\S\t\n ]|[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 SHOWN_WORDS = 8  # in str() of an explanation: there may be many, most of them the model's
@@ -164,8 +164,10 @@ class TextWords:
         terms: dict[str, dict[int, None]] = defaultdict(dict)  # a word -> its shared terms, in their order
         places: dict[str, dict[Place, None]] = defaultdict(dict)
         mixed = set[str]()  # words with pieces that have no shared term
+        word, at = "", Place(0, 0)
         for found, place in _placed(text, encoder):
-            word = text[place.start : place.end].casefold()
+            if place is not at:  # a word may be long, and of many tokens
+                word, at = text[place.start : place.end].casefold(), place
             if common := [term for term in found if term in shared]:
                 terms[word].update(dict.fromkeys(common))
                 places[word][place] = None

@@ -159,3 +159,22 @@ def test_forms_of_one_word_are_one_match_with_the_places_of_all(model: str) -> N
 def test_a_word_that_shares_only_a_piece_is_no_form_of_another() -> None:
     words = SpladeEncoder.load("mini-bert").explain_words("desfazer", "desligar e desfazer").words
     assert {place for match in words for place in match.places} == {(11, 19)}
+
+
+@pytest.mark.parametrize("text", ["O guarda abriu o guarda-chuva.", "O guarda-chuva do guarda.", "gua\u00adrda, guarda\u200b e d'guarda"])
+def test_every_place_of_a_word_is_marked_whatever_joins_it_to_others(text: str) -> None:
+    [word] = [word for word in SpladeEncoder.load("mini-lexico").explain_words("guarda", text).words if word.source == "text"]
+    found = [re.sub("[\u00ad\u200b]", "", text[start:end]) for start, end in word.places]
+    assert found == ["guarda"] * len(re.findall("guarda", re.sub("[\u00ad\u200b]", "", text)))
+
+
+def test_a_word_may_have_very_many_tokens() -> None:
+    class Letters(HashingEncoder):
+        """Every letter is a token."""
+
+        def pieces(self, text: str) -> list[tuple[int, int, int]]:
+            return [(ord(letter), n, n + 1) for n, letter in enumerate(text)]
+
+    vector = SparseVector([ord("a")], [1.0])
+    [word] = explain_words(vector, vector, Letters(), query="a", text="a" * 200_000).words
+    assert word.places == ((0, 200_000),)
