@@ -107,7 +107,7 @@ class WordSettings(ModelFile):
     """Documents without a network: words.py. `average_length` is in terms; the tensor `terms` [V] of `file` says which a token has.
 
     With `inflections` an unknown form of a known word has its term: inflections.py. With `forms` as well, a word that is not the one its
-    term is called by is a further term, its own token: "imposto" finds "impostos", and "impostos" finds it better.
+    term is called by, the commonest, is a further term, its own token: "imposto" finds "impostos", and "impostos" finds it better.
     """
 
     file: str = "words.safetensors"
