@@ -35,6 +35,20 @@ def test_by_a_filter(cli: Command, filled: str) -> None:
     assert ids(filled) == before - health
 
 
+def test_a_misspelt_field_behind_not_deletes_nothing(cli: Command, filled: str) -> None:
+    before = ids(filled)
+    for everything in ('{"metadata.subjet": {"not": "saúde"}}', '{"subject": {"exists": false}}'):
+        assert_fails(cli("delete", "--store", filled, "--filter", everything), 2, "which no document has", "nothing was deleted")
+    assert cli("delete", "--store", filled, "--filter", '{"metadata.subjet": "saúde"}', "--json").json["documents"] == 0
+    assert ids(filled) == before
+
+
+def test_an_id_that_begins_with_a_dash_stands_behind_two(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text(json.dumps({"_id": "-x", "text": "casa"}) + "\n", encoding="utf-8")
+    cli("ingest", "one.jsonl", "--store", "edge:traços")
+    assert cli("delete", "--store", "edge:traços", "--json", "--", "-x").json["documents"] == 1
+
+
 def test_of_one_tenant_alone(cli: Command, tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text(json.dumps({"_id": "a", "text": "casa"}) + "\n", encoding="utf-8")
     for tenant in ("um", "dois"):
