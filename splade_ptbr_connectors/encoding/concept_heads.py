@@ -26,8 +26,6 @@ Side = Literal["query", "document"]
 Floats = NDArray[np.float32]
 RIDGE = 0.02
 """Added to the correlations' diagonal: they are rounded to int8, which may make near twins more than alike."""
-AT_ONCE = 2
-"""Concepts that are taken before all weights are found anew: one by one, much the same ones cost twice as long."""
 ROUNDED = 0.02  # by which rounding may move them
 SMALLEST, LARGEST = 1e-6, 1e6  # beyond these, weights would leave float32
 
@@ -85,32 +83,33 @@ class QueryHead:
 
 
 def pursued(ridged: Floats, towards: Floats, top: int) -> tuple[list[int], NDArray[np.float64]]:
-    """At most `top` concepts, and their weights u > 0: each time the AT_ONCE that help most, then all weights anew.
+    """At most `top` concepts, and their weights u > 0: each time the one that helps most, then all weights anew.
 
     Args:
         ridged: [C, C] correlations, RIDGE added to their diagonal.
         towards: [C] K q.
     """
-    chosen = list[int]()
+    chosen, left = list[int](), towards
     weights: NDArray[np.float64] = np.zeros(0)
-    left = towards
-    for start in range(0, top, AT_ONCE):
-        number = min(AT_ONCE, top - start, len(left))
-        best = np.argpartition(-left, number - 1)[:number]
-        helping = best[left[best] > 0]
-        if not len(helping):
+    rows = np.empty((min(top, len(towards)), len(towards)), np.float32)  # of `ridged`, those of the chosen
+    for _ in range(len(rows)):
+        best = int(left.argmax())
+        if left[best] <= 0:
             break
-        chosen += helping.tolist()
+        rows[len(chosen)] = ridged[best]
+        chosen.append(best)
         while True:
-            rows = ridged[chosen]
+            among = rows[: len(chosen)].take(chosen, axis=1)
             try:
-                weights = np.linalg.solve(rows[:, chosen].astype(np.float64), towards[chosen].astype(np.float64))
+                weights = np.linalg.solve(among.astype(np.float64), towards.take(chosen).astype(np.float64))
             except np.linalg.LinAlgError as error:
                 raise ModelFormatError("the model's query.correlations cannot come from documents: download or make it again.") from error
-            if (weights > 0).all():
+            if weights.min(initial=1) > 0:
                 break
-            chosen = [concept for concept, weight in zip(chosen, weights, strict=True) if weight > 0]
-        left = towards - weights.astype(np.float32) @ rows
+            kept = np.flatnonzero(weights > 0)
+            rows[: len(kept)] = rows[kept]
+            chosen = [chosen[place] for place in kept.tolist()]
+        left = towards - weights.astype(np.float32) @ rows[: len(chosen)]
         left[chosen] = 0
     return chosen, weights
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -83,12 +83,14 @@ class QuerySettings(ModelFile):
     network (Efficient SPLADE, arXiv 2207.03834) is in the subfolder `query`: config.json and model.safetensors or
     model.onnx (described by `onnx`). It reads the token ids of the model's one tokenizer and gives weights over the same
     vocabulary, with the same pooling and activation. "expansion" is for a model of words: a table, a thesaurus and a gate
-    that says which of its words a query is given (expansion.py), in one safetensors file.
+    that says which of its words a query is given (expansion.py), in one safetensors file; those of less than `min_weight_added`
+    are left out.
     """
 
     kind: Literal["same", "table", "separate", "expansion"] = "same"
     file: str | None = None
     onnx: OnnxSettings | None = None
+    min_weight_added: Annotated[float, Field(ge=0)] = 0.0
 
 
 class LexicalSettings(ModelFile):
@@ -176,6 +178,8 @@ class EncoderConfig(ModelFile):
             raise ValueError("a model of words has no lexical channel, and its query kind is 'table' or 'expansion'")
         if self.query.kind == "expansion" and self.words is None:
             raise ValueError("query kind 'expansion' is for a model of words")
+        if self.query.min_weight_added and self.query.kind != "expansion":
+            raise ValueError("query.min_weight_added is for query kind 'expansion'")
         if self.words is not None and self.words.forms and not self.words.inflections:
             raise ValueError("words.forms needs words.inflections")
         if self.concepts is not None and (self.words is None or self.concepts.size >= self.vocab_size):
@@ -216,6 +220,8 @@ class EncoderConfig(ModelFile):
                 del values["words"][name]
         if self.query.onnx is None:
             del values["query"]["onnx"]
+        if not self.query.min_weight_added:
+            del values["query"]["min_weight_added"]
         for graph in (values["onnx"], values["query"].get("onnx"), values.get("concepts", {}).get("onnx")):
             if graph and graph["seal"] is None:
                 del graph["seal"]

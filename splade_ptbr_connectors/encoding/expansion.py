@@ -65,6 +65,7 @@ class QueryExpansion:
         edge_gate: how much of each edge is meant.
         word_gate: layers that give the logarithm of the factor on a word of the query.
         added: factor on the weights of all terms that edges add.
+        min_added: what they weigh at least.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class QueryExpansion:
         edge_gate: EdgeGate,
         word_gate: Layers,
         added: float,
+        min_added: float,
     ) -> None:
         self._words, self._weights, self._describer, self._thesaurus = words, weights, describer, thesaurus
         self._edge_gate, self._word_gate, self._share = edge_gate, word_gate, np.float32(added)
+        self._min_added = max(min_added, float(SMALLEST_WEIGHT))
 
     @classmethod
     def read(cls, folder: ModelFolder, words: Words) -> QueryExpansion:
@@ -102,7 +105,8 @@ class QueryExpansion:
         if len({projection.shape for projection in projections.values()} | {(len(projections["target"]), vectors.shape[1])}) > 1:
             raise ModelFormatError(f"{path}: the projections of its gate do not fit its vectors: download or make the model again.")
         describer = Describer(thesaurus, weights, vectors)
-        return cls(words, weights, describer, thesaurus, EdgeGate(describer, projections, layers), word_gate, added)
+        edge_gate, least = EdgeGate(describer, projections, layers), folder.config.query.min_weight_added
+        return cls(words, weights, describer, thesaurus, edge_gate, word_gate, added, least)
 
     def vectors(self, texts: list[TokenizedText]) -> list[list[SparseVector]]:
         """One vector for each query: the windows of a long one are joined."""
@@ -113,23 +117,24 @@ class QueryExpansion:
         """The vector of a query that is given as its terms in their order, and the forms that it has them in."""
         query = self._describer.describe(terms[self._weights[terms] >= SMALLEST_WEIGHT])
         own = np.exp(np.clip(_outputs(query.word_features, self._word_gate), *OWN_RANGE)) * self._weights[query.terms]
-        added, share = self._added(query)
+        added, given = self._added(query)
         forms = np.unique(forms)
         forms = forms[~is_among(forms, added)]  # of a thesaurus that has a form for a term
         ids = np.concatenate([query.terms, added, forms])
-        weights = np.concatenate([own, self._share * share * self._weights[added], self._weights[forms]]).astype(np.float32)
+        weights = np.concatenate([own, given, self._weights[forms]]).astype(np.float32)
         kept = weights >= SMALLEST_WEIGHT
         return SparseVector(ids[kept], weights[kept])
 
     def _added(self, query: Described) -> tuple[Integers, Floats]:
-        """(terms that the query has not, share of their weight that they get)."""
+        """(terms that the query has not, their weights)."""
         gates = self._edge_gate(query)
         edge, places = self._thesaurus.expressions.places(query.edges.target)
         terms, shares = self._thesaurus.expressions.values[places], gates / np.sqrt(self._thesaurus.expressions.sizes[query.edges.target])
         distinct, at = np.unique(terms, return_inverse=True)
         kept = np.bincount(at, np.log1p(-np.minimum(shares, 0.999))[edge], minlength=len(distinct))
-        new = ~is_among(distinct, np.sort(query.terms))
-        return distinct[new], -np.expm1(kept[new]).astype(np.float32)
+        weights = self._share * -np.expm1(kept).astype(np.float32) * self._weights[distinct]
+        new = (weights >= self._min_added) & ~is_among(distinct, np.sort(query.terms))
+        return distinct[new], weights[new]
 
 
 def _layers(tensors: dict[str, NDArray[Any]], name: str, width: int) -> Layers:

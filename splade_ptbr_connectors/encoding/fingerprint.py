@@ -17,6 +17,7 @@ from ..errors import ModelFormatError
 from .config import EncoderConfig, read_json_object
 
 SCHEME = 1  # raised when this package changes how any vector is computed
+OF_CONCEPTS = 2  # and this, for the vectors of models with concepts alone; 1 took the concepts of queries two by two
 
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -50,6 +51,8 @@ def fingerprint(
         "config": config.identity(),
         **settings,
     }
+    if config.concepts is not None:
+        identity["concepts"] = OF_CONCEPTS
     if query_weights is not None:
         identity["query_weights"] = query_weights
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -40,8 +40,8 @@ _NOUNS = (
     | {f"{ending}a{s}": (other,) for ending, other in _FEMININE.items() for s in ("", "s")}
     | {"mente": ("", "o")}
 )
-_KINDS = {ending: [kind for kind, endings in _VERBS.items() if ending in endings.split()] for ending in " ".join(_VERBS.values()).split()}
-_LONGEST = max(map(len, (*_KINDS, *_NOUNS)))
+KINDS = {ending: [kind for kind, endings in _VERBS.items() if ending in endings.split()] for ending in " ".join(_VERBS.values()).split()}
+_LONGEST = max(map(len, (*KINDS, *_NOUNS)))
 
 
 def other_forms(word: str) -> Iterator[str]:
@@ -54,7 +54,7 @@ def other_forms(word: str) -> Iterator[str]:
         root, ending = word[:-size], word[-size:]
         if len(root) < (OF_LONG_ENDINGS if size >= LETTERS else LETTERS if size > 1 else OF_ONE_LETTER):
             continue
-        kinds = _KINDS.get(ending, [])
+        kinds = KINDS.get(ending, [])
         listed = (form for kind in kinds for form in _LISTED[kind] if len(root) >= LETTERS)
         for other in (*_NOUNS.get(ending, ()), *kinds, *listed):
             yield from (spelt + other for spelt in _spellings(root, ending, other))

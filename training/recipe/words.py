@@ -50,6 +50,8 @@ class WordsModel(Section):
     """What a word in another form than the one its term is called by weighs beside the term, as a share of this form's IDF; 0: nothing."""
     max_terms_query: Count = 40
     min_weight_query: NotNegative = 0.2
+    min_weight_added: NotNegative = 0.0
+    """Of a word that the thesaurus adds to a query."""
 
 
 class Blind(Section):
@@ -121,6 +123,8 @@ def check_words(recipe: WordsRecipe, *, where: str) -> None:
         raise ConfigError(f"{where}: model.forms needs model.inflections, which tell words from pieces of words: set forms to 0 as well")
     if (recipe.expansion is None) != (recipe.model.thesaurus is None):
         raise ConfigError(f"{where}: model.thesaurus and [expansion] go together: queries are expanded by a thesaurus, or not at all")
+    if recipe.expansion is None and recipe.model.min_weight_added:
+        raise ConfigError(f"{where}: model.min_weight_added has no effect in this recipe: without [expansion] nothing is added to a query")
     if not isinstance(recipe.expansion, Gate) and recipe.data.share:
         raise ConfigError(f"{where}: data.share has no effect in this recipe: nothing is trained, so there are no batches")
     for table in ("held_out", "share"):

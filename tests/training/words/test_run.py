@@ -119,3 +119,6 @@ def test_a_thesaurus_and_an_expansion_go_together(recipe: Path, tmp_path: Path) 
     path.write_text(f'extends = "{recipe}"\ndrop = ["expansion"]', encoding="utf-8")
     with pytest.raises(ConfigError, match="go together"):
         load_recipe(path)
+    path.write_text(f'extends = "{recipe}"\ndrop = ["expansion", "model.thesaurus"]\n[model]\nmin_weight_added = 0.5', encoding="utf-8")
+    with pytest.raises(ConfigError, match="min_weight_added has no effect"):
+        load_recipe(path)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.words.vocabulary import FEWEST, LEAST_SHARE, NO_PLURALS, SPECIAL, Spellings, Vocabulary, build_vocabulary, fold, plurals
+from training.words.stems import fold
+from training.words.vocabulary import SPECIAL, Vocabulary, build_vocabulary
 
 PIECES = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", *"abcdefghijklmnopqrstuvwxyzãéç0123456789", "ção", "##ção", "##mente", "##s", "de"]
 COMMON = Counter(
@@ -48,41 +49,3 @@ def test_terms_stand_for_themselves_and_ids_are_places(vocabulary: Vocabulary) -
 def test_no_word_of_known_letters_is_lost(vocabulary: Vocabulary, word: str) -> None:
     tokens = vocabulary.tokenizer().encode(word).tokens
     assert "".join(token.removeprefix("##") for token in tokens) == fold(word)
-
-
-PLURALS = (
-    "ano anos, dia dias, hotel hotéis, móvel móveis, animal animais, lençol lençóis, azul azuis, funil funis, fácil fáceis, homem homens, "
-    "função funções, pão pães, mão mãos, mês meses, inglês ingleses, país países, flor flores, luz luzes, abdômen abdômenes, link links"
-).split(", ")
-
-
-@pytest.mark.parametrize("pair", PLURALS)
-def test_a_plural_has_the_term_of_its_singular(pair: str) -> None:
-    singular, plural = pair.split()
-    assert plural in plurals(singular)
-    spellings = Spellings({singular: 5, plural: 5})
-    assert spellings.term(fold(singular)) == spellings.term(fold(plural)) is not None
-
-
-@given(word=st.text("abcdelmnorsuzãõéêíç", min_size=1, max_size=9))
-def test_a_plural_ends_in_s_and_is_another_word(word: str) -> None:
-    assert all(plural.endswith("s") and plural != word and len(plural) <= len(word) + 2 for plural in plurals(word))
-
-
-@pytest.mark.parametrize(
-    ("frequency", "singular", "plural"),
-    [
-        ({"encontramo": FEWEST - 1, "encontramos": 5}, "encontramo", "encontramos"),  # a slip
-        ({"encontramo": 9, "encontramos": round(9 / LEAST_SHARE) + 1}, "encontramo", "encontramos"),
-        ({"apo": 9, "após": 9}, "apo", "apos"),  # spelt otherwise than a plural of it would be
-        *[({plural[:-1]: 9, plural: 9}, plural[:-1], plural) for plural in sorted(NO_PLURALS)],
-    ],
-)
-def test_what_only_looks_like_a_plural_has_its_own_term(frequency: dict[str, int], singular: str, plural: str) -> None:
-    spellings = Spellings(frequency)
-    assert spellings.term(plural) is None or spellings.term(plural) != spellings.term(singular)
-
-
-def test_a_plural_leaves_the_words_that_the_stemmer_puts_it_with() -> None:
-    spellings = Spellings({"hot": 9, "hotel": 9, "hotéis": 9})
-    assert spellings.term("hoteis") == spellings.term("hotel") != spellings.term("hot")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from splade_ptbr_connectors import SpladeEncoder
 from splade_ptbr_connectors.encoding import tensors
+from splade_ptbr_connectors.encoding.config import EncoderConfig
 from splade_ptbr_connectors.encoding.thesaurus import HEAD, KIND, RELATED, Thesaurus
 from splade_ptbr_connectors.errors import ModelFormatError
 from tests.unit.encoding.words_model import IDS, SENSES, TERMS, TOKENS, WEIGHTS, gate, make_words_model, thesaurus
@@ -84,6 +85,29 @@ def anyhow(tmp_path_factory: pytest.TempPathFactory) -> SpladeEncoder:
 def test_the_heaviest_terms_stay_within_the_limit(tmp_path: Path) -> None:
     model = make_words_model(tmp_path / "model", expansion=gate(None), max_active_terms_query=2)
     assert len(SpladeEncoder.load(model).encode_query("insônia")) == 2
+
+
+@pytest.mark.parametrize("least", [0.0, 0.6, 0.7, 9.0])
+def test_what_the_thesaurus_adds_too_little_of_is_left_out(half: SpladeEncoder, tmp_path: Path, least: float) -> None:
+    encoder = SpladeEncoder.load(make_words_model(tmp_path / "model", expansion=gate(None), min_added=least))
+    for query in ("insonia", "dor de cabeca", "sono a noite"):
+        own = {IDS[word] for word in query.split()}
+        whole = half.encode_query(query).to_dict()
+        assert encoder.encode_query(query).to_dict() == {term: weight for term, weight in whole.items() if weight >= least or term in own}
+
+
+def test_what_is_added_at_least_is_part_of_the_fingerprint_where_it_is_said(tmp_path: Path) -> None:
+    found = [SpladeEncoder.load(make_words_model(tmp_path / str(least), min_added=least)).fingerprint for least in (0.0, 0.5)]
+    assert "min_weight_added" not in (tmp_path / "0.0" / "splade.json").read_text(encoding="utf-8")  # which earlier versions do not know
+    assert len(set(found)) == 2
+
+
+@pytest.mark.parametrize(
+    "query", [{"kind": "table", "file": "x", "min_weight_added": 0.5}, {"kind": "expansion", "file": "x", "min_weight_added": -0.1}]
+)
+def test_a_least_weight_is_not_negative_and_for_what_is_added(query: dict[str, object]) -> None:
+    with pytest.raises(ModelFormatError, match="min_weight_added"):
+        EncoderConfig.checked({"vocab_size": 9, "words": {"average_length": 9.0}, "query": query}, "splade.json")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def gate(seed: int | None = 0, *, size: int = 4, hidden: int = 5, projected: int
     return tensors
 
 
-def make_words_model(folder: Path, *, query: str = "expansion", expansion: dict[str, np.ndarray] | None = None, **settings: Any) -> Path:
+def make_words_model(
+    folder: Path, *, query: str = "expansion", expansion: dict[str, np.ndarray] | None = None, min_added: float = 0.0, **settings: Any
+) -> Path:
     """Write the model's folder; gives it back."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer().save(str(folder / "tokenizer.json"))
@@ -84,7 +86,7 @@ def make_words_model(folder: Path, *, query: str = "expansion", expansion: dict[
         "vocab_size": len(TOKENS),
         "max_length_query": 1_000_000,
         "max_length_document": 1_000_000,
-        "query": {"kind": query, "file": "expansion.safetensors"},
+        "query": {"kind": query, "file": "expansion.safetensors", "min_weight_added": min_added},
         "words": SETTINGS,
     }
     EncoderConfig.checked(raw | settings, str(folder)).write(folder)
