@@ -90,7 +90,7 @@ class QuerySettings(ModelFile):
     kind: Literal["same", "table", "separate", "expansion"] = "same"
     file: str | None = None
     onnx: OnnxSettings | None = None
-    min_weight_added: Annotated[float, Field(ge=0)] = 0.0
+    min_weight_added: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class LexicalSettings(ModelFile):

@@ -17,7 +17,7 @@ from splade_ptbr_connectors.play import answers
 HOSTILE = '<script>alert(1)</script> <img src=x onerror="alert(1)"> recurso \u202eda multa\u202c \x1b[31m & 😀 multa'
 LONG = " ".join(f"O artigo {n} desta lei trata de outro assunto, sem relação com o anterior." for n in range(300))
 DOCUMENTS = [
-    {"_id": "multa", "title": "Multas", "text": "O prazo para recorrer da multa é de 30 dias, contados da notificação."},
+    {"_id": "multa", "title": "Multas", "text": "O prazo para recorrer da multa é de 30 dias, contados da infração."},
     {"_id": "febre", "title": "", "text": "Febre alta e dor de cabeça pedem hidratação e repouso."},
     {"_id": "mau\u202e", "title": "<b>Recurso</b> 😀 de multa", "text": HOSTILE},
     {"_id": "lei", "title": "Lei", "text": f"{LONG} A carência do benefício é de doze meses. {LONG}"},
@@ -77,7 +77,7 @@ def test_what_a_query_becomes_is_its_vector(store: Store) -> None:
     assert {word["origin"] for word in answer["query"]} == {"word", "thesaurus", "concepts"}
     assert {"recorrer", "multa"} <= {word["word"] for word in answer["query"] if word["origin"] == "word"}
     [hit] = answer["hits"]
-    assert {word["word"]: word["origin"] for word in hit["words"]}["notificação"] == "thesaurus"
+    assert {word["word"]: word["origin"] for word in hit["words"]}["infração"] == "thesaurus"
 
 
 def test_of_a_long_text_the_part_that_matched_is_shown(store: Store) -> None:
