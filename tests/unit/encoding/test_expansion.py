@@ -102,10 +102,9 @@ def test_what_is_added_at_least_is_part_of_the_fingerprint_where_it_is_said(tmp_
     assert len(set(found)) == 2
 
 
-@pytest.mark.parametrize(
-    "query", [{"kind": "table", "file": "x", "min_weight_added": 0.5}, {"kind": "expansion", "file": "x", "min_weight_added": -0.1}]
-)
-def test_a_least_weight_is_not_negative_and_for_what_is_added(query: dict[str, object]) -> None:
+@pytest.mark.parametrize(("kind", "least"), [("table", 0.5), ("expansion", -0.1), ("expansion", float("inf"))])
+def test_a_least_weight_is_finite_not_negative_and_for_what_is_added(kind: str, least: float) -> None:
+    query = {"kind": kind, "file": "x", "min_weight_added": least}
     with pytest.raises(ModelFormatError, match="min_weight_added"):
         EncoderConfig.checked({"vocab_size": 9, "words": {"average_length": 9.0}, "query": query}, "splade.json")
 
