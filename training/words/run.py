@@ -178,9 +178,7 @@ def save_model(recipe: WordsRecipe, material: Material, gate: Tensors, folder: P
         vocab_size=len(vocabulary.tokens),
         max_length_query=MAX_CHARACTERS,
         max_length_document=MAX_CHARACTERS,
-        query=QuerySettings(kind="expansion", file=QUERY_FILE, min_weight_added=recipe.model.min_weight_added)
-        if gate
-        else QuerySettings(kind="table", file=QUERY_FILE),
+        query=QuerySettings(kind="expansion" if gate else "table", file=QUERY_FILE, min_weight_added=recipe.model.min_weight_added),
         words=settings,
         concepts=concepts,
         max_active_terms_query=recipe.model.max_terms_query,

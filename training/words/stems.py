@@ -63,8 +63,8 @@ def infinitives(word: str) -> Iterator[str]:
         return
     root, ending = parts["root"], parts["ending"]
     for endings, verbs in IRREGULAR.items():
-        of_root = [verb for verb in verbs if root.endswith(verb) and ending in endings]
-        yield from (fold(root.removesuffix(verb)) + verbs[verb] for verb in of_root)
+        found = verbs.items() if ending in endings else ()
+        yield from (fold(root.removesuffix(irregular)) + verb for irregular, verb in found if root.endswith(irregular))
     root, vowels = fold(root), dict[str, str]()
     if ending in ("e", "es", "em", "ei", "emos"):
         if root.endswith("qu"):  # "fique", "fiquei"
